@@ -1,0 +1,118 @@
+#include "csrc/common/checks.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "csrc/kernels/cpu/kernels.h"
+
+namespace torch_ebm::detail {
+
+namespace {
+
+/// Applies a yes/no kernel to a contiguous copy, or says nothing where there is no kernel for the tensor.
+template <typename Kernel>
+std::optional<bool> ask_kernel(const at::Tensor& tensor, Kernel kernel) {
+  if (!tensor.is_cpu()) return std::nullopt;
+  const at::Tensor x = tensor.contiguous();
+  if (x.scalar_type() == at::kFloat) {
+    return kernel(kernels::kernels<float>(), x.const_data_ptr<float>(), x.numel());
+  }
+  if (x.scalar_type() == at::kDouble) {
+    return kernel(kernels::kernels<double>(), x.const_data_ptr<double>(), x.numel());
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::string describe_shape(at::IntArrayRef shape) {
+  return fmt::format("({}{})", fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
+}
+
+void check_floating(const char* op, const char* name, const at::Tensor& tensor) {
+  TORCH_CHECK_VALUE(tensor.defined(), op, ": ", name, " must be a tensor, got none");
+  TORCH_CHECK_TYPE(at::isFloatingType(tensor.scalar_type()), op, ": ", name,
+                   " must have a floating dtype, got ", tensor.scalar_type());
+}
+
+void check_same_type(const char* op, const char* name, const at::Tensor& tensor,
+                     const char* reference_name, const at::Tensor& reference) {
+  TORCH_CHECK_VALUE(tensor.defined(), op, ": ", name, " must be a tensor, got none");
+  TORCH_CHECK_TYPE(tensor.scalar_type() == reference.scalar_type(), op, ": ", name,
+                   " must have the dtype of ", reference_name, ", ", reference.scalar_type(),
+                   ", got ", tensor.scalar_type());
+  TORCH_CHECK_VALUE(tensor.device() == reference.device(), op, ": ", name,
+                    " must be on the device of ", reference_name, ", ", reference.device(),
+                    ", got ", tensor.device());
+}
+
+void check_shape(const char* op, const char* name, const at::Tensor& tensor,
+                 std::vector<int64_t> expected, const char* symbols) {
+  TORCH_CHECK_VALUE(tensor.defined(), op, ": ", name, " must be a tensor, got none");
+  bool matches = tensor.dim() == static_cast<int64_t>(expected.size());
+  for (size_t i = 0; matches && i < expected.size(); ++i) {
+    matches = expected[i] < 0 || tensor.size(i) == expected[i];
+  }
+  if (matches) return;
+  std::vector<std::string> sizes;
+  for (int64_t size : expected) sizes.push_back(size < 0 ? "any" : std::to_string(size));
+  TORCH_CHECK_VALUE(false, fmt::format("{}: {} must have shape {} = ({}), got {}", op, name, symbols,
+                                       fmt::join(sizes, ", "), describe_shape(tensor.sizes())));
+}
+
+void check_chains(const char* op, const char* name, const at::Tensor& x) {
+  TORCH_CHECK_VALUE(x.dim() >= 1, op, ": ", name, " must have shape (N, ...), got ()");
+  TORCH_CHECK_VALUE(x.numel() > 0, op, ": ", name,
+                    " must hold at least one chain of at least one unit, got shape ",
+                    describe_shape(x.sizes()));
+}
+
+void check_finite(const char* op, const char* name, const at::Tensor& tensor) {
+  const auto answer = ask_kernel(
+      tensor, [](const auto& table, auto x, int64_t n) { return table.all_finite(x, n); });
+  const bool finite = answer ? *answer : at::isfinite(tensor).all().item<bool>();
+  TORCH_CHECK_VALUE(finite, op, ": ", name, " must be finite, got ",
+                    at::isnan(tensor).sum().item<int64_t>(), " NaN and ",
+                    at::isinf(tensor).sum().item<int64_t>(), " infinite values");
+}
+
+void check_binary(const char* op, const char* name, const at::Tensor& tensor) {
+  const auto answer = ask_kernel(
+      tensor, [](const auto& table, auto x, int64_t n) { return table.all_binary(x, n); });
+  const auto bad = [&] { return (tensor != 0).logical_and(tensor != 1); };
+  const bool binary = answer ? *answer : !bad().any().item<bool>();
+  TORCH_CHECK_VALUE(binary, op, ": ", name, " must hold zeros and ones only, got ",
+                    tensor.masked_select(bad())[0].item<double>());
+}
+
+void check_at_least(const char* op, const char* name, int64_t value, int64_t least) {
+  TORCH_CHECK_VALUE(value >= least, op, ": ", name, " must be at least ", least, ", got ", value);
+}
+
+at::Tensor checked_beta(const char* op, const std::optional<at::Tensor>& beta,
+                        const at::Tensor& x) {
+  if (!beta || !beta->defined()) return at::ones({}, x.options());
+  TORCH_CHECK_VALUE(beta->dim() == 0 || (beta->dim() == 1 && beta->size(0) == x.size(0)), op,
+                    ": beta must be one number or one for every chain, shape () or (", x.size(0),
+                    ",), got ", describe_shape(beta->sizes()));
+  const at::Tensor result = beta->detach().to(x.options()).contiguous();
+  check_finite(op, "beta", result);
+  TORCH_CHECK_VALUE(result.ge(0).all().item<bool>(), op, ": beta must not be negative, got ",
+                    result.min().item<double>());
+  return result;
+}
+
+std::optional<at::Tensor> checked_clamp(const char* op, const std::optional<at::Tensor>& clamp,
+                                        const at::Tensor& x) {
+  if (!clamp || !clamp->defined()) return std::nullopt;
+  TORCH_CHECK_TYPE(clamp->scalar_type() == at::kBool, op, ": clamp must be boolean, got ",
+                   clamp->scalar_type());
+  TORCH_CHECK_VALUE(clamp->device() == x.device(), op, ": clamp must be on the device of the chains, ",
+                    x.device(), ", got ", clamp->device());
+  TORCH_CHECK_VALUE(clamp->sizes() == x.sizes() || clamp->sizes() == x.sizes().slice(1), op,
+                    ": clamp must have shape ", describe_shape(x.sizes().slice(1)), " or ",
+                    describe_shape(x.sizes()), ", got ", describe_shape(clamp->sizes()));
+  return clamp->expand(x.sizes());
+}
+
+}  // namespace torch_ebm::detail

@@ -1,0 +1,32 @@
+#pragma once
+// Argument checks. Every message reads "op: argument must be ..., got ...".
+
+#include <ATen/ATen.h>
+
+#include <string>
+#include <vector>
+
+namespace torch_ebm::detail {
+
+/// "(3, 4)"
+std::string describe_shape(at::IntArrayRef shape);
+
+void check_floating(const char* op, const char* name, const at::Tensor& tensor);
+void check_same_type(const char* op, const char* name, const at::Tensor& tensor,
+                     const char* reference_name, const at::Tensor& reference);
+/// `expected` holds sizes, or -1 where any size will do; `symbols` is how the message writes them.
+void check_shape(const char* op, const char* name, const at::Tensor& tensor,
+                 std::vector<int64_t> expected, const char* symbols);
+/// A batch of at least one chain: (N, ...) with N >= 1 and no empty dimension.
+void check_chains(const char* op, const char* name, const at::Tensor& x);
+void check_finite(const char* op, const char* name, const at::Tensor& tensor);
+void check_binary(const char* op, const char* name, const at::Tensor& tensor);
+void check_at_least(const char* op, const char* name, int64_t value, int64_t least);
+
+/// Inverse temperatures as a contiguous tensor like `x`, shape () or (N,); 1 if there are none.
+at::Tensor checked_beta(const char* op, const std::optional<at::Tensor>& beta, const at::Tensor& x);
+/// The clamping mask, broadcast to the shape of x.
+std::optional<at::Tensor> checked_clamp(const char* op, const std::optional<at::Tensor>& clamp,
+                                        const at::Tensor& x);
+
+}  // namespace torch_ebm::detail

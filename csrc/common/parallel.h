@@ -1,0 +1,21 @@
+#pragma once
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+
+#include "csrc/kernels/cpu/kernels.h"
+
+namespace torch_ebm::detail {
+
+/// Splits n_rows x n_sites over the threads; body(rows) runs a kernel on raw memory. At least 16384 sites a
+/// thread: less is not worth waking one.
+template <typename Body>
+void parallel_rows(int64_t n_rows, int64_t n_sites, Body body) {
+  const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, n_sites));
+  at::parallel_for(0, n_rows, grain, [&](int64_t begin, int64_t end) {
+    body(kernels::Rows{begin, end, n_sites});
+  });
+}
+
+}  // namespace torch_ebm::detail

@@ -1,0 +1,27 @@
+#pragma once
+// Randomness: an op draws one 64-bit key from its generator; everything else is a function of (key, chain,
+// step, stream, site). See csrc/kernels/cpu/threefry.h.
+
+#include <ATen/ATen.h>
+#include <ATen/core/Generator.h>
+
+#include "csrc/kernels/cpu/kernels.h"
+
+namespace torch_ebm::detail {
+
+/// Which pass of a step a random number is for.
+enum Stream : uint32_t { kHidden = 0, kVisible = 1, kStart = 2, kNoise = 3, kSite = 4 };
+
+/// The next key of `generator`, or of the default generator of `device` if there is none.
+uint64_t draw_key(const std::optional<at::Generator>& generator, at::Device device);
+
+/// field <- 1 with probability sigmoid(beta (field + bias)), else 0, in place. field: (N, M), contiguous;
+/// beta: () or (N,). Throws if a logit is NaN.
+void sample_bernoulli_(const char* op, at::Tensor& field, const at::Tensor& bias,
+                       const at::Tensor& beta, kernels::Draw draw);
+
+/// Uniform numbers in (0, 1) and normal numbers like x, (N, ...).
+at::Tensor uniform_like(const at::Tensor& x, kernels::Draw draw);
+at::Tensor normal_like(const at::Tensor& x, kernels::Draw draw);
+
+}  // namespace torch_ebm::detail

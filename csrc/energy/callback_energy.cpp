@@ -1,0 +1,39 @@
+#include "csrc/energy/callback_energy.h"
+
+#include <ATen/core/dispatch/Dispatcher.h>
+
+namespace torch_ebm::detail {
+
+namespace {
+
+template <typename Signature>
+c10::TypedOperatorHandle<Signature> implemented_in_python(const char* name) {
+  const auto op = c10::Dispatcher::singleton().findSchemaOrThrow(name, "");
+  TORCH_CHECK_NOT_IMPLEMENTED(
+      op.hasKernelForDispatchKey(c10::DispatchKey::CompositeImplicitAutograd), name,
+      ": only a Python process that imported torch_ebm can call a Python energy; elsewhere pass a "
+      "scripted module");
+  return op.typed<Signature>();
+}
+
+}  // namespace
+
+at::Tensor CallbackEnergy::value(const at::Tensor& x) const {
+  static const auto op =
+      implemented_in_python<at::Tensor(const at::Tensor&, int64_t)>("torch_ebm::_call_energy");
+  return op.call(x, handle_);
+}
+
+std::optional<at::Tensor> CallbackEnergy::gibbs(const at::Tensor& x,
+                                                const GibbsOptions& options) const {
+  static const auto has_gibbs =
+      implemented_in_python<bool(int64_t)>("torch_ebm::_energy_has_gibbs");
+  static const auto op = implemented_in_python<at::Tensor(
+      const at::Tensor&, int64_t, int64_t, const std::optional<at::Tensor>&,
+      const std::optional<at::Tensor>&, std::optional<at::Generator>)>(
+      "torch_ebm::_call_energy_gibbs");
+  if (!has_gibbs.call(handle_)) return std::nullopt;
+  return op.call(x, handle_, options.n_steps, options.beta, options.clamp, options.generator);
+}
+
+}  // namespace torch_ebm::detail

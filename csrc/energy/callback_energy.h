@@ -1,0 +1,19 @@
+#pragma once
+
+#include "torch_ebm/energy.h"
+
+namespace torch_ebm::detail {
+
+/// A Python callable, known by a handle and called back through the dispatcher: this library links no
+/// Python, and an exception raised by the callable keeps its type on the way through.
+class CallbackEnergy : public EnergyFunction {
+ public:
+  explicit CallbackEnergy(int64_t handle) : handle_(handle) {}
+  at::Tensor value(const at::Tensor& x) const override;
+  std::optional<at::Tensor> gibbs(const at::Tensor& x, const GibbsOptions& options) const override;
+
+ private:
+  int64_t handle_;
+};
+
+}  // namespace torch_ebm::detail

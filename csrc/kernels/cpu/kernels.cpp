@@ -1,0 +1,117 @@
+// Compiled once per instruction set, with TORCH_EBM_ISA naming it. Everything but the table that this
+// file exports has internal linkage: code for one instruction set must not be merged with another's.
+
+#include "csrc/kernels/cpu/kernels.h"
+
+#include "csrc/kernels/cpu/lanes.h"
+#include "csrc/kernels/cpu/threefry.h"
+#include "csrc/kernels/cpu/vector_math.h"
+
+namespace torch_ebm::kernels {
+namespace {
+
+template <typename T>
+bool sample_bernoulli(T* field, const T* bias, PerRow<T> beta, Rows rows, Draw draw) {
+  Mask<T> nan{};
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
+    T* const x = field + row * rows.n_sites;
+    const T row_beta = beta[row];
+    for_each_site(draw, row, rows.n_sites,
+                  [&](int64_t site, int64_t count, Lanes<uint32_t> words) TORCH_EBM_INLINE_LAMBDA {
+                    const Lanes<T> logit =
+                        row_beta * (load(x + site, count) + load(bias + site, count));
+                    // u < 1 / (1 + e^-logit), without the division.
+                    const Mask<T> one = uniform<T>(words) * (exp(-logit) + T(1)) < T(1);
+                    nan |= logit != logit;
+                    store(x + site, (Lanes<T>)(one & (Mask<T>)broadcast(T(1))), count);
+                  });
+  }
+  return !any(nan);
+}
+
+template <typename T>
+void add_softplus_difference(const T* field, const T* bias, T beta_previous, T beta,
+                             double* log_ratio, Rows rows) {
+  // softplus(b a) - softplus(b' a) = (b - b') max(a, 0) + log1p(expm1(-(b - b')|a|) sigmoid(-b'|a|))
+  // for b >= b' >= 0: nothing cancels, and the argument of log1p lies in [-1/2, 0].
+  const T difference = beta - beta_previous;
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
+    const T* const x = field + row * rows.n_sites;
+    double total = 0;
+    for (int64_t site = 0; site < rows.n_sites; site += kLanes) {
+      const int64_t count = rows.n_sites - site;
+      const Lanes<T> a = load(x + site, count) + load(bias + site, count);  // padding: a = 0 adds 0
+      const Lanes<T> magnitude = a < T(0) ? -a : a;
+      const Lanes<T> sigmoid = T(1) / (exp(beta_previous * magnitude) + T(1));
+      const Lanes<T> correction = log1p_negative_half(expm1(-difference * magnitude) * sigmoid);
+      total += sum<T>(difference * (a > T(0) ? a : broadcast(T(0))) + correction);
+    }
+    log_ratio[row] += total;
+  }
+}
+
+template <typename T>
+void fill_uniform(T* out, Rows rows, Draw draw) {
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
+    T* const x = out + row * rows.n_sites;
+    for_each_site(draw, row, rows.n_sites,
+                  [&](int64_t site, int64_t count, Lanes<uint32_t> words) TORCH_EBM_INLINE_LAMBDA {
+                    store(x + site, uniform<T>(words), count);
+                  });
+  }
+}
+
+/// Box & Muller (1958), one normal from two words: the site's own, and that of stream + 2^31.
+template <typename T>
+void fill_normal(T* out, Rows rows, Draw draw) {
+  Draw angle = draw;
+  angle.stream |= 0x80000000u;
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
+    T* const x = out + row * rows.n_sites;
+    for_each_site(angle, row, rows.n_sites, [&](int64_t site, int64_t count, Lanes<uint32_t> words) {
+      const Lanes<double> u = uniform<double>(words);
+      for (int64_t i = 0; i < count && i < kLanes; ++i) {
+        x[site + i] = static_cast<T>(__builtin_cos(6.283185307179586 * u[i]));
+      }
+    });
+    for_each_site(draw, row, rows.n_sites, [&](int64_t site, int64_t count, Lanes<uint32_t> words) {
+      const Lanes<double> u = uniform<double>(words);
+      for (int64_t i = 0; i < count && i < kLanes; ++i) {
+        x[site + i] *= static_cast<T>(__builtin_sqrt(-2 * __builtin_log(u[i])));
+      }
+    });
+  }
+}
+
+template <typename T>
+bool all_binary(const T* x, int64_t n) {
+  Mask<T> bad{};
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const Lanes<T> lanes = load(x + i, n - i);  // padding: 0 is binary
+    bad |= (lanes != T(0)) & (lanes != T(1));
+  }
+  return !any(bad);
+}
+
+template <typename T>
+bool all_finite(const T* x, int64_t n) {
+  Mask<T> bad{};
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const Lanes<T> lanes = load(x + i, n - i);
+    bad |= (lanes - lanes) != T(0);  // inf - inf and NaN are NaN
+  }
+  return !any(bad);
+}
+
+template <typename T>
+constexpr Table<T> kTable{&sample_bernoulli<T>, &add_softplus_difference<T>, &fill_normal<T>,
+                          &fill_uniform<T>,     &all_binary<T>,              &all_finite<T>};
+
+}  // namespace
+
+namespace TORCH_EBM_ISA {
+extern const Table<float> float_table = kTable<float>;
+extern const Table<double> double_table = kTable<double>;
+}  // namespace TORCH_EBM_ISA
+
+}  // namespace torch_ebm::kernels

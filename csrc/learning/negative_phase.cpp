@@ -1,0 +1,124 @@
+#include "torch_ebm/negative_phase.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <torch/library.h>
+
+#include "csrc/common/checks.h"
+#include "csrc/common/random.h"
+#include "torch_ebm/gibbs.h"
+
+namespace torch_ebm {
+
+namespace {
+
+std::vector<int64_t> chains_shape(const char* name, int64_t n_chains, std::vector<int64_t> shape) {
+  detail::check_at_least(name, "n_chains", n_chains, 1);
+  for (int64_t size : shape) detail::check_at_least(name, "every size of shape", size, 1);
+  shape.insert(shape.begin(), n_chains);
+  return shape;
+}
+
+at::Tensor start_states_op(const std::string& law, at::IntArrayRef size,
+                           std::optional<at::ScalarType> dtype, std::optional<at::Device> device,
+                           std::optional<at::Generator> generator) {
+  return start_states(law, size, std::move(generator),
+                      at::TensorOptions().dtype(dtype).device(device));
+}
+
+}  // namespace
+
+at::Tensor start_states(const std::string& law, at::IntArrayRef size,
+                        std::optional<at::Generator> generator, const at::TensorOptions& options) {
+  const at::Tensor x = at::empty(size, options);
+  detail::check_floating("start_states", "the result", x);
+  detail::check_chains("start_states", "size", x);
+  const kernels::Draw draw{detail::draw_key(generator, at::kCPU), 0, detail::kStart};
+  if (law == "bernoulli") return detail::uniform_like(x, draw).lt(0.5).to(x.dtype());
+  if (law == "uniform") return detail::uniform_like(x, draw);
+  if (law == "normal") return detail::normal_like(x, draw);
+  TORCH_CHECK_VALUE(false, "start_states: law must be \"bernoulli\", \"uniform\" or \"normal\", got \"",
+                    law, "\"");
+}
+
+Sampler gibbs_sampler(GibbsOptions options) {
+  return [options](const Energy& energy, const at::Tensor& x,
+                   std::optional<at::Generator> generator) {
+    GibbsOptions call = options;
+    call.generator = std::move(generator);
+    return gibbs(energy, x, call);
+  };
+}
+
+Sampler langevin_sampler(LangevinOptions options) {
+  return [options](const Energy& energy, const at::Tensor& x,
+                   std::optional<at::Generator> generator) {
+    LangevinOptions call = options;
+    call.generator = std::move(generator);
+    return langevin(energy, x, call);
+  };
+}
+
+NegativePhaseImpl::NegativePhaseImpl(Sampler sampler, std::optional<uint64_t> seed)
+    : sampler_(std::move(sampler)) {
+  TORCH_CHECK_VALUE(sampler_, "NegativePhase: sampler must not be empty");
+  const uint64_t value = seed ? *seed : detail::draw_key(std::nullopt, at::kCPU);
+  generator_state = register_buffer("generator_state",
+                                    at::make_generator<at::CPUGeneratorImpl>(value).get_state());
+}
+
+at::Generator NegativePhaseImpl::make_generator() const {
+  at::Generator generator = at::make_generator<at::CPUGeneratorImpl>();
+  generator.set_state(generator_state.cpu());
+  return generator;
+}
+
+at::Tensor NegativePhaseImpl::forward(const Energy& energy, const at::Tensor& positive) {
+  const at::NoGradGuard no_grad;
+  at::Generator generator = make_generator();
+  const at::Tensor first = first_states(positive, generator);
+  const at::Tensor last = sampler_(energy, first, generator);
+  keep(last);
+  start = first;
+  generator_state.copy_(generator.get_state());
+  return last;
+}
+
+void NegativePhaseImpl::keep(const at::Tensor&) {}
+
+NaiveMCMCImpl::NaiveMCMCImpl(int64_t n_chains, std::vector<int64_t> shape, Sampler sampler,
+                             std::string law, std::optional<uint64_t> seed)
+    : NegativePhaseImpl(std::move(sampler), seed),
+      shape_(chains_shape("NaiveMCMC", n_chains, std::move(shape))),
+      law_(std::move(law)),
+      like_(register_buffer("like", at::empty({0}))) {}
+
+at::Tensor NaiveMCMCImpl::first_states(const at::Tensor&, at::Generator& generator) {
+  return start_states(law_, shape_, generator, like_.options());
+}
+
+CDImpl::CDImpl(Sampler sampler, std::optional<uint64_t> seed)
+    : NegativePhaseImpl(std::move(sampler), seed) {}
+
+at::Tensor CDImpl::first_states(const at::Tensor& positive, at::Generator&) {
+  TORCH_CHECK_VALUE(positive.defined(), "CD: positive must be the batch of data that chains start at");
+  return positive.detach().clone();
+}
+
+PCDImpl::PCDImpl(int64_t n_chains, std::vector<int64_t> shape, Sampler sampler, std::string law,
+                 std::optional<uint64_t> seed)
+    : NegativePhaseImpl(std::move(sampler), seed) {
+  at::Generator generator = make_generator();
+  chains = register_buffer(
+      "chains", start_states(law, chains_shape("PCD", n_chains, std::move(shape)), generator));
+  generator_state.copy_(generator.get_state());
+}
+
+at::Tensor PCDImpl::first_states(const at::Tensor&, at::Generator&) { return chains.clone(); }
+
+void PCDImpl::keep(const at::Tensor& last_states) { chains.copy_(last_states); }
+
+TORCH_LIBRARY_IMPL(torch_ebm, CompositeImplicitAutograd, m) {
+  m.impl("start_states", &start_states_op);
+}
+
+}  // namespace torch_ebm

@@ -1,0 +1,118 @@
+#include "torch_ebm/training_monitor.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "csrc/common/checks.h"
+
+namespace torch_ebm {
+
+namespace {
+
+constexpr double kExplodedGap = 5;        // in standard deviations of the energies
+constexpr double kFrozen = 0.01;          // fraction of chains that moved in an update
+constexpr double kCollapsed = 0.05;       // variance across chains over variance across data
+
+void check_energies(const char* name, const char* item, const at::Tensor& energies,
+                    int64_t update) {
+  TORCH_CHECK_VALUE(energies.defined() && energies.dim() == 1 && energies.numel() > 0,
+                    "TrainingMonitor: ", name, " must have shape (N,), N >= 1");
+  const at::Tensor bad = at::isfinite(energies).logical_not();
+  if (!bad.any().item<bool>()) return;
+  const int64_t first = bad.nonzero()[0][0].item<int64_t>();
+  TORCH_CHECK(false, fmt::format(
+                         "TrainingMonitor: the energy of {} {} is {} at update {} ({} of {} are not "
+                         "finite). Likely the parameters diverged: the learning rate is too large for "
+                         "this model, or the energy overflows. Go back to the last checkpoint with a "
+                         "smaller learning rate, or add weight decay.",
+                         item, first, energies[first].item<double>(), update,
+                         bad.sum().item<int64_t>(), energies.numel()));
+}
+
+double standard_deviation(const at::Tensor& energies) {
+  return energies.numel() > 1 ? energies.std().item<double>() : 0.0;
+}
+
+at::Tensor as_rows(const at::Tensor& x) { return x.reshape({x.size(0), -1}); }
+
+/// Variance across the batch, averaged over the units.
+double batch_variance(const at::Tensor& x) {
+  return as_rows(x).to(at::kDouble).var(/*dim=*/0, /*unbiased=*/false).mean().item<double>();
+}
+
+}  // namespace
+
+void TrainingMonitor::update(const at::Tensor& positive_energies,
+                             const at::Tensor& negative_energies, const at::Tensor& positive,
+                             const at::Tensor& negative, const at::Tensor& start) {
+  const at::NoGradGuard no_grad;
+  const int64_t update = updates_ + 1;
+  const at::Tensor on_data = positive_energies.detach().to(at::kDouble);
+  const at::Tensor on_chains = negative_energies.detach().to(at::kDouble);
+  check_energies("positive_energies", "example", on_data, update);
+  check_energies("negative_energies", "chain", on_chains, update);
+  detail::check_chains("TrainingMonitor", "positive", positive);
+  detail::check_chains("TrainingMonitor", "negative", negative);
+  TORCH_CHECK_VALUE(start.sizes() == negative.sizes(), "TrainingMonitor: start must have the shape of "
+                    "negative, ", detail::describe_shape(negative.sizes()), ", got ",
+                    detail::describe_shape(start.sizes()));
+  updates_ = update;
+  epoch_updates_ += 1;
+  gap_ += on_chains.mean().item<double>() - on_data.mean().item<double>();
+  spread_ += std::hypot(standard_deviation(on_data), standard_deviation(on_chains));
+  moved_ += as_rows(negative).ne(as_rows(start)).any(1).to(at::kDouble).mean().item<double>();
+  chain_variance_ += batch_variance(negative);
+  data_variance_ += batch_variance(positive);
+}
+
+std::vector<std::string> TrainingMonitor::end_epoch() {
+  std::vector<std::string> warnings;
+  if (epoch_updates_ > 0) {
+    const double gap = std::abs(gap_ / epoch_updates_);
+    const double spread = spread_ / epoch_updates_;
+    const double moved = moved_ / epoch_updates_;
+    if (gap > kExplodedGap * spread) {
+      warnings.push_back(fmt::format(
+          "The energy gap exploded: data and negative samples differ by {:.3g} in energy, {:.3g} "
+          "standard deviations (limit {:g}). Likely the chains cannot follow the model: lower the "
+          "learning rate or take more steps for each gradient.",
+          gap, gap / spread, kExplodedGap));
+    }
+    if (moved < kFrozen) {
+      warnings.push_back(fmt::format(
+          "The chains are frozen: {:.2g} of them moved in an update (limit {:g}). Likely the energy "
+          "grew so steep that no proposal is accepted: lower the learning rate, add weight decay, or "
+          "restart the chains.",
+          moved, kFrozen));
+    }
+    if (chain_variance_ < kCollapsed * data_variance_) {
+      warnings.push_back(fmt::format(
+          "The chains collapsed: they vary {:.2g} times as much as the data (limit {:g}). Likely all "
+          "of them fell into one mode: restart them, take more steps for each gradient, or lower the "
+          "learning rate.",
+          chain_variance_ / data_variance_, kCollapsed));
+    }
+  }
+  epoch_updates_ = gap_ = spread_ = moved_ = chain_variance_ = data_variance_ = 0;
+  return warnings;
+}
+
+std::vector<double> TrainingMonitor::state() const {
+  return {static_cast<double>(updates_), epoch_updates_, gap_, spread_,
+          moved_, chain_variance_, data_variance_};
+}
+
+void TrainingMonitor::set_state(const std::vector<double>& state) {
+  TORCH_CHECK_VALUE(state.size() == 7, "TrainingMonitor: state must hold 7 numbers, got ",
+                    state.size());
+  updates_ = static_cast<int64_t>(state[0]);
+  epoch_updates_ = state[1];
+  gap_ = state[2];
+  spread_ = state[3];
+  moved_ = state[4];
+  chain_variance_ = state[5];
+  data_variance_ = state[6];
+}
+
+}  // namespace torch_ebm

@@ -1,0 +1,84 @@
+// The index of the library: every operator and class, with its schema. Kernels are registered where they
+// are defined.
+//
+// Random ops, and those that call user code, are CONSERVATIVE: TorchScript merges two equal calls of any
+// other op into one, which for a sampler means twice the same numbers.
+
+#include <torch/library.h>
+
+#include "torch_ebm/training_monitor.h"
+#include "torch_ebm/version.h"
+
+namespace torch_ebm {
+
+TORCH_LIBRARY(torch_ebm, m) {
+  const auto conservative = [](const char* schema) {
+    return torch::schema(schema, c10::AliasAnalysisKind::CONSERVATIVE);
+  };
+  const std::vector<at::Tag> compiles = {at::Tag::pt2_compliant_tag};
+  const std::vector<at::Tag> random = {at::Tag::pt2_compliant_tag, at::Tag::nondeterministic_seeded};
+
+  m.def("version() -> str", &version);
+  m.def("built_for_torch() -> str", &built_for_torch);
+  m.def("cpu_kernels() -> str", &cpu_kernels);
+
+  // The Bernoulli RBM.
+  m.def("rbm_energy(Tensor visible, Tensor hidden, Tensor weight, Tensor visible_bias, "
+        "Tensor hidden_bias) -> Tensor", compiles);
+  m.def("rbm_free_energy(Tensor visible, Tensor weight, Tensor visible_bias, Tensor hidden_bias) "
+        "-> Tensor", compiles);
+  m.def(conservative(
+        "rbm_gibbs(Tensor visible, Tensor weight, Tensor visible_bias, Tensor hidden_bias, *, "
+        "int n_steps=1, Tensor? beta=None, Tensor? clamp=None, Generator? generator=None) "
+        "-> (Tensor visible, Tensor hidden)"), random);
+  m.def("base_rate_bias(Tensor data, float pseudocount=1.0) -> Tensor");
+
+  // Samplers of any energy: a scripted module, or the handle of a Python callable.
+  m.def(conservative(
+        "gibbs(Any energy, Tensor x, *, int n_steps=1, Tensor? beta=None, Tensor? clamp=None, "
+        "Generator? generator=None) -> Tensor"), {at::Tag::nondeterministic_seeded});
+  m.def(conservative(
+        "langevin(Any energy, Tensor x, *, int n_steps=1, float step_size=0.01, "
+        "Generator? generator=None) -> Tensor"), {at::Tag::nondeterministic_seeded});
+
+  m.def(conservative(
+        "start_states(str law, int[] size, *, ScalarType? dtype=None, Device? device=None, "
+        "Generator? generator=None) -> Tensor"), {at::Tag::nondeterministic_seeded});
+
+  // The partition function.
+  m.def("log_partition(Tensor negative_energies, Tensor? log_z=None) -> Tensor", compiles);
+  m.def(conservative(
+        "exact_log_z(Any energy, int n_units, *, ScalarType? dtype=None, Device? device=None) "
+        "-> Tensor"));
+  m.def("rbm_log_z(Tensor weight, Tensor visible_bias, Tensor hidden_bias) -> Tensor", compiles);
+  m.def(conservative(
+        "rbm_ais(Tensor weight, Tensor visible_bias, Tensor hidden_bias, Tensor base_visible_bias, "
+        "Tensor betas, *, SymInt n_chains, Generator? generator=None) "
+        "-> (Tensor log_weights, Tensor visible)"), random);
+  m.def("log_z_from_weights(Tensor log_weights, Tensor log_z_base) "
+        "-> (Tensor log_z, Tensor std_error, Tensor lower, Tensor upper, Tensor ess)");
+
+  // Implemented from Python, where there is one.
+  m.def(conservative("_call_energy(Tensor x, int handle) -> Tensor"));
+  m.def(conservative("_energy_has_gibbs(int handle) -> bool"));
+  m.def(conservative(
+        "_call_energy_gibbs(Tensor x, int handle, int n_steps, Tensor? beta, Tensor? clamp, "
+        "Generator? generator) -> Tensor"));
+  m.def(conservative("_progress(str operation, int done, int total) -> ()"));
+
+  m.class_<TrainingMonitor>("TrainingMonitor")
+      .def(torch::init<>())
+      .def("update", &TrainingMonitor::update)
+      .def("end_epoch", &TrainingMonitor::end_epoch)
+      .def("state", &TrainingMonitor::state)
+      .def("set_state", &TrainingMonitor::set_state)
+      .def_pickle(
+          [](const c10::intrusive_ptr<TrainingMonitor>& self) { return self->state(); },
+          [](const std::vector<double>& state) {
+            auto monitor = c10::make_intrusive<TrainingMonitor>();
+            monitor->set_state(state);
+            return monitor;
+          });
+}
+
+}  // namespace torch_ebm

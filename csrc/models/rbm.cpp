@@ -1,0 +1,101 @@
+#include "csrc/models/rbm.h"
+
+#include <torch/nn/init.h>
+
+#include "csrc/common/checks.h"
+
+namespace torch_ebm {
+
+namespace detail {
+
+void check_rbm_shapes(const char* op, const at::Tensor& weight, const at::Tensor& visible_bias,
+                      const at::Tensor& hidden_bias) {
+  check_floating(op, "weight", weight);
+  check_shape(op, "weight", weight, {-1, -1}, "(V, H)");
+  check_shape(op, "visible_bias", visible_bias, {weight.size(0)}, "(V,)");
+  check_shape(op, "hidden_bias", hidden_bias, {weight.size(1)}, "(H,)");
+  check_same_type(op, "visible_bias", visible_bias, "weight", weight);
+  check_same_type(op, "hidden_bias", hidden_bias, "weight", weight);
+}
+
+void check_rbm_finite(const char* op, const at::Tensor& weight, const at::Tensor& visible_bias,
+                      const at::Tensor& hidden_bias) {
+  check_finite(op, "weight", weight);
+  check_finite(op, "visible_bias", visible_bias);
+  check_finite(op, "hidden_bias", hidden_bias);
+}
+
+at::Tensor hidden_input(const at::Tensor& visible, const at::Tensor& weight,
+                        const at::Tensor& hidden_bias) {
+  return at::addmm(hidden_bias, visible, weight);
+}
+
+at::Tensor exact_softplus(const at::Tensor& x) { return at::softplus(x, /*beta=*/1, /*threshold=*/40); }
+
+}  // namespace detail
+
+namespace {
+
+void check_visible(const char* op, const at::Tensor& visible, const at::Tensor& weight) {
+  detail::check_shape(op, "visible", visible, {-1, weight.size(0)}, "(N, V)");
+  detail::check_same_type(op, "visible", visible, "weight", weight);
+}
+
+void check_hidden(const char* op, const at::Tensor& hidden, const at::Tensor& weight) {
+  detail::check_shape(op, "hidden", hidden, {-1, weight.size(1)}, "(N, H)");
+  detail::check_same_type(op, "hidden", hidden, "weight", weight);
+}
+
+constexpr double kInitialWeightScale = 0.01;
+
+}  // namespace
+
+RBMImpl::RBMImpl(int64_t n_visible, int64_t n_hidden) : n_visible_(n_visible), n_hidden_(n_hidden) {
+  detail::check_at_least("RBM", "n_visible", n_visible, 1);
+  detail::check_at_least("RBM", "n_hidden", n_hidden, 1);
+  RBMImpl::reset();
+}
+
+void RBMImpl::reset() {
+  weight = register_parameter("weight", at::empty({n_visible_, n_hidden_}));
+  visible_bias = register_parameter("visible_bias", at::zeros({n_visible_}));
+  hidden_bias = register_parameter("hidden_bias", at::zeros({n_hidden_}));
+  torch::nn::init::normal_(weight, 0, kInitialWeightScale);
+}
+
+void RBMImpl::pretty_print(std::ostream& stream) const {
+  stream << "torch_ebm::RBM(n_visible=" << n_visible_ << ", n_hidden=" << n_hidden_ << ")";
+}
+
+at::Tensor RBMImpl::forward(const at::Tensor& visible) const {
+  return rbm_free_energy(visible, weight, visible_bias, hidden_bias);
+}
+
+at::Tensor RBMImpl::energy(const at::Tensor& visible, const at::Tensor& hidden) const {
+  return rbm_energy(visible, hidden, weight, visible_bias, hidden_bias);
+}
+
+at::Tensor RBMImpl::hidden_given_visible(const at::Tensor& visible) const {
+  check_visible("RBM.hidden_given_visible", visible, weight);
+  return at::sigmoid(detail::hidden_input(visible, weight, hidden_bias));
+}
+
+at::Tensor RBMImpl::visible_given_hidden(const at::Tensor& hidden) const {
+  check_hidden("RBM.visible_given_hidden", hidden, weight);
+  return at::sigmoid(detail::hidden_input(hidden, weight.t(), visible_bias));
+}
+
+at::Tensor RBMImpl::log_z() const { return rbm_log_z(weight, visible_bias, hidden_bias); }
+
+std::tuple<at::Tensor, at::Tensor> RBMImpl::value_and_score(const at::Tensor& x) const {
+  const at::NoGradGuard no_grad;
+  const at::Tensor score =
+      at::addmm(visible_bias, hidden_given_visible(x), weight.t());  // b + W sigmoid(c + v W)
+  return {forward(x), score};
+}
+
+std::optional<at::Tensor> RBMImpl::gibbs(const at::Tensor& x, const GibbsOptions& options) const {
+  return std::get<0>(rbm_gibbs(x, weight, visible_bias, hidden_bias, options));
+}
+
+}  // namespace torch_ebm

@@ -1,0 +1,20 @@
+#pragma once
+
+#include "torch_ebm/rbm.h"
+
+namespace torch_ebm::detail {
+
+/// Shapes, dtype and device of an RBM's parameters, and that they are finite.
+void check_rbm_shapes(const char* op, const at::Tensor& weight, const at::Tensor& visible_bias,
+                      const at::Tensor& hidden_bias);
+void check_rbm_finite(const char* op, const at::Tensor& weight, const at::Tensor& visible_bias,
+                      const at::Tensor& hidden_bias);
+
+/// c + v W, (N, H): the inputs of the hidden units.
+at::Tensor hidden_input(const at::Tensor& visible, const at::Tensor& weight,
+                        const at::Tensor& hidden_bias);
+
+/// softplus without torch's cut at 20, which costs 2e-9.
+at::Tensor exact_softplus(const at::Tensor& x);
+
+}  // namespace torch_ebm::detail

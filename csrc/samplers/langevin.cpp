@@ -1,0 +1,63 @@
+#include "torch_ebm/langevin.h"
+
+#include <torch/library.h>
+
+#include <cmath>
+
+#include "csrc/common/checks.h"
+#include "csrc/common/progress.h"
+#include "csrc/common/random.h"
+
+namespace torch_ebm {
+
+namespace {
+
+constexpr const char* kOp = "langevin";
+
+void check_score(const at::Tensor& score, int64_t step) {
+  const at::Tensor bad = at::isfinite(score.view({score.size(0), -1})).all(1).logical_not();
+  if (!bad.any().item<bool>()) return;
+  TORCH_CHECK_VALUE(false, kOp, ": the score of chain ", bad.nonzero()[0][0].item<int64_t>(),
+                    " is not finite at step ", step,
+                    "; likely step_size is too large for this energy, or its parameters are not "
+                    "finite");
+}
+
+at::Tensor langevin_op(const c10::IValue& energy, const at::Tensor& x, int64_t n_steps,
+                       double step_size, std::optional<at::Generator> generator) {
+  return langevin(Energy::from_ivalue(kOp, energy), x, {n_steps, step_size, generator});
+}
+
+}  // namespace
+
+at::Tensor langevin(const Energy& energy, const at::Tensor& x, const LangevinOptions& options) {
+  const at::NoGradGuard no_grad;
+  detail::check_floating(kOp, "x", x);
+  detail::check_chains(kOp, "x", x);
+  detail::check_at_least(kOp, "n_steps", options.n_steps, 1);
+  TORCH_CHECK_VALUE(options.step_size > 0 && std::isfinite(options.step_size), kOp,
+                    ": step_size must be > 0 and finite, got ", options.step_size);
+  detail::check_finite(kOp, "x", x);
+
+  const uint64_t key = detail::draw_key(options.generator, x.device());
+  const double noise_scale = std::sqrt(2 * options.step_size);
+  at::Tensor states = x.detach().clone(at::MemoryFormat::Contiguous);
+  detail::Progress progress(kOp, options.n_steps);
+  for (int64_t step = 0; step < options.n_steps; ++step) {
+    const at::Tensor score = std::get<1>(energy.value_and_score(states)).contiguous();
+    check_score(score, step);
+    const at::Tensor noise =
+        detail::normal_like(states, {key, static_cast<uint32_t>(step), detail::kNoise});
+    states.add_(score, options.step_size).add_(noise, noise_scale);
+    progress.step(step + 1);
+  }
+  return states;
+}
+
+TORCH_LIBRARY_IMPL(torch_ebm, CPU, m) { m.impl("langevin", &langevin_op); }
+TORCH_LIBRARY_IMPL(torch_ebm, CUDA, m) { m.impl("langevin", &langevin_op); }
+TORCH_LIBRARY_IMPL(torch_ebm, Autograd, m) {
+  m.impl("langevin", torch::CppFunction::makeFallthrough());
+}
+
+}  // namespace torch_ebm

@@ -1,0 +1,96 @@
+#pragma once
+
+#include <ATen/ATen.h>
+#include <ATen/core/Generator.h>
+#include <ATen/core/ivalue.h>
+
+#include <concepts>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <tuple>
+#include <utility>
+
+#include "torch_ebm/export.h"
+
+namespace torch::jit {
+struct Module;
+}
+
+namespace torch_ebm {
+
+/// How many transitions a Gibbs sampler makes, at which temperature, and what it leaves alone.
+struct TORCH_EBM_API GibbsOptions {
+  int64_t n_steps = 1;
+  /// Inverse temperature: one number, shape (), or one for every chain, shape (N,). Undefined means 1.
+  std::optional<at::Tensor> beta = std::nullopt;
+  /// Boolean, (units...) or (N, units...): true where a unit keeps its value (conditional sampling).
+  std::optional<at::Tensor> clamp = std::nullopt;
+  std::optional<at::Generator> generator = std::nullopt;
+};
+
+/// What an energy can do. E(x) = -log p(x) - log Z. Derive from this for an energy with a closed-form
+/// score or a Gibbs sampler of its own; anything else becomes an Energy from a module or a lambda.
+class TORCH_EBM_API EnergyFunction {
+ public:
+  virtual ~EnergyFunction() = default;
+
+  /// Energies, shape (N,), of a batch x of shape (N, ...). Differentiable where the caller's grad mode
+  /// asks for it.
+  virtual at::Tensor value(const at::Tensor& x) const = 0;
+
+  /// Energies (N,) and scores -dE/dx, in the shape of x, both detached. By default through autograd.
+  virtual std::tuple<at::Tensor, at::Tensor> value_and_score(const at::Tensor& x) const;
+
+  /// The state of the chains after options.n_steps block Gibbs steps, or nothing if this energy has no
+  /// Gibbs sampler of its own.
+  virtual std::optional<at::Tensor> gibbs(const at::Tensor& x, const GibbsOptions& options) const;
+};
+
+/// The energy that every sampler and estimator takes: one value type, whatever is behind it. Copies share
+/// what is behind them, so parameters stay those of the module it was made from.
+class TORCH_EBM_API Energy {
+ public:
+  explicit Energy(std::shared_ptr<const EnergyFunction> function);
+
+  /// A function from a batch (N, ...) to energies (N,).
+  explicit Energy(std::function<at::Tensor(const at::Tensor&)> function);
+
+  /// A scripted module: its forward is the energy; a method `gibbs(x, n_steps, beta, clamp, generator)`,
+  /// if it has one, its Gibbs sampler.
+  explicit Energy(const torch::jit::Module& module);
+
+  /// A C++ module (or any shared object) whose forward is the energy.
+  template <typename Module>
+    requires requires(Module& m, const at::Tensor& x) {
+      { m.forward(x) } -> std::convertible_to<at::Tensor>;
+    }
+  explicit Energy(std::shared_ptr<Module> module) : Energy(wrap(std::move(module))) {}
+
+  /// A torch::nn module holder, as TORCH_MODULE makes it.
+  template <typename Holder>
+    requires requires(const Holder& holder) { Energy(holder.ptr()); }
+  explicit Energy(const Holder& holder) : Energy(holder.ptr()) {}
+
+  /// What the operators take as `Any energy`: a scripted module's object, or the handle of a Python callable.
+  static Energy from_ivalue(const char* op, const c10::IValue& value);
+
+  at::Tensor value(const at::Tensor& x) const;
+  std::tuple<at::Tensor, at::Tensor> value_and_score(const at::Tensor& x) const;
+  std::optional<at::Tensor> gibbs(const at::Tensor& x, const GibbsOptions& options) const;
+
+ private:
+  template <typename Module>
+  static Energy wrap(std::shared_ptr<Module> module) {
+    if constexpr (std::derived_from<Module, EnergyFunction>) {
+      return Energy(std::shared_ptr<const EnergyFunction>(std::move(module)));
+    } else {
+      return Energy(std::function<at::Tensor(const at::Tensor&)>(
+          [module = std::move(module)](const at::Tensor& x) { return module->forward(x); }));
+    }
+  }
+
+  std::shared_ptr<const EnergyFunction> function_;
+};
+
+}  // namespace torch_ebm

@@ -1,0 +1,97 @@
+#pragma once
+
+#include <torch/nn/cloneable.h>
+#include <torch/nn/pimpl.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "torch_ebm/energy.h"
+#include "torch_ebm/export.h"
+#include "torch_ebm/langevin.h"
+
+namespace torch_ebm {
+
+/// A transition of all chains: (energy, x, generator) -> new x.
+using Sampler =
+    std::function<at::Tensor(const Energy&, const at::Tensor&, std::optional<at::Generator>)>;
+
+/// Samplers for the negative phase; a generator in the options is replaced by the negative phase's own.
+TORCH_EBM_API Sampler gibbs_sampler(GibbsOptions options = {});
+TORCH_EBM_API Sampler langevin_sampler(LangevinOptions options = {});
+
+/// States for chains to begin at, of the given size: "bernoulli" (0 or 1 with probability 1/2), "uniform"
+/// (on (0, 1)) or "normal" (N(0, 1)). Throws ValueError for another law or an empty size.
+TORCH_EBM_API at::Tensor start_states(const std::string& law, at::IntArrayRef size,
+                                      std::optional<at::Generator> generator = std::nullopt,
+                                      const at::TensorOptions& options = {});
+
+/// The source of negative samples. Owns its randomness: the buffer `generator_state`, so that a saved and
+/// reloaded module goes on bit for bit. If a sampler throws, nothing has changed.
+class TORCH_EBM_API NegativePhaseImpl : public torch::nn::Module {
+ public:
+  NegativePhaseImpl(Sampler sampler, std::optional<uint64_t> seed);
+
+  /// Negative samples, detached. `positive`, the batch of data, is where CD starts; the others ignore it.
+  at::Tensor forward(const Energy& energy, const at::Tensor& positive = {});
+
+  /// The states that the last call started from; undefined before the first.
+  at::Tensor start;
+  /// State of the CPU generator that the next call draws from.
+  at::Tensor generator_state;
+
+ protected:
+  virtual at::Tensor first_states(const at::Tensor& positive, at::Generator& generator) = 0;
+  virtual void keep(const at::Tensor& last_states);
+  at::Generator make_generator() const;
+
+ private:
+  Sampler sampler_;
+};
+
+/// Algorithm 18.1 (Goodfellow, Bengio & Courville 2016): n_chains new chains for every gradient, started at
+/// noise. Right only if the sampler runs long enough to forget its start.
+class TORCH_EBM_API NaiveMCMCImpl : public NegativePhaseImpl {
+ public:
+  NaiveMCMCImpl(int64_t n_chains, std::vector<int64_t> shape, Sampler sampler,
+                std::string law = "bernoulli", std::optional<uint64_t> seed = std::nullopt);
+
+ protected:
+  at::Tensor first_states(const at::Tensor& positive, at::Generator& generator) override;
+
+ private:
+  std::vector<int64_t> shape_;  // of all chains, (n_chains, ...)
+  std::string law_;
+  at::Tensor like_;  // a buffer that only carries the dtype and device
+};
+TORCH_MODULE(NaiveMCMC);
+
+/// Algorithm 18.2, contrastive divergence (Hinton 2002): chains start at the data. CD-k takes k steps. Biased:
+/// it does not see modes of the model that are far from the data.
+class TORCH_EBM_API CDImpl : public NegativePhaseImpl {
+ public:
+  explicit CDImpl(Sampler sampler, std::optional<uint64_t> seed = std::nullopt);
+
+ protected:
+  at::Tensor first_states(const at::Tensor& positive, at::Generator& generator) override;
+};
+TORCH_MODULE(CD);
+
+/// Algorithm 18.3, persistent contrastive divergence or stochastic maximum likelihood (Younes 1998; Tieleman
+/// 2008): the chains of the last gradient go on. Right while the model changes slowly against their mixing.
+class TORCH_EBM_API PCDImpl : public NegativePhaseImpl {
+ public:
+  PCDImpl(int64_t n_chains, std::vector<int64_t> shape, Sampler sampler,
+          std::string law = "bernoulli", std::optional<uint64_t> seed = std::nullopt);
+
+  /// The chains, (n_chains, ...); a buffer.
+  at::Tensor chains;
+
+ protected:
+  at::Tensor first_states(const at::Tensor& positive, at::Generator& generator) override;
+  void keep(const at::Tensor& last_states) override;
+};
+TORCH_MODULE(PCD);
+
+}  // namespace torch_ebm

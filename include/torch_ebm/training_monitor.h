@@ -1,0 +1,42 @@
+#pragma once
+
+#include <ATen/ATen.h>
+#include <torch/custom_class.h>
+
+#include <string>
+#include <vector>
+
+#include "torch_ebm/export.h"
+
+namespace torch_ebm {
+
+/// Notices training that goes wrong and says why. Call update() after every gradient and end_epoch() after
+/// every epoch. Thresholds are fixed and stated in the messages.
+class TORCH_EBM_API TrainingMonitor : public torch::CustomClassHolder {
+ public:
+  /// positive_energies, negative_energies: (N,), (M,). negative: the negative samples (M, ...), start: the
+  /// states their chains started from, positive: the data (N, ...).
+  /// Throws RuntimeError at once if an energy is not finite; it names the first such example or chain, the
+  /// update, the likely cause and the remedy.
+  void update(const at::Tensor& positive_energies, const at::Tensor& negative_energies,
+              const at::Tensor& positive, const at::Tensor& negative, const at::Tensor& start);
+
+  /// What was wrong in the epoch, one sentence each with cause and remedy; empty if nothing was. Starts the
+  /// next epoch. Looked for: an energy gap that explodes, chains that are frozen, chains that collapsed.
+  std::vector<std::string> end_epoch();
+
+  /// Everything it remembers, for checkpoints: pickling and state_dict use these.
+  std::vector<double> state() const;
+  void set_state(const std::vector<double>& state);
+
+ private:
+  int64_t updates_ = 0;  // since training began
+  double epoch_updates_ = 0;
+  double gap_ = 0;            // sums over the epoch's updates
+  double spread_ = 0;
+  double moved_ = 0;
+  double chain_variance_ = 0;
+  double data_variance_ = 0;
+};
+
+}  // namespace torch_ebm

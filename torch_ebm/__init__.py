@@ -1,0 +1,47 @@
+"""torch_ebm: train, sample and evaluate energy-based models, p(x) = exp(-E(x)) / Z.
+
+Any callable or module that maps a batch x of shape (N, ...) to energies of shape (N,) is an energy. The
+algorithms live in a C++ library over LibTorch, as operators ``torch.ops.torch_ebm.*``: the functions
+here call them, and so may a scripted module and a C++ program.
+"""
+
+from ._library import __version__, cmake_prefix_path, cpu_kernels
+from .ais import LogZEstimate, ais, log_z_from_weights
+from .checkpoint import load_checkpoint, save_checkpoint
+from .energy import Energy
+from .exact_log_z import exact_log_z
+from .gibbs import gibbs
+from .langevin import langevin
+from .log_partition import log_partition
+from .negative_phase import CD, PCD, NaiveMCMC, NegativePhase, Sampler, start_states
+from .progress import progress_bar
+from .rbm import RBM, base_rate_bias, rbm_gibbs
+from .training_monitor import TrainingMonitor, TrainingWarning
+
+__all__ = [
+    "CD",
+    "Energy",
+    "LogZEstimate",
+    "NaiveMCMC",
+    "NegativePhase",
+    "PCD",
+    "RBM",
+    "Sampler",
+    "TrainingMonitor",
+    "TrainingWarning",
+    "__version__",
+    "ais",
+    "base_rate_bias",
+    "cmake_prefix_path",
+    "cpu_kernels",
+    "exact_log_z",
+    "gibbs",
+    "langevin",
+    "load_checkpoint",
+    "log_partition",
+    "log_z_from_weights",
+    "progress_bar",
+    "rbm_gibbs",
+    "save_checkpoint",
+    "start_states",
+]

@@ -1,0 +1,70 @@
+"""The energy interface: how a Python callable or a scripted module reaches the operators."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Optional, Union
+
+import torch
+from torch import Tensor
+
+from . import _library  # noqa: F401  (defines the operators implemented here)
+
+#: What every sampler and estimator takes: anything that maps a batch (N, ...) to energies (N,). A
+#: method ``gibbs(x, n_steps, beta, clamp, generator)``, if there is one, is used for Gibbs sampling.
+Energy = Union[Callable[[Tensor], Tensor], torch.nn.Module, torch.jit.ScriptModule]
+
+_callables: dict[int, Energy] = {}
+_handles = itertools.count()
+
+
+@contextlib.contextmanager
+def as_argument(energy: Energy) -> Iterator[object]:
+    """The value to pass for an operator's ``Any energy``, valid inside the ``with`` block.
+
+    A scripted module is passed as it is; any other callable is known to the operators by a handle.
+
+    Raises:
+        TypeError: ``energy`` is not callable.
+    """
+    if isinstance(energy, torch.jit.ScriptModule):
+        yield energy
+        return
+    if not callable(energy):
+        raise TypeError(f"energy must be callable, got {type(energy).__name__}")
+    handle = next(_handles)
+    _callables[handle] = energy
+    try:
+        yield handle
+    finally:
+        del _callables[handle]
+
+
+def _call_energy(x: Tensor, handle: int) -> Tensor:
+    value = _callables[handle](x)
+    if not isinstance(value, Tensor):
+        raise TypeError(f"energy must return a tensor of shape (N,), got {type(value).__name__}")
+    return value
+
+
+def _energy_has_gibbs(handle: int) -> bool:
+    return callable(getattr(_callables[handle], "gibbs", None))
+
+
+def _call_energy_gibbs(
+    x: Tensor,
+    handle: int,
+    n_steps: int,
+    beta: Optional[Tensor],
+    clamp: Optional[Tensor],
+    generator: Optional[torch.Generator],
+) -> Tensor:
+    return _callables[handle].gibbs(x, n_steps, beta, clamp, generator)
+
+
+_implementations = torch.library.Library("torch_ebm", "IMPL")
+_implementations.impl("_call_energy", _call_energy, "CompositeImplicitAutograd")
+_implementations.impl("_energy_has_gibbs", _energy_has_gibbs, "CompositeImplicitAutograd")
+_implementations.impl("_call_energy_gibbs", _call_energy_gibbs, "CompositeImplicitAutograd")

@@ -1,0 +1,35 @@
+"""log Z as a differentiable quantity."""
+
+from __future__ import annotations
+
+from typing import Optional, Union
+
+import torch
+from torch import Tensor
+
+from .energy import Energy
+
+
+def log_partition(
+    energy: Energy, negative_samples: Tensor, log_z: Union[float, Tensor, None] = None
+) -> Tensor:
+    """log Z, whose gradient is the negative phase: grad log Z = -mean grad E(negative_samples).
+
+    (Goodfellow, Bengio & Courville 2016, eq. 18.13.) Its value is ``log_z`` where an estimate is known
+    and -mean E(negative_samples) where not. The training loss is::
+
+        loss = energy(data).mean() + log_partition(energy, negative_samples, log_z)
+
+    which is the negative log-likelihood if ``log_z`` is log Z, and the energy gap without it. Inside a
+    scripted model call ``torch.ops.torch_ebm.log_partition(energy(negative), log_z)``.
+
+    Args:
+        negative_samples: samples of the model, (N, ...); they get no gradient.
+        log_z: one number.
+
+    Returns:
+        One number, shape (); NaN energies come through.
+    """
+    if log_z is not None and not isinstance(log_z, Tensor):
+        log_z = torch.tensor(float(log_z), dtype=torch.float64)
+    return torch.ops.torch_ebm.log_partition(energy(negative_samples.detach()), log_z)

@@ -1,0 +1,191 @@
+"""The negative phase: where the samples come from that estimate the gradient of log Z.
+
+Three algorithms (Goodfellow, Bengio & Courville 2016, section 18.2), each a module that owns its chains
+and its randomness as buffers, so that a saved and reloaded one goes on bit for bit::
+
+    pcd = torch_ebm.PCD(100, (64,), sampler=functools.partial(torch_ebm.gibbs, n_steps=5))
+    negative = pcd(energy)
+    loss = energy(data).mean() + torch_ebm.log_partition(energy, negative)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Optional
+
+import torch
+from torch import Tensor
+
+from .energy import Energy
+from .gibbs import gibbs
+
+#: A transition of all chains: ``sampler(energy, x, generator=...)`` returns the new states.
+Sampler = Callable[..., Tensor]
+
+
+def start_states(
+    law: str,
+    size: Sequence[int],
+    *,
+    dtype: Optional[torch.dtype] = None,
+    device: Optional[torch.device] = None,
+    generator: Optional[torch.Generator] = None,
+) -> Tensor:
+    """States for chains to begin at, of the given size (N, ...).
+
+    Args:
+        law: ``"bernoulli"`` (0 or 1 with probability 1/2), ``"uniform"`` (on (0, 1)) or ``"normal"``.
+
+    Raises:
+        ValueError: another law, or an empty size.
+    """
+    return torch.ops.torch_ebm.start_states(
+        law,
+        list(size),
+        dtype=dtype or torch.get_default_dtype(),
+        device=torch.device(device) if device is not None else torch.device("cpu"),
+        generator=generator,
+    )
+
+
+class NegativePhase(torch.nn.Module):
+    """The source of negative samples: what NaiveMCMC, CD and PCD have in common.
+
+    Call it with an energy, and for CD the batch of data, to get negative samples (N, ...), detached. If
+    the sampler raises, nothing has changed.
+
+    Attributes:
+        generator_state: a buffer, the state of the generator that the next call draws from.
+        start: the states that the last call started from; None before the first.
+    """
+
+    generator_state: Tensor
+
+    def __init__(self, sampler: Sampler, seed: Optional[int]) -> None:
+        super().__init__()
+        if not callable(sampler):
+            raise TypeError(f"sampler must be callable, got {type(sampler).__name__}")
+        self.sampler = sampler
+        self.start: Optional[Tensor] = None
+        if seed is None:
+            seed = int(torch.randint(2**62, ()))
+        generator = torch.Generator().manual_seed(seed)
+        self.register_buffer("generator_state", generator.get_state())
+
+    def _generator(self) -> torch.Generator:
+        generator = torch.Generator()
+        generator.set_state(self.generator_state.cpu())
+        return generator
+
+    @torch.compiler.disable
+    @torch.no_grad()
+    def forward(self, energy: Energy, positive: Optional[Tensor] = None) -> Tensor:
+        """Negative samples of ``energy``, (N, ...), detached."""
+        generator = self._generator()
+        start = self._first_states(positive, generator)
+        last = self.sampler(energy, start, generator=generator)
+        self._keep(last)
+        self.start = start
+        self.generator_state.copy_(generator.get_state())
+        return last
+
+    def _first_states(self, positive: Optional[Tensor], generator: torch.Generator) -> Tensor:
+        raise NotImplementedError
+
+    def _keep(self, last_states: Tensor) -> None:
+        pass
+
+
+class NaiveMCMC(NegativePhase):
+    """Algorithm 18.1: ``n_chains`` new chains for every gradient, started at noise.
+
+    Right only if the sampler runs long enough to forget its start.
+
+    Args:
+        shape: of one state.
+        sampler: a transition of all chains; default: one step of :func:`torch_ebm.gibbs`.
+        law: of the first states, see :func:`start_states`.
+        seed: default: drawn from torch's default generator.
+    """
+
+    like: Tensor
+
+    def __init__(
+        self,
+        n_chains: int,
+        shape: Sequence[int],
+        sampler: Sampler = gibbs,
+        *,
+        law: str = "bernoulli",
+        seed: Optional[int] = None,
+    ) -> None:
+        super().__init__(sampler, seed)
+        self._size = (n_chains, *shape)
+        self._law = law
+        self.register_buffer("like", torch.empty(0))  # follows the module's dtype and device
+
+    def _first_states(self, positive: Optional[Tensor], generator: torch.Generator) -> Tensor:
+        return start_states(
+            self._law,
+            self._size,
+            dtype=self.like.dtype,
+            device=self.like.device,
+            generator=generator,
+        )
+
+
+class CD(NegativePhase):
+    """Algorithm 18.2, contrastive divergence (Hinton 2002): chains start at the data.
+
+    CD-k is ``CD(functools.partial(gibbs, n_steps=k))``. Biased: it does not see modes of the model that
+    are far from the data.
+    """
+
+    def __init__(self, sampler: Sampler = gibbs, *, seed: Optional[int] = None) -> None:
+        super().__init__(sampler, seed)
+
+    def _first_states(self, positive: Optional[Tensor], generator: torch.Generator) -> Tensor:
+        if positive is None:
+            raise ValueError("CD: positive must be the batch of data that chains start at")
+        return positive.detach().clone()
+
+
+class PCD(NegativePhase):
+    """Algorithm 18.3, persistent contrastive divergence, or stochastic maximum likelihood.
+
+    (Younes 1998; Tieleman 2008.) The chains of the last gradient go on. Right while the model changes
+    slowly against their mixing.
+
+    Args:
+        shape: of one state.
+        sampler: a transition of all chains; default: one step of :func:`torch_ebm.gibbs`.
+        law: of the first states, see :func:`start_states`.
+        seed: default: drawn from torch's default generator.
+
+    Attributes:
+        chains: a buffer, (n_chains, ...).
+    """
+
+    chains: Tensor
+
+    def __init__(
+        self,
+        n_chains: int,
+        shape: Sequence[int],
+        sampler: Sampler = gibbs,
+        *,
+        law: str = "bernoulli",
+        seed: Optional[int] = None,
+    ) -> None:
+        super().__init__(sampler, seed)
+        generator = self._generator()
+        self.register_buffer(
+            "chains", start_states(law, (n_chains, *shape), generator=generator)
+        )
+        self.generator_state.copy_(generator.get_state())
+
+    def _first_states(self, positive: Optional[Tensor], generator: torch.Generator) -> Tensor:
+        return self.chains.clone()
+
+    def _keep(self, last_states: Tensor) -> None:
+        self.chains.copy_(last_states)

@@ -1,0 +1,165 @@
+"""The Bernoulli restricted Boltzmann machine."""
+
+from __future__ import annotations
+
+from typing import Optional, Union
+
+import torch
+from torch import Tensor
+
+from . import _library  # noqa: F401
+from ._arguments import as_beta
+
+_INITIAL_WEIGHT_SCALE = 0.01
+
+
+class RBM(torch.nn.Module):
+    """A Bernoulli RBM as a module over its visible units: ``forward(v)`` is the free energy F(v).
+
+    Units are 0 or 1, V visible and H hidden (Goodfellow, Bengio & Courville 2016, section 20.2)::
+
+        E(v, h) = -b.v - c.h - v.W h,     F(v) = -b.v - sum_j softplus(c_j + (v W)_j)
+
+    Weights start at N(0, 0.01^2) and biases at 0 (Hinton 2010, section 8). The module can be scripted
+    and compiled; its state dict is that of the C++ ``torch_ebm::RBM``.
+
+    Attributes:
+        weight: W, shape (V, H).
+        visible_bias: b, shape (V,).
+        hidden_bias: c, shape (H,).
+
+    Raises:
+        ValueError: fewer than one unit in a layer.
+    """
+
+    def __init__(
+        self,
+        n_visible: int,
+        n_hidden: int,
+        *,
+        dtype: Optional[torch.dtype] = None,
+        device: Optional[torch.device] = None,
+    ) -> None:
+        super().__init__()
+        if n_visible < 1 or n_hidden < 1:
+            raise ValueError(
+                f"RBM: n_visible and n_hidden must be at least 1, got {n_visible} and {n_hidden}"
+            )
+        self.n_visible = n_visible
+        self.n_hidden = n_hidden
+        like = {"dtype": dtype, "device": device}
+        self.weight = torch.nn.Parameter(torch.empty(n_visible, n_hidden, **like))
+        self.visible_bias = torch.nn.Parameter(torch.zeros(n_visible, **like))
+        self.hidden_bias = torch.nn.Parameter(torch.zeros(n_hidden, **like))
+        torch.nn.init.normal_(self.weight, std=_INITIAL_WEIGHT_SCALE)
+
+    def extra_repr(self) -> str:
+        return f"n_visible={self.n_visible}, n_hidden={self.n_hidden}"
+
+    def forward(self, visible: Tensor) -> Tensor:
+        """Free energies F(v), shape (N,), of ``visible`` (N, V)."""
+        return torch.ops.torch_ebm.rbm_free_energy(
+            visible, self.weight, self.visible_bias, self.hidden_bias
+        )
+
+    @torch.jit.export
+    def energy(self, visible: Tensor, hidden: Tensor) -> Tensor:
+        """Joint energies E(v, h), shape (N,), of ``visible`` (N, V) and ``hidden`` (N, H)."""
+        return torch.ops.torch_ebm.rbm_energy(
+            visible, hidden, self.weight, self.visible_bias, self.hidden_bias
+        )
+
+    @torch.jit.export
+    def hidden_given_visible(self, visible: Tensor) -> Tensor:
+        """P(h_j = 1 | v), shape (N, H)."""
+        return torch.sigmoid(torch.addmm(self.hidden_bias, visible, self.weight))
+
+    @torch.jit.export
+    def visible_given_hidden(self, hidden: Tensor) -> Tensor:
+        """P(v_i = 1 | h), shape (N, V)."""
+        return torch.sigmoid(torch.addmm(self.visible_bias, hidden, self.weight.t()))
+
+    @torch.jit.export
+    def gibbs(
+        self,
+        x: Tensor,
+        n_steps: int = 1,
+        beta: Optional[Tensor] = None,
+        clamp: Optional[Tensor] = None,
+        generator: Optional[torch.Generator] = None,
+    ) -> Tensor:
+        """``n_steps`` of block Gibbs sampling: new visible states, in the shape of ``x`` (N, V).
+
+        See :func:`torch_ebm.rbm_gibbs`.
+        """
+        states, _ = torch.ops.torch_ebm.rbm_gibbs(
+            x,
+            self.weight,
+            self.visible_bias,
+            self.hidden_bias,
+            n_steps=n_steps,
+            beta=beta,
+            clamp=clamp,
+            generator=generator,
+        )
+        return states
+
+    @torch.jit.export
+    def log_z(self) -> Tensor:
+        """Exact log Z, float64: a sum over the smaller layer, which may have at most 25 units."""
+        return torch.ops.torch_ebm.rbm_log_z(self.weight, self.visible_bias, self.hidden_bias)
+
+
+def rbm_gibbs(
+    visible: Tensor,
+    weight: Tensor,
+    visible_bias: Tensor,
+    hidden_bias: Tensor,
+    *,
+    n_steps: int = 1,
+    beta: Union[float, Tensor, None] = None,
+    clamp: Optional[Tensor] = None,
+    generator: Optional[torch.Generator] = None,
+) -> tuple[Tensor, Tensor]:
+    """Block Gibbs sampling of an RBM: ``n_steps`` times h ~ p(h | v), then v ~ p(v | h).
+
+    Leaves exp(-beta E(v, h)) exactly invariant. On the CPU, chain i draws the same random numbers
+    whatever the number of chains and threads.
+
+    Args:
+        visible: zeros and ones, (N, V).
+        weight, visible_bias, hidden_bias: the parameters, (V, H), (V,), (H,).
+        beta: inverse temperature, one number, shape (), or one for every chain, (N,). Default 1.
+        clamp: boolean, (V,) or (N, V); true where a visible unit keeps its value.
+        generator: draws one key from it; default: torch's default generator.
+
+    Returns:
+        The visible (N, V) and hidden (N, H) states of the last step, detached.
+
+    Raises:
+        ValueError: states other than 0 and 1, no chains, ``n_steps`` < 1, negative ``beta``,
+            parameters that are not finite, wrong shapes or devices.
+        TypeError: wrong dtypes.
+    """
+    return torch.ops.torch_ebm.rbm_gibbs(
+        visible,
+        weight,
+        visible_bias,
+        hidden_bias,
+        n_steps=n_steps,
+        beta=as_beta(beta),
+        clamp=clamp,
+        generator=generator,
+    )
+
+
+def base_rate_bias(data: Tensor, pseudocount: float = 1.0) -> Tensor:
+    """Visible biases of independent units that have the frequencies of ``data`` (N, V).
+
+    The logit of the mean, after adding ``pseudocount`` examples of ones and as many of zeros: the
+    base-rate model of Salakhutdinov & Murray (2008), and a good start for ``visible_bias``.
+
+    Raises:
+        ValueError: data other than 0 and 1, or ``pseudocount`` <= 0.
+    """
+    return torch.ops.torch_ebm.base_rate_bias(data, pseudocount)
