@@ -16,12 +16,14 @@ TORCH_LIBRARY(torch_ebm, m) {
     return torch::schema(schema, c10::AliasAnalysisKind::CONSERVATIVE);
   };
   const std::vector<at::Tag> compiles = {at::Tag::pt2_compliant_tag};
-  const std::vector<at::Tag> random = {at::Tag::pt2_compliant_tag, at::Tag::nondeterministic_seeded};
+  const std::vector<at::Tag> random = {at::Tag::pt2_compliant_tag,
+                                       at::Tag::nondeterministic_seeded};
 
   m.def("version() -> str", &version);
   m.def("built_for_torch() -> str", &built_for_torch);
   m.def("cpu_kernels() -> str", &cpu_kernels);
 
+  // clang-format off
   // The Bernoulli RBM.
   m.def("rbm_energy(Tensor visible, Tensor hidden, Tensor weight, Tensor visible_bias, "
         "Tensor hidden_bias) -> Tensor", compiles);
@@ -65,6 +67,7 @@ TORCH_LIBRARY(torch_ebm, m) {
         "_call_energy_gibbs(Tensor x, int handle, int n_steps, Tensor? beta, Tensor? clamp, "
         "Generator? generator) -> Tensor"));
   m.def(conservative("_progress(str operation, int done, int total) -> ()"));
+  // clang-format on
 
   m.class_<TrainingMonitor>("TrainingMonitor")
       .def(torch::init<>())
@@ -72,13 +75,12 @@ TORCH_LIBRARY(torch_ebm, m) {
       .def("end_epoch", &TrainingMonitor::end_epoch)
       .def("state", &TrainingMonitor::state)
       .def("set_state", &TrainingMonitor::set_state)
-      .def_pickle(
-          [](const c10::intrusive_ptr<TrainingMonitor>& self) { return self->state(); },
-          [](const std::vector<double>& state) {
-            auto monitor = c10::make_intrusive<TrainingMonitor>();
-            monitor->set_state(state);
-            return monitor;
-          });
+      .def_pickle([](const c10::intrusive_ptr<TrainingMonitor>& self) { return self->state(); },
+                  [](const std::vector<double>& state) {
+                    auto monitor = c10::make_intrusive<TrainingMonitor>();
+                    monitor->set_state(state);
+                    return monitor;
+                  });
 }
 
 }  // namespace torch_ebm

@@ -56,8 +56,9 @@ void check_shape(const char* op, const char* name, const at::Tensor& tensor,
   if (matches) return;
   std::vector<std::string> sizes;
   for (int64_t size : expected) sizes.push_back(size < 0 ? "any" : std::to_string(size));
-  TORCH_CHECK_VALUE(false, fmt::format("{}: {} must have shape {} = ({}), got {}", op, name, symbols,
-                                       fmt::join(sizes, ", "), describe_shape(tensor.sizes())));
+  TORCH_CHECK_VALUE(false,
+                    fmt::format("{}: {} must have shape {} = ({}), got {}", op, name, symbols,
+                                fmt::join(sizes, ", "), describe_shape(tensor.sizes())));
 }
 
 void check_chains(const char* op, const char* name, const at::Tensor& x) {
@@ -107,8 +108,9 @@ std::optional<at::Tensor> checked_clamp(const char* op, const std::optional<at::
   if (!clamp || !clamp->defined()) return std::nullopt;
   TORCH_CHECK_TYPE(clamp->scalar_type() == at::kBool, op, ": clamp must be boolean, got ",
                    clamp->scalar_type());
-  TORCH_CHECK_VALUE(clamp->device() == x.device(), op, ": clamp must be on the device of the chains, ",
-                    x.device(), ", got ", clamp->device());
+  TORCH_CHECK_VALUE(clamp->device() == x.device(), op,
+                    ": clamp must be on the device of the chains, ", x.device(), ", got ",
+                    clamp->device());
   TORCH_CHECK_VALUE(clamp->sizes() == x.sizes() || clamp->sizes() == x.sizes().slice(1), op,
                     ": clamp must have shape ", describe_shape(x.sizes().slice(1)), " or ",
                     describe_shape(x.sizes()), ", got ", describe_shape(clamp->sizes()));

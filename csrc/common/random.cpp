@@ -23,9 +23,8 @@ at::Tensor filled_like(const at::Tensor& x, Fill fill) {
   const int64_t n_sites = x.numel() / std::max<int64_t>(1, x.size(0));
   AT_DISPATCH_FLOATING_TYPES(dtype, "filled_like", [&] {
     scalar_t* data = out.mutable_data_ptr<scalar_t>();
-    parallel_rows(x.size(0), n_sites, [&](kernels::Rows rows) {
-      fill(kernels::kernels<scalar_t>(), data, rows);
-    });
+    parallel_rows(x.size(0), n_sites,
+                  [&](kernels::Rows rows) { fill(kernels::kernels<scalar_t>(), data, rows); });
   });
   return out.to(x.options());
 }
@@ -68,8 +67,8 @@ void sample_bernoulli_(const char* op, at::Tensor& field, const at::Tensor& bias
     valid = !at::isnan(logit).any().item<bool>();
     field.copy_(uniform_like(field, draw).lt(at::sigmoid(logit)));
   }
-  TORCH_CHECK_VALUE(valid, op,
-                    ": the input of a unit is NaN: the weights are so large that their sums overflow");
+  TORCH_CHECK_VALUE(
+      valid, op, ": the input of a unit is NaN: the weights are so large that their sums overflow");
 }
 
 at::Tensor uniform_like(const at::Tensor& x, kernels::Draw draw) {

@@ -57,9 +57,10 @@ Energy::Energy(const torch::jit::Module& module)
 
 Energy Energy::from_ivalue(const char* op, const c10::IValue& value) {
   if (value.isModule()) return Energy(value.toModule());
-  TORCH_CHECK_TYPE(value.isInt(), op,
-                   ": energy must be a scripted module or the handle of a registered callable, got ",
-                   value.tagKind());
+  TORCH_CHECK_TYPE(
+      value.isInt(), op,
+      ": energy must be a scripted module or the handle of a registered callable, got ",
+      value.tagKind());
   return Energy(std::make_shared<detail::CallbackEnergy>(value.toInt()));
 }
 
@@ -76,9 +77,9 @@ std::tuple<at::Tensor, at::Tensor> Energy::value_and_score(const at::Tensor& x) 
 std::optional<at::Tensor> Energy::gibbs(const at::Tensor& x, const GibbsOptions& options) const {
   auto result = function_->gibbs(x, options);
   if (result) {
-    TORCH_CHECK_VALUE(result->sizes() == x.sizes(), "energy: its gibbs must return the shape of x, ",
-                      detail::describe_shape(x.sizes()), ", got ",
-                      detail::describe_shape(result->sizes()));
+    TORCH_CHECK_VALUE(
+        result->sizes() == x.sizes(), "energy: its gibbs must return the shape of x, ",
+        detail::describe_shape(x.sizes()), ", got ", detail::describe_shape(result->sizes()));
     return result->detach();
   }
   return result;

@@ -18,11 +18,10 @@ std::optional<at::Tensor> ScriptEnergy::gibbs(const at::Tensor& x,
                                               const GibbsOptions& options) const {
   const auto method = module_.find_method("gibbs");
   if (!method) return std::nullopt;
-  const c10::IValue states =
-      (*method)({x}, {{"n_steps", options.n_steps},
-                      {"beta", options.beta},
-                      {"clamp", options.clamp},
-                      {"generator", options.generator}});
+  const c10::IValue states = (*method)({x}, {{"n_steps", options.n_steps},
+                                             {"beta", options.beta},
+                                             {"clamp", options.clamp},
+                                             {"generator", options.generator}});
   TORCH_CHECK_TYPE(states.isTensor(), "energy: gibbs must return a tensor like x, got ",
                    states.tagKind());
   return states.toTensor();

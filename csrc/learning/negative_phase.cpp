@@ -36,26 +36,27 @@ at::Tensor start_states(const std::string& law, at::IntArrayRef size,
   if (law == "bernoulli") return detail::uniform_like(x, draw).lt(0.5).to(x.dtype());
   if (law == "uniform") return detail::uniform_like(x, draw);
   if (law == "normal") return detail::normal_like(x, draw);
-  TORCH_CHECK_VALUE(false, "start_states: law must be \"bernoulli\", \"uniform\" or \"normal\", got \"",
+  TORCH_CHECK_VALUE(false,
+                    "start_states: law must be \"bernoulli\", \"uniform\" or \"normal\", got \"",
                     law, "\"");
 }
 
 Sampler gibbs_sampler(GibbsOptions options) {
-  return [options](const Energy& energy, const at::Tensor& x,
-                   std::optional<at::Generator> generator) {
-    GibbsOptions call = options;
-    call.generator = std::move(generator);
-    return gibbs(energy, x, call);
-  };
+  return
+      [options](const Energy& energy, const at::Tensor& x, std::optional<at::Generator> generator) {
+        GibbsOptions call = options;
+        call.generator = std::move(generator);
+        return gibbs(energy, x, call);
+      };
 }
 
 Sampler langevin_sampler(LangevinOptions options) {
-  return [options](const Energy& energy, const at::Tensor& x,
-                   std::optional<at::Generator> generator) {
-    LangevinOptions call = options;
-    call.generator = std::move(generator);
-    return langevin(energy, x, call);
-  };
+  return
+      [options](const Energy& energy, const at::Tensor& x, std::optional<at::Generator> generator) {
+        LangevinOptions call = options;
+        call.generator = std::move(generator);
+        return langevin(energy, x, call);
+      };
 }
 
 NegativePhaseImpl::NegativePhaseImpl(Sampler sampler, std::optional<uint64_t> seed)
@@ -100,7 +101,8 @@ CDImpl::CDImpl(Sampler sampler, std::optional<uint64_t> seed)
     : NegativePhaseImpl(std::move(sampler), seed) {}
 
 at::Tensor CDImpl::first_states(const at::Tensor& positive, at::Generator&) {
-  TORCH_CHECK_VALUE(positive.defined(), "CD: positive must be the batch of data that chains start at");
+  TORCH_CHECK_VALUE(positive.defined(),
+                    "CD: positive must be the batch of data that chains start at");
   return positive.detach().clone();
 }
 

@@ -10,9 +10,9 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr double kExplodedGap = 5;        // in standard deviations of the energies
-constexpr double kFrozen = 0.01;          // fraction of chains that moved in an update
-constexpr double kCollapsed = 0.05;       // variance across chains over variance across data
+constexpr double kExplodedGap = 5;   // in standard deviations of the energies
+constexpr double kFrozen = 0.01;     // fraction of chains that moved in an update
+constexpr double kCollapsed = 0.05;  // variance across chains over variance across data
 
 void check_energies(const char* name, const char* item, const at::Tensor& energies,
                     int64_t update) {
@@ -21,13 +21,14 @@ void check_energies(const char* name, const char* item, const at::Tensor& energi
   const at::Tensor bad = at::isfinite(energies).logical_not();
   if (!bad.any().item<bool>()) return;
   const int64_t first = bad.nonzero()[0][0].item<int64_t>();
-  TORCH_CHECK(false, fmt::format(
-                         "TrainingMonitor: the energy of {} {} is {} at update {} ({} of {} are not "
-                         "finite). Likely the parameters diverged: the learning rate is too large for "
-                         "this model, or the energy overflows. Go back to the last checkpoint with a "
-                         "smaller learning rate, or add weight decay.",
-                         item, first, energies[first].item<double>(), update,
-                         bad.sum().item<int64_t>(), energies.numel()));
+  TORCH_CHECK(
+      false,
+      fmt::format("TrainingMonitor: the energy of {} {} is {} at update {} ({} of {} are not "
+                  "finite). Likely the parameters diverged: the learning rate is too large for "
+                  "this model, or the energy overflows. Go back to the last checkpoint with a "
+                  "smaller learning rate, or add weight decay.",
+                  item, first, energies[first].item<double>(), update, bad.sum().item<int64_t>(),
+                  energies.numel()));
 }
 
 double standard_deviation(const at::Tensor& energies) {
@@ -54,8 +55,10 @@ void TrainingMonitor::update(const at::Tensor& positive_energies,
   check_energies("negative_energies", "chain", on_chains, update);
   detail::check_chains("TrainingMonitor", "positive", positive);
   detail::check_chains("TrainingMonitor", "negative", negative);
-  TORCH_CHECK_VALUE(start.sizes() == negative.sizes(), "TrainingMonitor: start must have the shape of "
-                    "negative, ", detail::describe_shape(negative.sizes()), ", got ",
+  TORCH_CHECK_VALUE(start.sizes() == negative.sizes(),
+                    "TrainingMonitor: start must have the shape of "
+                    "negative, ",
+                    detail::describe_shape(negative.sizes()), ", got ",
                     detail::describe_shape(start.sizes()));
   updates_ = update;
   epoch_updates_ += 1;
@@ -80,18 +83,22 @@ std::vector<std::string> TrainingMonitor::end_epoch() {
           gap, gap / spread, kExplodedGap));
     }
     if (moved < kFrozen) {
-      warnings.push_back(fmt::format(
-          "The chains are frozen: {:.2g} of them moved in an update (limit {:g}). Likely the energy "
-          "grew so steep that no proposal is accepted: lower the learning rate, add weight decay, or "
-          "restart the chains.",
-          moved, kFrozen));
+      warnings.push_back(
+          fmt::format("The chains are frozen: {:.2g} of them moved in an update (limit {:g}). "
+                      "Likely the energy "
+                      "grew so steep that no proposal is accepted: lower the learning rate, add "
+                      "weight decay, or "
+                      "restart the chains.",
+                      moved, kFrozen));
     }
     if (chain_variance_ < kCollapsed * data_variance_) {
-      warnings.push_back(fmt::format(
-          "The chains collapsed: they vary {:.2g} times as much as the data (limit {:g}). Likely all "
-          "of them fell into one mode: restart them, take more steps for each gradient, or lower the "
-          "learning rate.",
-          chain_variance_ / data_variance_, kCollapsed));
+      warnings.push_back(
+          fmt::format("The chains collapsed: they vary {:.2g} times as much as the data (limit "
+                      "{:g}). Likely all "
+                      "of them fell into one mode: restart them, take more steps for each "
+                      "gradient, or lower the "
+                      "learning rate.",
+                      chain_variance_ / data_variance_, kCollapsed));
     }
   }
   epoch_updates_ = gap_ = spread_ = moved_ = chain_variance_ = data_variance_ = 0;
@@ -99,8 +106,13 @@ std::vector<std::string> TrainingMonitor::end_epoch() {
 }
 
 std::vector<double> TrainingMonitor::state() const {
-  return {static_cast<double>(updates_), epoch_updates_, gap_, spread_,
-          moved_, chain_variance_, data_variance_};
+  return {static_cast<double>(updates_),
+          epoch_updates_,
+          gap_,
+          spread_,
+          moved_,
+          chain_variance_,
+          data_variance_};
 }
 
 void TrainingMonitor::set_state(const std::vector<double>& state) {

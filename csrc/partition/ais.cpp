@@ -18,8 +18,8 @@ namespace {
 constexpr const char* kOp = "rbm_ais";
 constexpr int64_t kDefaultTemperatures = 1001;
 
-/// The 97.5% point of Student's t by Hill's (1970) expansion about the normal one; within 1% for 3 or more
-/// degrees of freedom, exact for 1 and 2.
+/// The 97.5% point of Student's t by its expansion about the normal one (Abramowitz & Stegun 26.7.5): within
+/// 0.13% for 3 or more degrees of freedom; tabulated for 1 and 2.
 double t_quantile(int64_t degrees) {
   if (degrees == 1) return 12.706204736;
   if (degrees == 2) return 4.302652730;
@@ -39,9 +39,9 @@ at::Tensor checked_betas(const at::Tensor& betas, const char* op) {
   TORCH_CHECK_VALUE(betas.size(0) >= 2, op, ": betas must hold at least two temperatures, got ",
                     betas.size(0));
   const at::Tensor b = betas.detach().to(at::kCPU, at::kDouble).contiguous();
-  TORCH_CHECK_VALUE(b[0].item<double>() == 0 && b[-1].item<double>() == 1 &&
-                        b.diff().gt(0).all().item<bool>(),
-                    op, ": betas must rise strictly from 0 to 1");
+  TORCH_CHECK_VALUE(
+      b[0].item<double>() == 0 && b[-1].item<double>() == 1 && b.diff().gt(0).all().item<bool>(),
+      op, ": betas must rise strictly from 0 to 1");
   return b;
 }
 
@@ -50,7 +50,8 @@ void add_log_ratio(at::Tensor& log_weights, const at::Tensor& v, const at::Tenso
                    const at::Tensor& h_input, const at::Tensor& hidden_bias, double beta_previous,
                    double beta) {
   log_weights.add_(at::mv(v, bias_change), beta - beta_previous);
-  if (h_input.is_cpu() && (h_input.scalar_type() == at::kFloat || h_input.scalar_type() == at::kDouble)) {
+  if (h_input.is_cpu() &&
+      (h_input.scalar_type() == at::kFloat || h_input.scalar_type() == at::kDouble)) {
     AT_DISPATCH_FLOATING_TYPES(h_input.scalar_type(), "rbm_ais", [&] {
       const scalar_t* field = h_input.const_data_ptr<scalar_t>();
       const scalar_t* bias = hidden_bias.const_data_ptr<scalar_t>();
@@ -68,10 +69,12 @@ void add_log_ratio(at::Tensor& log_weights, const at::Tensor& v, const at::Tenso
   }
 }
 
-std::tuple<at::Tensor, at::Tensor> rbm_ais_kernel(
-    const at::Tensor& weight, const at::Tensor& visible_bias, const at::Tensor& hidden_bias,
-    const at::Tensor& base_visible_bias, const at::Tensor& betas, int64_t n_chains,
-    std::optional<at::Generator> generator) {
+std::tuple<at::Tensor, at::Tensor> rbm_ais_kernel(const at::Tensor& weight,
+                                                  const at::Tensor& visible_bias,
+                                                  const at::Tensor& hidden_bias,
+                                                  const at::Tensor& base_visible_bias,
+                                                  const at::Tensor& betas, int64_t n_chains,
+                                                  std::optional<at::Generator> generator) {
   const at::NoGradGuard no_grad;
   detail::check_rbm_shapes(kOp, weight, visible_bias, hidden_bias);
   detail::check_shape(kOp, "base_visible_bias", base_visible_bias, {weight.size(0)}, "(V,)");
@@ -135,7 +138,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> log_z_fro
   const int64_t n = log_w.size(0);
   const at::Tensor log_mean = at::logsumexp(log_w, {0}) - std::log(static_cast<double>(n));
   const at::Tensor w = at::exp(log_w - log_mean);  // mean 1
-  const at::Tensor std_error = w.std(/*dim=*/0, /*unbiased=*/true) / std::sqrt(static_cast<double>(n));
+  const at::Tensor std_error =
+      w.std(/*dim=*/0, /*unbiased=*/true) / std::sqrt(static_cast<double>(n));
   const at::Tensor ess = static_cast<double>(n) * static_cast<double>(n) / w.square().sum();
   const at::Tensor log_z = log_mean + log_z_base.to(at::kDouble);
   const double t = t_quantile(n - 1);

@@ -14,8 +14,8 @@ namespace torch_ebm {
 namespace {
 
 constexpr int64_t kMaxUnits = 25;
-constexpr int64_t kMaxStates = 16384;      // in one batch
-constexpr int64_t kMaxNumbers = 1 << 22;   // in one batch of a matrix product
+constexpr int64_t kMaxStates = 16384;     // in one batch
+constexpr int64_t kMaxNumbers = 1 << 22;  // in one batch of a matrix product
 
 void check_units(const char* op, const char* what, int64_t n_units) {
   TORCH_CHECK_VALUE(n_units >= 1 && n_units <= kMaxUnits, op, ": ", what, " must be between 1 and ",

@@ -14,11 +14,13 @@ at::Tensor log_partition_composite(const at::Tensor& negative_energies,
   const char* const op = "log_partition";
   detail::check_floating(op, "negative_energies", negative_energies);
   TORCH_CHECK_VALUE(negative_energies.dim() == 1, op,
-                    ": negative_energies must have shape (N,), got ", negative_energies.sym_sizes());
+                    ": negative_energies must have shape (N,), got ",
+                    negative_energies.sym_sizes());
   TORCH_CHECK_VALUE(negative_energies.sym_size(0) >= 1, op,
                     ": negative_energies must hold at least one energy");
   const bool half = negative_energies.element_size() < 4;
-  const at::Tensor surrogate = -(half ? negative_energies.to(at::kFloat) : negative_energies).mean();
+  const at::Tensor surrogate =
+      -(half ? negative_energies.to(at::kFloat) : negative_energies).mean();
   if (!log_z || !log_z->defined()) return surrogate;
   TORCH_CHECK_VALUE(log_z->dim() == 0, op, ": log_z must be one number, shape (), got ",
                     log_z->sym_sizes());

@@ -12,9 +12,9 @@ namespace torch_ebm {
 
 /// An estimate of log Z from importance weights; all float64.
 struct TORCH_EBM_API LogZEstimate {
-  at::Tensor log_z;        ///< log of the mean weight, plus the base's log Z; shape ()
-  at::Tensor std_error;    ///< of log_z, by the delta method; shape ()
-  at::Tensor lower;        ///< 95% interval: log_z -+ t(N - 1) std_error; shape ()
+  at::Tensor log_z;      ///< log of the mean weight, plus the base's log Z; shape ()
+  at::Tensor std_error;  ///< of log_z, by the delta method; shape ()
+  at::Tensor lower;      ///< 95% interval: log_z -+ t(N - 1) std_error; shape ()
   at::Tensor upper;
   at::Tensor ess;          ///< (sum w)^2 / sum w^2, between 1 and N; shape ()
   at::Tensor log_weights;  ///< (N,)

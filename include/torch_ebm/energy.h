@@ -62,14 +62,14 @@ class TORCH_EBM_API Energy {
 
   /// A C++ module (or any shared object) whose forward is the energy.
   template <typename Module>
-    requires requires(Module& m, const at::Tensor& x) {
-      { m.forward(x) } -> std::convertible_to<at::Tensor>;
-    }
+  requires requires(Module& m, const at::Tensor& x) {
+    { m.forward(x) } -> std::convertible_to<at::Tensor>;
+  }
   explicit Energy(std::shared_ptr<Module> module) : Energy(wrap(std::move(module))) {}
 
   /// A torch::nn module holder, as TORCH_MODULE makes it.
   template <typename Holder>
-    requires requires(const Holder& holder) { Energy(holder.ptr()); }
+  requires requires(const Holder& holder) { Energy(holder.ptr()); }
   explicit Energy(const Holder& holder) : Energy(holder.ptr()) {}
 
   /// What the operators take as `Any energy`: a scripted module's object, or the handle of a Python callable.

@@ -10,7 +10,8 @@ namespace torch_ebm {
 
 /// Called while a long operation runs, at most about ten times a second: its name, how many of its steps
 /// are done, and how many there are. What it throws stops the operation and reaches its caller.
-using ProgressHandler = std::function<void(const std::string& operation, int64_t done, int64_t total)>;
+using ProgressHandler =
+    std::function<void(const std::string& operation, int64_t done, int64_t total)>;
 
 /// Replaces the handler for the whole process; an empty one switches progress off. In a Python process
 /// the default shows bars and answers Ctrl-C; elsewhere there is none. Returns the previous handler.

@@ -32,7 +32,7 @@ class TORCH_EBM_API TrainingMonitor : public torch::CustomClassHolder {
  private:
   int64_t updates_ = 0;  // since training began
   double epoch_updates_ = 0;
-  double gap_ = 0;            // sums over the epoch's updates
+  double gap_ = 0;  // sums over the epoch's updates
   double spread_ = 0;
   double moved_ = 0;
   double chain_variance_ = 0;

@@ -2,10 +2,10 @@
 
 namespace torch_ebm::kernels {
 
-#define TORCH_EBM_DECLARE(isa)                \
-  namespace isa {                             \
-  extern const Table<float> float_table;      \
-  extern const Table<double> double_table;    \
+#define TORCH_EBM_DECLARE(isa)             \
+  namespace isa {                          \
+  extern const Table<float> float_table;   \
+  extern const Table<double> double_table; \
   }
 TORCH_EBM_DECLARE(baseline)
 #ifdef TORCH_EBM_X86

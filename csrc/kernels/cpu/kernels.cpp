@@ -55,9 +55,8 @@ void fill_uniform(T* out, Rows rows, Draw draw) {
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     T* const x = out + row * rows.n_sites;
     for_each_site(draw, row, rows.n_sites,
-                  [&](int64_t site, int64_t count, Lanes<uint32_t> words) TORCH_EBM_INLINE_LAMBDA {
-                    store(x + site, uniform<T>(words), count);
-                  });
+                  [&](int64_t site, int64_t count, Lanes<uint32_t> words)
+                      TORCH_EBM_INLINE_LAMBDA { store(x + site, uniform<T>(words), count); });
   }
 }
 
@@ -68,12 +67,13 @@ void fill_normal(T* out, Rows rows, Draw draw) {
   angle.stream |= 0x80000000u;
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     T* const x = out + row * rows.n_sites;
-    for_each_site(angle, row, rows.n_sites, [&](int64_t site, int64_t count, Lanes<uint32_t> words) {
-      const Lanes<double> u = uniform<double>(words);
-      for (int64_t i = 0; i < count && i < kLanes; ++i) {
-        x[site + i] = static_cast<T>(__builtin_cos(6.283185307179586 * u[i]));
-      }
-    });
+    for_each_site(angle, row, rows.n_sites,
+                  [&](int64_t site, int64_t count, Lanes<uint32_t> words) {
+                    const Lanes<double> u = uniform<double>(words);
+                    for (int64_t i = 0; i < count && i < kLanes; ++i) {
+                      x[site + i] = static_cast<T>(__builtin_cos(6.283185307179586 * u[i]));
+                    }
+                  });
     for_each_site(draw, row, rows.n_sites, [&](int64_t site, int64_t count, Lanes<uint32_t> words) {
       const Lanes<double> u = uniform<double>(words);
       for (int64_t i = 0; i < count && i < kLanes; ++i) {
@@ -104,8 +104,9 @@ bool all_finite(const T* x, int64_t n) {
 }
 
 template <typename T>
-constexpr Table<T> kTable{&sample_bernoulli<T>, &add_softplus_difference<T>, &fill_normal<T>,
-                          &fill_uniform<T>,     &all_binary<T>,              &all_finite<T>};
+constexpr Table<T> kTable{&sample_bernoulli<T>, &add_softplus_difference<T>,
+                          &fill_normal<T>,      &fill_uniform<T>,
+                          &all_binary<T>,       &all_finite<T>};
 
 }  // namespace
 

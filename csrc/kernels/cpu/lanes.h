@@ -21,10 +21,10 @@ constexpr int kLanes = 4;
 
 template <typename T>
 struct LanesOf;
-#define TORCH_EBM_LANES(T)                                              \
-  template <>                                                           \
-  struct LanesOf<T> {                                                   \
-    typedef T type __attribute__((vector_size(kLanes * sizeof(T))));    \
+#define TORCH_EBM_LANES(T)                                           \
+  template <>                                                        \
+  struct LanesOf<T> {                                                \
+    typedef T type __attribute__((vector_size(kLanes * sizeof(T)))); \
   };
 TORCH_EBM_LANES(uint32_t)
 TORCH_EBM_LANES(int32_t)

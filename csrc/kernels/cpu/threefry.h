@@ -27,7 +27,8 @@ TORCH_EBM_INLINE void threefry(Draw draw, uint32_t chain, uint32_t block,
                                Lanes<uint32_t> words[4]) {
   constexpr int kRotations[8][2] = {{10, 26}, {11, 21}, {13, 27}, {23, 5},
                                     {6, 20},  {17, 11}, {25, 10}, {18, 20}};
-  uint32_t key[5] = {static_cast<uint32_t>(draw.key), static_cast<uint32_t>(draw.key >> 32), 0, 0, 0};
+  uint32_t key[5] = {static_cast<uint32_t>(draw.key), static_cast<uint32_t>(draw.key >> 32), 0, 0,
+                     0};
   key[4] = 0x1BD11BDAu ^ key[0] ^ key[1] ^ key[2] ^ key[3];
 
   Lanes<uint32_t> x0;
@@ -83,7 +84,8 @@ TORCH_EBM_INLINE Lanes<T> uniform(Lanes<uint32_t> words) {
   constexpr int kBits = sizeof(T) == 4 ? 23 : 32;
   constexpr T kUnit = T(1) / static_cast<T>(uint64_t{1} << kBits);
   if constexpr (sizeof(T) == 4) {
-    const auto bits = (Lanes<int32_t>)(words >> (32 - kBits));  // signed: one conversion instruction
+    const auto bits =
+        (Lanes<int32_t>)(words >> (32 - kBits));  // signed: one conversion instruction
     return (__builtin_convertvector(bits, Lanes<T>) + T(0.5)) * kUnit;
   } else {
     return (__builtin_convertvector(words, Lanes<T>) + T(0.5)) * kUnit;

@@ -9,7 +9,8 @@ namespace {
 
 /// x = n log 2 + r with |r| <= log(2) / 2; returns expm1(r) and sets scale = 2^n. x in [-87, 88].
 TORCH_EBM_INLINE Lanes<float> reduced_expm1(Lanes<float> x, Lanes<float>& scale) {
-  constexpr float kRound = 12582912.f;  // 1.5 * 2^23: adding it rounds to an integer in the low bits
+  constexpr float kRound =
+      12582912.f;  // 1.5 * 2^23: adding it rounds to an integer in the low bits
   const Lanes<float> shifted = x * 1.44269504088896341f + kRound;
   const Lanes<float> n = shifted - kRound;
   // log 2 in two parts (Cody & Waite), the first with few enough bits that n times it is exact.
@@ -56,10 +57,10 @@ TORCH_EBM_INLINE Lanes<float> log1p_negative_half(Lanes<float> x) {
   return (p * s + 2.f) * t;
 }
 
-#define TORCH_EBM_LANEWISE(name, libm)                                       \
-  TORCH_EBM_INLINE Lanes<double> name(Lanes<double> x) {                     \
-    for (int lane = 0; lane < kLanes; ++lane) x[lane] = libm(x[lane]);       \
-    return x;                                                                \
+#define TORCH_EBM_LANEWISE(name, libm)                                 \
+  TORCH_EBM_INLINE Lanes<double> name(Lanes<double> x) {               \
+    for (int lane = 0; lane < kLanes; ++lane) x[lane] = libm(x[lane]); \
+    return x;                                                          \
   }
 TORCH_EBM_LANEWISE(exp, __builtin_exp)
 TORCH_EBM_LANEWISE(expm1, __builtin_expm1)
