@@ -51,7 +51,8 @@ void check_shape(const char* op, const char* name, const at::Tensor& tensor,
   TORCH_CHECK_VALUE(tensor.defined(), op, ": ", name, " must be a tensor, got none");
   bool matches = tensor.dim() == static_cast<int64_t>(expected.size());
   for (size_t i = 0; matches && i < expected.size(); ++i) {
-    matches = expected[i] < 0 || tensor.size(i) == expected[i];
+    // sym_size: looking at size(i) would freeze a dynamic batch.
+    matches = expected[i] < 0 || tensor.sym_size(static_cast<int64_t>(i)) == expected[i];
   }
   if (matches) return;
   std::vector<std::string> sizes;

@@ -119,7 +119,8 @@ at::Tensor PCDImpl::first_states(const at::Tensor&, at::Generator&) { return cha
 
 void PCDImpl::keep(const at::Tensor& last_states) { chains.copy_(last_states); }
 
-TORCH_LIBRARY_IMPL(torch_ebm, CompositeImplicitAutograd, m) {
+// Not composite: a tracer that looked inside would keep its numbers as constants.
+TORCH_LIBRARY_IMPL(torch_ebm, CompositeExplicitAutograd, m) {
   m.impl("start_states", &start_states_op);
 }
 

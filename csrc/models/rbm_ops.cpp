@@ -55,6 +55,10 @@ at::Tensor base_rate_bias_kernel(const at::Tensor& data, double pseudocount) {
   return at::log(ones / (static_cast<double>(data.size(0)) + 2 * pseudocount - ones));
 }
 
+at::Tensor base_rate_bias_meta(const at::Tensor& data, double) {
+  return at::empty_symint({data.sym_size(1)}, data.options());
+}
+
 std::tuple<at::Tensor, at::Tensor> rbm_gibbs_kernel(
     const at::Tensor& visible, const at::Tensor& weight, const at::Tensor& visible_bias,
     const at::Tensor& hidden_bias, int64_t n_steps, const std::optional<at::Tensor>& beta,
@@ -148,7 +152,10 @@ TORCH_LIBRARY_IMPL(torch_ebm, CompositeExplicitAutograd, m) {
 }
 TORCH_LIBRARY_IMPL(torch_ebm, CPU, m) { m.impl("rbm_gibbs", &rbm_gibbs_kernel); }
 TORCH_LIBRARY_IMPL(torch_ebm, CUDA, m) { m.impl("rbm_gibbs", &rbm_gibbs_kernel); }
-TORCH_LIBRARY_IMPL(torch_ebm, Meta, m) { m.impl("rbm_gibbs", &rbm_gibbs_meta); }
+TORCH_LIBRARY_IMPL(torch_ebm, Meta, m) {
+  m.impl("base_rate_bias", &base_rate_bias_meta);
+  m.impl("rbm_gibbs", &rbm_gibbs_meta);
+}
 // Samples have no gradient.
 TORCH_LIBRARY_IMPL(torch_ebm, Autograd, m) {
   m.impl("base_rate_bias", torch::CppFunction::makeFallthrough());

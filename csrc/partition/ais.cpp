@@ -146,6 +146,12 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> log_z_fro
   return {log_z, std_error, log_z - t * std_error, log_z + t * std_error, ess};
 }
 
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> log_z_from_weights_meta(
+    const at::Tensor& log_weights, const at::Tensor&) {
+  const auto number = [&] { return at::empty({}, log_weights.options().dtype(at::kDouble)); };
+  return {number(), number(), number(), number(), number()};
+}
+
 }  // namespace
 
 LogZEstimate log_z_from_weights(const at::Tensor& log_weights, const at::Tensor& log_z_base) {
@@ -182,7 +188,10 @@ TORCH_LIBRARY_IMPL(torch_ebm, CompositeExplicitAutograd, m) {
 }
 TORCH_LIBRARY_IMPL(torch_ebm, CPU, m) { m.impl("rbm_ais", &rbm_ais_kernel); }
 TORCH_LIBRARY_IMPL(torch_ebm, CUDA, m) { m.impl("rbm_ais", &rbm_ais_kernel); }
-TORCH_LIBRARY_IMPL(torch_ebm, Meta, m) { m.impl("rbm_ais", &rbm_ais_meta); }
+TORCH_LIBRARY_IMPL(torch_ebm, Meta, m) {
+  m.impl("log_z_from_weights", &log_z_from_weights_meta);
+  m.impl("rbm_ais", &rbm_ais_meta);
+}
 TORCH_LIBRARY_IMPL(torch_ebm, Autograd, m) {
   m.impl("rbm_ais", torch::CppFunction::makeFallthrough());
   m.impl("log_z_from_weights", torch::CppFunction::makeFallthrough());
