@@ -26,8 +26,8 @@ TORCH_EBM_INLINE Lanes<float> reduced_expm1(Lanes<float> x, Lanes<float>& scale)
 }
 
 TORCH_EBM_INLINE Lanes<float> clamp_exponent(Lanes<float> x) {
-  x = x > -87.f ? x : broadcast(-87.f);
-  return x < 88.f ? x : broadcast(88.f);
+  x = x < 88.f ? x : broadcast(88.f);  // first: NaN counts as 88
+  return x > -87.f ? x : broadcast(-87.f);
 }
 
 /// exp(x), with x cut to [-87, 88]; NaN counts as 88.
