@@ -1,0 +1,70 @@
+"""Energies that the tests sample from: each is written once, as a module that can be scripted."""
+
+import torch
+from torch import Tensor
+
+
+class FullyVisible(torch.nn.Module):
+    """E(x) = -x W x / 2 - b x; a generic energy, without a Gibbs sampler of its own."""
+
+    def __init__(self, weight, bias):
+        super().__init__()
+        self.weight = torch.nn.Parameter(weight.clone())
+        self.bias = torch.nn.Parameter(bias.clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        return -0.5 * (torch.matmul(x, self.weight) * x).sum(1) - torch.matmul(x, self.bias)
+
+
+class Gaussian(torch.nn.Module):
+    """E(x) = (x - mean) P (x - mean) / 2."""
+
+    def __init__(self, mean, precision):
+        super().__init__()
+        self.mean = torch.nn.Parameter(mean.clone())
+        self.precision = torch.nn.Parameter(precision.clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        d = x - self.mean
+        return 0.5 * (torch.matmul(d, self.precision) * d).sum(1)
+
+
+class Network(torch.nn.Module):
+    """A small neural network with a quadratic term, so that it can be normalised."""
+
+    def __init__(self, n_units, dtype=torch.float32):
+        super().__init__()
+        self.layer = torch.nn.Linear(n_units, 6, dtype=dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 0.5 * x.square().sum(1) + torch.tanh(self.layer(x)).sum(1)
+
+
+class OwnGibbs(torch.nn.Module):
+    """A Python energy with a Gibbs method, which records how it was called and flips every unit."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def forward(self, x):
+        return x.sum(1)
+
+    def gibbs(self, x, n_steps, beta, clamp, generator):
+        self.calls.append((n_steps, beta, clamp, generator))
+        return 1 - x
+
+
+def standard_normal(x):
+    return 0.5 * x.square().flatten(1).sum(1)
+
+
+def ising_energy(couplings, field, beta):
+    """-beta (sum over bonds s s + field sum s) with spins s = 2 x - 1; `couplings` symmetric."""
+
+    def energy(x):
+        s = 2 * x.flatten(1) - 1
+        return -beta * (0.5 * ((s @ couplings) * s).sum(1) + field * s.sum(1))
+
+    return energy

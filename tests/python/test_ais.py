@@ -1,0 +1,161 @@
+"""Annealed importance sampling against exact moments of its weights."""
+
+import math
+
+import pytest
+import torch
+
+import torch_ebm
+from known_values import case, random_rbm, seeded
+from statistical_checks import check_count, check_mean
+
+CASES = ["ais_rbm_6x4_s30", "ais_rbm_7x5_s31"]
+
+
+def run(known, n_temperatures, n_chains, dtype, seed):
+    return torch_ebm.ais(
+        known.rbm(dtype),
+        n_chains=n_chains,
+        betas=torch.linspace(0, 1, n_temperatures + 1, dtype=torch.float64),
+        base_visible_bias=known.array("bA").to(dtype),
+        generator=seeded(seed),
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n_temperatures", [1, 2, 10, 50])
+@pytest.mark.parametrize("name", CASES)
+def test_weights_have_the_exact_moments(name, n_temperatures, dtype):
+    known, k = case(name), f"[K={n_temperatures}]"
+    estimate = run(known, n_temperatures, 20_000, dtype, seed=91)
+    log_w = estimate.log_weights
+    assert log_w.dtype == torch.float64
+    check_mean(log_w, known["E_logw" + k], known["var_logw" + k], "mean log weight")
+    if n_temperatures >= 10:  # with fewer, the mean of 20,000 weights is far from normal
+        ratio = torch.exp(log_w - known["log_E_w" + k])
+        check_mean(ratio, 1.0, known["relvar_w" + k], "mean weight")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_base_log_z_is_added(name):
+    known = case(name)
+    estimate = run(known, 10, 50, torch.float64, seed=92)
+    base = estimate.log_z - (torch.logsumexp(estimate.log_weights, 0) - math.log(50))
+    assert base.item() == pytest.approx(known["logZ0"], abs=1e-10)
+
+
+@pytest.mark.parametrize("with_base", [False, True])
+@pytest.mark.parametrize("name", ["rbm_4x3_s10", "rbm_6x4_s11", "rbm_12x8_s12", "rbm_100x14_s15",
+                                  "rbm_784x16_s16", "rbm_cd_5x3_s20", "ais_rbm_6x4_s30",
+                                  "ais_rbm_7x5_s31", "digits_rbm64x12_s900", "digits_rbm64x8_s901"])
+def test_estimate_agrees_with_the_exact_value(name, with_base):
+    known = case(name)
+    data = {"digits": "train", "rbm_": "data"}.get(name[:6] if name[0] == "d" else name[:4])
+    base = None
+    if with_base and data and not name.startswith("ais"):
+        base = torch_ebm.base_rate_bias(known.array(data))
+    large = known.params["nv"] > 500
+    estimate = torch_ebm.ais(
+        known.rbm(),
+        n_chains=100 if large else 1000,
+        betas=torch.linspace(0, 1, 301, dtype=torch.float64),
+        base_visible_bias=base,
+        generator=seeded(93),
+    )
+    # The interval of 95% twice over: |z| = 3.9, which a correct estimate exceeds once in 10,000.
+    assert abs(estimate.log_z - known["logZ"]) < estimate.upper - estimate.lower
+    assert estimate.upper - estimate.lower < 0.3
+
+
+def test_intervals_cover_the_exact_value_and_are_not_wide():
+    n_models, covered, widths = 200, 0, []
+    for seed in range(n_models):
+        rbm = random_rbm(8, 6, 0.7, seed=1000 + seed, dtype=torch.float32)
+        estimate = torch_ebm.ais(
+            rbm, betas=torch.linspace(0, 1, 101, dtype=torch.float64), generator=seeded(seed)
+        )
+        covered += bool(estimate.lower <= rbm.log_z() <= estimate.upper)
+        widths.append((estimate.upper - estimate.lower).item())
+    assert covered >= 0.9 * n_models
+    check_count(covered, n_models, 0.93, "coverage", "less")
+    assert sorted(widths)[n_models // 2] < 0.2
+
+
+def test_zero_weights_give_the_exact_value_with_no_variance():
+    rbm = torch_ebm.RBM(20, 5, dtype=torch.float64)
+    with torch.no_grad():
+        rbm.weight.zero_()
+        rbm.visible_bias.normal_()
+        rbm.hidden_bias.normal_()
+    estimate = torch_ebm.ais(rbm, n_chains=10)
+    assert estimate.log_z.item() == pytest.approx(rbm.log_z().item(), abs=1e-10)
+    assert estimate.std_error.item() < 1e-10
+    assert estimate.ess.item() == pytest.approx(10)
+
+
+def test_uneven_betas_are_used_as_they_are():
+    # One temperature in the middle: E log w in closed form is awkward, but w stays unbiased.
+    known = case("ais_rbm_6x4_s30")
+    estimate = torch_ebm.ais(
+        known.rbm(),
+        n_chains=100_000,
+        betas=torch.tensor([0, 0.02, 0.1, 0.11, 0.5, 0.9, 1.0]).double(),
+        base_visible_bias=known.array("bA"),
+        generator=seeded(94),
+    )
+    ratio = torch.exp(estimate.log_weights - known["log_E_w[K=10]"])
+    check_mean(ratio, 1.0, what="mean weight")
+
+
+def test_ess_of_99_equal_weights_and_one_heavier():
+    log_weights = torch.zeros(100, dtype=torch.float64)
+    log_weights[42] = 10.0
+    estimate = torch_ebm.log_z_from_weights(log_weights, torch.tensor(0.0))
+    heavy = math.exp(10.0)
+    expected = (99 + heavy) ** 2 / (99 + heavy**2)
+    assert estimate.ess.item() == pytest.approx(expected, rel=1e-12)
+    assert expected == pytest.approx(1.009, abs=1e-3)
+
+
+def test_error_is_that_of_the_delta_method_with_students_t():
+    log_weights = torch.randn(5, dtype=torch.float64, generator=seeded(95))
+    estimate = torch_ebm.log_z_from_weights(log_weights + 700, torch.tensor(2.0))
+    w = log_weights.exp()
+    std_error = (w.std() / w.mean() / math.sqrt(5)).item()
+    assert estimate.log_z.item() == pytest.approx(w.mean().log().item() + 702, rel=1e-14)
+    assert estimate.std_error.item() == pytest.approx(std_error, rel=1e-10)
+    half = (estimate.upper - estimate.lower).item() / 2
+    assert half == pytest.approx(2.7764451 * std_error, rel=1e-2)  # t(4), 97.5%
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 6, 11, 101, 10_000])
+def test_quantile_of_students_t(n):
+    import scipy.stats
+
+    estimate = torch_ebm.log_z_from_weights(torch.randn(n).double(), torch.tensor(0.0))
+    quantile = (estimate.upper - estimate.log_z) / estimate.std_error
+    assert quantile.item() == pytest.approx(scipy.stats.t.ppf(0.975, n - 1), rel=1e-2)
+
+
+def test_weights_of_zero_are_served():
+    log_weights = torch.tensor([0.0, -math.inf, 0.0, -math.inf])
+    estimate = torch_ebm.log_z_from_weights(log_weights, torch.tensor(0.0))
+    assert estimate.log_z.item() == pytest.approx(math.log(0.5)) and estimate.ess.item() == 2
+
+
+def test_last_states_follow_the_model_when_annealing_is_slow():
+    known = case("ais_rbm_6x4_s30")
+    rbm = known.rbm()
+    log_w, visible = torch.ops.torch_ebm.rbm_ais(
+        rbm.weight, rbm.visible_bias, rbm.hidden_bias, known.array("bA"),
+        torch.linspace(0, 1, 51, dtype=torch.float64), n_chains=20_000, generator=seeded(96),
+    )
+    assert ((visible == 0) | (visible == 1)).all()
+    rbm.log_z().backward()
+    mean = rbm.visible_bias.grad
+    check_mean(visible, mean, mean * (1 - mean), "mean of the last states")
+
+
+def test_estimate_prints_itself():
+    text = str(torch_ebm.ais(random_rbm(4, 3, 1.0, seed=97), n_chains=10))
+    assert text.startswith("log Z = ") and "ESS" in text and "of 10" in text

@@ -1,0 +1,125 @@
+"""log Z by enumeration."""
+
+import math
+
+import pytest
+import torch
+
+import torch_ebm
+from energies import FullyVisible, ising_energy
+from known_values import all_states, case, make_rbm, random_rbm
+
+RBMS = ["rbm_4x3_s10", "rbm_6x4_s11", "rbm_12x8_s12", "rbm_16x12_s13", "rbm_20x10_s14",
+        "rbm_100x14_s15", "rbm_784x16_s16", "rbm_cd_5x3_s20", "rbm_cd_6x5_s21",
+        "ais_rbm_6x4_s30", "ais_rbm_7x5_s31", "digits_rbm64x12_s900", "digits_rbm64x8_s901"]
+SMALL_RBMS = ["rbm_4x3_s10", "rbm_6x4_s11", "rbm_12x8_s12", "rbm_16x12_s13"]
+
+
+@pytest.mark.parametrize("name", RBMS)
+def test_log_z_of_an_rbm_equals_the_stored(name):
+    known = case(name)
+    assert known.rbm().log_z().item() == pytest.approx(known["logZ"], rel=0, abs=1e-10)
+
+
+@pytest.mark.parametrize("name", ["rbm_16x12_s13", "rbm_100x14_s15"])
+def test_log_z_sums_over_whichever_layer_is_smaller(name):
+    known = case(name)
+    swapped = make_rbm(known.array("W").T, known.array("c"), known.array("b"))
+    assert swapped.log_z().item() == pytest.approx(known["logZ"], rel=0, abs=1e-10)
+
+
+def test_parameters_in_single_precision_are_summed_in_double():
+    known = case("rbm_16x12_s13")
+    log_z = known.rbm(torch.float32).log_z()
+    assert log_z.dtype == torch.float64
+    assert log_z.item() == pytest.approx(known["logZ"], rel=0, abs=1e-10)
+
+
+@pytest.mark.parametrize("name", ["rbm_12x8_s12", "rbm_16x12_s13", "rbm_20x10_s14",
+                                  "rbm_100x14_s15", "digits_rbm64x8_s901"])
+def test_gradient_of_log_z_is_the_mean_statistics(name):
+    known = case(name)
+    rbm = known.rbm()
+    rbm.log_z().backward()
+    for parameter, stored in ((rbm.weight, "mean_vh"), (rbm.visible_bias, "mean_v"),
+                              (rbm.hidden_bias, "mean_h")):
+        torch.testing.assert_close(parameter.grad, known.array(stored), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["rbm_cd_5x3_s20", "rbm_cd_6x5_s21"])
+def test_gradient_of_the_exact_likelihood_equals_the_stored(name):
+    known = case(name)
+    rbm = known.rbm()
+    (rbm(known.array("data")).mean() + rbm.log_z()).backward()
+    for parameter, letter in zip(rbm.parameters(), "Wbc"):
+        stored = known.array(f"ml_grad_{letter}")  # the direction of ascent
+        torch.testing.assert_close(-parameter.grad, stored, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", SMALL_RBMS)
+def test_data_log_likelihood_equals_the_stored(name):
+    known = case(name)
+    rbm = known.rbm()
+    log_likelihood = -rbm(known.array("data")).mean() - rbm.log_z()
+    assert log_likelihood.item() == pytest.approx(known["data_mean_loglik"], abs=1e-10)
+
+
+@pytest.mark.parametrize("script", [False, True])
+@pytest.mark.parametrize("name", SMALL_RBMS)
+def test_any_energy_is_enumerated(name, script):
+    known = case(name)
+    energy = torch.jit.script(known.rbm()) if script else known.rbm()
+    log_z = torch_ebm.exact_log_z(energy, known.params["nv"], dtype=torch.float64)
+    assert log_z.item() == pytest.approx(known["logZ"], rel=0, abs=1e-10)
+    assert log_z.dtype == torch.float64 and not log_z.requires_grad
+
+
+@pytest.mark.parametrize("name", ["fvbm_n4_s1", "fvbm_n10_s2", "fvbm_n16_s3"])
+def test_log_z_of_a_fully_visible_machine_equals_the_stored(name):
+    known = case(name)
+    energy = FullyVisible(known.array("W"), known.array("b"))
+    log_z = torch_ebm.exact_log_z(energy, known.params["n"], dtype=torch.float64)
+    assert log_z.item() == pytest.approx(known["logZ"], rel=0, abs=1e-10)
+
+
+@pytest.mark.parametrize("name", ["kernels_ising_3x3_f_b0.6_h0.1", "kernels_ising_3x3_p_b0.3_h0"])
+def test_log_z_of_an_ising_model_equals_the_sum_of_the_stored_densities(name):
+    known = case(name)
+    energy = ising_energy(known.array("J"), known.params["h"], known.params["beta"])
+    log_z = torch_ebm.exact_log_z(energy, 9, dtype=torch.float64)
+    assert log_z.item() == pytest.approx(torch.logsumexp(known.array("logf"), 0).item(), abs=1e-10)
+
+
+@pytest.mark.parametrize("n_visible, n_hidden", [(1, 1), (3, 20), (25, 40), (200, 2)])
+def test_zero_weights_have_a_closed_form(n_visible, n_hidden):
+    if n_visible == 25:
+        n_visible = 17  # the layer that is summed over; 2^25 states take a minute
+    b, c = torch.randn(n_visible).double(), torch.randn(n_hidden).double()
+    rbm = make_rbm(torch.zeros(n_visible, n_hidden), b, c)
+    expected = torch.log1p(b.exp()).sum() + torch.log1p(c.exp()).sum()
+    assert rbm.log_z().item() == pytest.approx(expected.item(), rel=1e-12)
+
+
+def test_every_state_is_visited_once():
+    seen = []
+
+    def energy(x):
+        seen.append(x)
+        return x.sum(1)
+
+    log_z = torch_ebm.exact_log_z(energy, 15)
+    assert max(len(x) for x in seen) <= 16384
+    torch.testing.assert_close(torch.cat(seen), all_states(15, torch.float32))
+    assert log_z.item() == pytest.approx(15 * math.log1p(math.exp(-1)), rel=1e-6)
+
+
+@pytest.mark.parametrize("shift", [7.5, -2000.0, 1e6])
+def test_a_constant_added_to_the_energy_shifts_log_z(shift):
+    rbm = random_rbm(6, 4, 1.0, seed=81)
+    log_z = torch_ebm.exact_log_z(lambda x: rbm(x) + shift, 6, dtype=torch.float64)
+    assert log_z.item() == pytest.approx(rbm.log_z().item() - shift, rel=1e-12, abs=1e-10)
+
+
+def test_forbidden_states_count_nothing():
+    log_z = torch_ebm.exact_log_z(lambda x: torch.where(x.sum(1) > 1, torch.inf, 0.0), 6)
+    assert log_z.item() == pytest.approx(math.log(7))

@@ -1,0 +1,185 @@
+"""Gibbs sampling of any binary energy, against exact kernels."""
+
+import pytest
+import torch
+
+import torch_ebm
+from energies import FullyVisible, OwnGibbs, ising_energy
+from known_values import (
+    all_states,
+    case,
+    exact_samples,
+    numbered_states,
+    random_rbm,
+    seeded,
+    state_numbers,
+)
+from statistical_checks import check_law, check_mean, check_rows
+
+
+def fully_visible():
+    known = case("kernels_fvbm_n6_s60")
+    return FullyVisible(known.array("W"), known.array("b"))
+
+
+def generic(energy):
+    """The energy without its own Gibbs sampler."""
+    return lambda x: energy(x)
+
+
+def ising(name):
+    known = case(name)
+    return ising_energy(known.array("J"), known.params["h"], known.params["beta"])
+
+
+@pytest.mark.parametrize(
+    "name, energy",
+    [
+        ("kernels_fvbm_n6_s60", fully_visible),
+        ("kernels_rbm_6x4_s62", lambda: generic(case("kernels_rbm_6x4_s62").rbm())),
+    ],
+    ids=["fully visible", "rbm"],
+)
+def test_every_row_of_the_kernel_of_one_sweep(name, energy):
+    n_draws = 4096
+    start = all_states(6).repeat_interleave(n_draws, 0)
+    x = torch_ebm.gibbs(energy(), start, generator=seeded(31))
+    rows = zip(state_numbers(x).view(64, n_draws), case(name).array("T_gibbs_systematic_scan"))
+    check_rows(list(rows))
+
+
+@pytest.mark.parametrize("name", ["kernels_ising_3x3_f_b0.6_h0.1", "kernels_ising_3x3_p_b0.3_h0"])
+def test_ising_energy_equals_the_stored_log_density(name):
+    torch.testing.assert_close(
+        -ising(name)(all_states(9)), case(name).array("logf"), rtol=0, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("n_sweeps", [1, 5, 20])
+@pytest.mark.parametrize("name", ["kernels_ising_3x3_f_b0.6_h0.1", "kernels_ising_3x3_p_b0.3_h0"])
+def test_sweeps_of_an_ising_model_move_from_zero_as_fast_as_they_should(name, n_sweeps):
+    start = torch.zeros(20_000, 9).double()
+    x = torch_ebm.gibbs(ising(name), start, n_steps=n_sweeps, generator=seeded(32))
+    check_law(state_numbers(x), case(name).array(f"p_t{n_sweeps}_gibbs_systematic_scan"))
+
+
+@pytest.mark.parametrize("n_sweeps", [1, 5])
+def test_sweeps_of_a_larger_fully_visible_machine_move_as_fast_as_they_should(n_sweeps):
+    known = case("kernels_fvbm_n8_s61")
+    energy = FullyVisible(known.array("W"), known.array("b"))
+    start = torch.zeros(50_000, 8).double()
+    x = torch_ebm.gibbs(energy, start, n_steps=n_sweeps, generator=seeded(33))
+    check_law(state_numbers(x), known.array(f"p_t{n_sweeps}_gibbs_systematic_scan"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_sweeps_leave_the_exact_law_invariant(dtype):
+    known = case("kernels_fvbm_n6_s60")
+    start = exact_samples(known.array("probs"), 100_000, 6, seed=34, dtype=dtype)
+    energy = fully_visible().to(dtype)
+    x = torch_ebm.gibbs(energy, start, n_steps=5, generator=seeded(35))
+    check_law(state_numbers(x), known.array("probs"))
+    means = known.array("probs") @ all_states(6)
+    check_mean(x, means, means * (1 - means), "mean of the units")
+
+
+@pytest.mark.parametrize("per_chain", [False, True])
+@pytest.mark.parametrize("beta", [0.0, 0.5, 2.0])
+def test_tempered_sweeps_have_the_tempered_law(beta, per_chain):
+    known = case("kernels_fvbm_n6_s60")
+    law = torch.softmax(beta * known.array("logf"), 0)
+    given = torch.full((100_000,), beta) if per_chain else beta
+    start = exact_samples(law, 100_000, 6, seed=36)
+    x = torch_ebm.gibbs(fully_visible(), start, n_steps=2, beta=given, generator=seeded(37))
+    check_law(state_numbers(x), law)
+
+
+def test_clamped_units_stay_and_the_others_follow_the_conditional_law():
+    known = case("kernels_fvbm_n6_s60")
+    clamp = torch.tensor([False, True, False, False, True, False])
+    start = torch.tensor([0.0, 1, 0, 0, 0, 0]).double().expand(50_000, -1)
+    x = torch_ebm.gibbs(fully_visible(), start, n_steps=12, clamp=clamp, generator=seeded(38))
+    states = all_states(6)
+    law = known.array("probs") * ((states[:, 1] == 1) & (states[:, 4] == 0))
+    check_law(state_numbers(x), law / law.sum())
+
+
+def test_forbidden_states_are_never_entered():
+    # Three units of which exactly one is on would freeze single-site updates; at most one does not.
+    def energy(x):
+        return torch.where(x.sum(1) > 1, torch.inf, -x @ torch.tensor([0.0, 1.0, 2.0]).double())
+
+    x = torch_ebm.gibbs(energy, torch.zeros(50_000, 3).double(), n_steps=25, generator=seeded(39))
+    law = torch.softmax(-energy(all_states(3)), 0)
+    check_law(state_numbers(x), law)
+
+
+def test_every_kind_of_energy_gives_the_same_chains():
+    module, start = fully_visible(), numbered_states(torch.arange(64), 6)
+    kinds = [module, torch.jit.script(module), lambda x: module(x), module.forward]
+    first, *others = [torch_ebm.gibbs(e, start, n_steps=3, generator=seeded(40)) for e in kinds]
+    for other in others:
+        assert torch.equal(first, other)
+
+
+def test_an_energy_with_its_own_gibbs_method_is_sampled_by_it():
+    energy, generator, clamp = OwnGibbs(), seeded(41), torch.tensor([True, False])
+    x = torch_ebm.gibbs(
+        energy, torch.zeros(3, 2), n_steps=7, beta=0.25, clamp=clamp, generator=generator
+    )
+    assert torch.equal(x, torch.ones(3, 2))
+    ((n_steps, beta, given_clamp, given_generator),) = energy.calls
+    assert (n_steps, beta.item()) == (7, 0.25)
+    assert torch.equal(given_clamp, clamp) and given_generator is not None
+
+
+def test_an_rbm_makes_block_steps_whether_scripted_or_not():
+    rbm, start = random_rbm(6, 4, 1.0, seed=42), all_states(6)
+    options = {"n_steps": 4, "beta": 0.7}
+    expected, _ = torch_ebm.rbm_gibbs(
+        start, rbm.weight, rbm.visible_bias, rbm.hidden_bias, generator=seeded(43), **options
+    )
+    for energy in (rbm, torch.jit.script(rbm)):
+        x = torch_ebm.gibbs(energy, start, generator=seeded(43), **options)
+        assert torch.equal(x, expected)
+
+
+def test_chains_of_any_shape_are_served():
+    module = fully_visible()
+    flat = torch_ebm.gibbs(module, torch.zeros(50, 6).double(), generator=seeded(44))
+    clamp = torch.zeros(2, 3, dtype=torch.bool)
+    square = torch_ebm.gibbs(
+        module, torch.zeros(50, 2, 3).double(), clamp=clamp, generator=seeded(44)
+    )
+    assert square.shape == (50, 2, 3) and torch.equal(square.flatten(1), flat)
+
+
+def test_a_constant_added_to_the_energy_changes_no_sample():
+    energy = fully_visible()
+    start = torch.zeros(500, 6).double()
+    # A power of two keeps the sums exact enough that no comparison can come out differently.
+    shifted = torch_ebm.gibbs(lambda x: energy(x) + 4, start, n_steps=5, generator=seeded(45))
+    assert torch.equal(torch_ebm.gibbs(energy, start, n_steps=5, generator=seeded(45)), shifted)
+
+
+def test_the_start_is_left_alone():
+    start = torch.zeros(50, 6).double()
+    torch_ebm.gibbs(fully_visible(), start, n_steps=2)
+    assert not start.any()
+
+
+def test_the_same_seed_gives_the_same_chains_and_another_seed_others():
+    start = torch.zeros(500, 6).double()
+    one, two, other = (
+        torch_ebm.gibbs(fully_visible(), start, n_steps=2, generator=seeded(s)) for s in (1, 1, 2)
+    )
+    assert torch.equal(one, two) and not torch.equal(one, other)
+
+
+def test_without_a_generator_the_default_one_is_used():
+    start = torch.zeros(500, 6).double()
+    torch.manual_seed(5)
+    one, other = (torch_ebm.gibbs(fully_visible(), start) for _ in range(2))
+    torch.manual_seed(5)
+    assert torch.equal(one, torch_ebm.gibbs(fully_visible(), start))
+    assert not torch.equal(one, other)

@@ -1,0 +1,278 @@
+"""The RBM: energies against enumeration, block Gibbs against its exact kernel."""
+
+import functools
+import math
+
+import pytest
+import torch
+
+import torch_ebm
+from known_values import (
+    all_states,
+    case,
+    exact_samples,
+    make_rbm,
+    numbered_states,
+    random_rbm,
+    seeded,
+    state_numbers,
+)
+from statistical_checks import check_law, check_mean, check_rows, check_uncorrelated_columns
+
+KERNELS = "kernels_rbm_6x4_s62"
+N_VISIBLE, N_HIDDEN = 6, 4
+BLOCK_STEPS = (1, 5, 20)
+
+
+def parameters(rbm):
+    return rbm.weight, rbm.visible_bias, rbm.hidden_bias
+
+
+def repeated(number, n_chains, n_units=N_VISIBLE):
+    return numbered_states(torch.full((n_chains,), number), n_units)
+
+
+@functools.cache
+def joint_law(beta=1.0):
+    """p(v, h) ~ exp(-beta E) of the kernels' RBM; v is the low part of the state's number."""
+    rbm = case(KERNELS).rbm()
+    both = all_states(N_VISIBLE + N_HIDDEN)
+    energy = rbm.energy(both[:, :N_VISIBLE], both[:, N_VISIBLE:]).detach()
+    return torch.softmax(-beta * energy, 0)
+
+
+def visible_law(beta=1.0):
+    return joint_law(beta).view(2**N_HIDDEN, 2**N_VISIBLE).sum(0)
+
+
+# --- Energies ---------------------------------------------------------------------------------------
+
+
+def test_free_energy_equals_the_stored_log_density():
+    known = case(KERNELS)
+    torch.testing.assert_close(
+        -known.rbm()(all_states(N_VISIBLE)), known.array("logf"), rtol=0, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("name", ["rbm_4x3_s10", "rbm_6x4_s11", "rbm_12x8_s12", "rbm_16x12_s13",
+                                  "rbm_20x10_s14", "rbm_100x14_s15", "rbm_784x16_s16"])
+def test_free_energy_of_data_and_its_gradients_equal_the_stored(name):
+    known = case(name)
+    rbm = known.rbm()
+    mean = rbm(known.array("data")).mean()
+    assert mean.item() == pytest.approx(known["data_free_energy"], rel=1e-12)
+    mean.backward()
+    if name.startswith(("rbm_100", "rbm_784")):
+        return
+    for parameter, letter in zip(parameters(rbm), "Wbc"):
+        expected = known.array(f"grad_free_energy_{letter}")
+        torch.testing.assert_close(parameter.grad, expected, rtol=0, atol=1e-12)
+
+
+def test_free_energy_sums_out_the_hidden_units():
+    rbm = random_rbm(5, 4, 2.0, seed=1)
+    visible, hidden = all_states(5), all_states(4)
+    joint = torch.stack([rbm.energy(v.expand(16, -1), hidden) for v in visible])
+    torch.testing.assert_close(rbm(visible), -torch.logsumexp(-joint, 1), rtol=0, atol=1e-12)
+
+
+def test_free_energy_is_accurate_where_softplus_is_nearly_linear():
+    # torch's own softplus is linear from 20 on, which loses log1p(exp(-a)) = 2e-9.
+    rbm = make_rbm(torch.zeros(1, 1), torch.zeros(1), torch.tensor([21.0]))
+    assert -rbm(torch.zeros(1, 1).double()).item() == 21.0 + math.log1p(math.exp(-21.0))
+
+
+def test_conditionals_are_those_of_the_joint_law():
+    rbm = case(KERNELS).rbm()
+    p = joint_law().view(2**N_HIDDEN, 2**N_VISIBLE)
+    hidden_mean = (all_states(N_HIDDEN).T @ p / p.sum(0)).T
+    visible_mean = p @ all_states(N_VISIBLE) / p.sum(1, keepdim=True)
+    torch.testing.assert_close(rbm.hidden_given_visible(all_states(N_VISIBLE)), hidden_mean)
+    torch.testing.assert_close(rbm.visible_given_hidden(all_states(N_HIDDEN)), visible_mean)
+
+
+def test_initial_parameters_follow_hinton():
+    rbm = torch_ebm.RBM(100, 50)
+    check_mean(rbm.weight.detach().flatten(), 0.0, 1e-4, "mean of the initial weights")
+    assert rbm.weight.std().item() == pytest.approx(0.01, rel=0.05)
+    assert not rbm.visible_bias.any() and not rbm.hidden_bias.any()
+
+
+def test_base_rate_bias_is_the_logit_of_the_smoothed_mean():
+    data = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
+    expected = torch.tensor([math.log(3 / 2), math.log(1 / 4)])
+    torch.testing.assert_close(torch_ebm.base_rate_bias(data), expected)
+    assert torch_ebm.base_rate_bias(data, 0.5)[1].item() == pytest.approx(math.log(0.5 / 3.5))
+
+
+def test_state_dict_round_trip():
+    rbm, other = random_rbm(5, 3, 1.0, seed=2), torch_ebm.RBM(5, 3, dtype=torch.float64)
+    assert list(rbm.state_dict()) == ["weight", "visible_bias", "hidden_bias"]
+    other.load_state_dict(rbm.state_dict())
+    assert torch.equal(rbm(all_states(5)), other(all_states(5)))
+
+
+def test_module_moves_to_another_dtype():
+    rbm = torch_ebm.RBM(5, 3).to(torch.float64)
+    assert rbm(all_states(5)).dtype == torch.float64
+    assert rbm.gibbs(all_states(5)).dtype == torch.float64
+    half = torch_ebm.RBM(5, 3).to(torch.bfloat16)
+    states = half.gibbs(all_states(5, torch.bfloat16))
+    assert states.dtype == torch.bfloat16 and ((states == 0) | (states == 1)).all()
+
+
+# --- Block Gibbs ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_every_row_of_the_block_gibbs_kernel(dtype):
+    known, n_draws = case(KERNELS), 4096
+    start = all_states(N_VISIBLE, dtype).repeat_interleave(n_draws, 0)
+    visible, _ = torch_ebm.rbm_gibbs(start, *parameters(known.rbm(dtype)), generator=seeded(11))
+    numbers = state_numbers(visible).view(64, n_draws)
+    check_rows(list(zip(numbers, known.array("T_block_gibbs"))))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_block_gibbs_leaves_the_exact_law_invariant(dtype):
+    known, n_chains = case(KERNELS), 200_000
+    start = exact_samples(known.array("probs"), n_chains, N_VISIBLE, seed=12, dtype=dtype)
+    visible, hidden = torch_ebm.rbm_gibbs(
+        start, *parameters(known.rbm(dtype)), n_steps=5, generator=seeded(13)
+    )
+    check_law(state_numbers(visible), known.array("probs"))
+    means = known.array("probs") @ all_states(N_VISIBLE)
+    check_mean(visible, means, means * (1 - means), "mean of the visible units")
+    log_density = known.array("logf")
+    mean = known.array("probs") @ log_density
+    variance = known.array("probs") @ (log_density - mean) ** 2
+    check_mean(log_density[state_numbers(visible)], mean, variance, "mean of log f")
+    hidden_mean = joint_law() @ all_states(N_VISIBLE + N_HIDDEN)[:, N_VISIBLE:]
+    check_mean(hidden, hidden_mean, hidden_mean * (1 - hidden_mean), "mean of the hidden units")
+
+
+@pytest.mark.parametrize("n_steps", BLOCK_STEPS)
+def test_block_gibbs_moves_from_zero_as_fast_as_it_should(n_steps):
+    known = case(KERNELS)
+    visible, _ = torch_ebm.rbm_gibbs(
+        repeated(0, 50_000), *parameters(known.rbm()), n_steps=n_steps, generator=seeded(14)
+    )
+    check_law(state_numbers(visible), known.array(f"p_t{n_steps}_block_gibbs"))
+
+
+@pytest.mark.parametrize("n_steps", BLOCK_STEPS)
+def test_block_gibbs_of_a_wider_rbm_moves_as_fast_as_it_should(n_steps):
+    known = case("kernels_rbm_8x5_s63")
+    visible, _ = torch_ebm.rbm_gibbs(
+        repeated(0, 50_000, 8), *parameters(known.rbm()), n_steps=n_steps, generator=seeded(15)
+    )
+    check_law(state_numbers(visible), known.array(f"p_t{n_steps}_block_gibbs"))
+
+
+def test_block_gibbs_steps_are_independent_draws():
+    # Two steps of one call and two calls of one step follow the same law; the same numbers in
+    # every step would not (they differ between steps by the counter alone).
+    known = case(KERNELS)
+    visible = repeated(0, 50_000)
+    generator = seeded(16)
+    for _ in range(5):
+        visible, _ = torch_ebm.rbm_gibbs(visible, *parameters(known.rbm()), generator=generator)
+    check_law(state_numbers(visible), known.array("p_t5_block_gibbs"))
+
+
+def test_returned_visible_and_hidden_states_are_of_the_last_step():
+    # h comes before v: from v0, p(h, v) = p(h | v0) p(v | h).
+    rbm, start = case(KERNELS).rbm(), 5
+    visible, hidden = torch_ebm.rbm_gibbs(
+        repeated(start, 100_000), *parameters(rbm), generator=seeded(17)
+    )
+    p = joint_law().view(2**N_HIDDEN, 2**N_VISIBLE)
+    law = (p[:, start] / p[:, start].sum())[:, None] * p / p.sum(1, keepdim=True)
+    check_law(state_numbers(torch.cat([visible, hidden], 1)), law.flatten())
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.4, 1.7])
+def test_block_gibbs_at_another_temperature_has_the_tempered_joint_law(beta):
+    start = exact_samples(visible_law(beta), 100_000, N_VISIBLE, seed=18)
+    visible, hidden = torch_ebm.rbm_gibbs(
+        start, *parameters(case(KERNELS).rbm()), n_steps=3, beta=beta, generator=seeded(19)
+    )
+    check_law(state_numbers(visible), visible_law(beta))
+    # One more pass of the hidden units would make the pair exact; its own marginal already is.
+    p = joint_law(beta).view(2**N_HIDDEN, 2**N_VISIBLE).sum(1)
+    check_law(state_numbers(hidden), p)
+
+
+def test_every_chain_has_its_own_temperature():
+    betas = torch.tensor([0.0, 0.5, 1.0, 2.0], dtype=torch.float64)
+    n_chains = 50_000
+    visible, _ = torch_ebm.rbm_gibbs(
+        torch.cat([exact_samples(visible_law(b.item()), n_chains, 6, seed=20) for b in betas]),
+        *parameters(case(KERNELS).rbm()),
+        n_steps=2,
+        beta=betas.repeat_interleave(n_chains),
+        generator=seeded(21),
+    )
+    laws = [visible_law(b.item()) for b in betas]
+    check_rows(list(zip(state_numbers(visible).view(4, n_chains), laws)))
+
+
+@pytest.mark.parametrize("per_chain", [False, True])
+def test_clamped_units_stay_and_the_others_follow_the_conditional_law(per_chain):
+    clamp = torch.tensor([True, False, False, True, False, False])
+    start = torch.tensor([1.0, 0, 0, 0, 0, 0]).double().expand(60_000, -1)
+    visible, _ = torch_ebm.rbm_gibbs(
+        start,
+        *parameters(case(KERNELS).rbm()),
+        n_steps=60,
+        clamp=clamp.expand(60_000, -1) if per_chain else clamp,
+        generator=seeded(22),
+    )
+    assert (visible[:, 0] == 1).all() and (visible[:, 3] == 0).all()
+    states = all_states(N_VISIBLE)
+    allowed = (states[:, 0] == 1) & (states[:, 3] == 0)
+    law = visible_law() * allowed
+    check_law(state_numbers(visible), law / law.sum())
+
+
+def test_different_rows_may_clamp_different_units():
+    start = torch.bernoulli(torch.full((1000, N_VISIBLE), 0.5)).double()
+    clamp = torch.rand(1000, N_VISIBLE) < 0.5
+    visible, _ = torch_ebm.rbm_gibbs(start, *parameters(case(KERNELS).rbm()), clamp=clamp)
+    assert torch.equal(visible[clamp], start[clamp])
+    assert (visible[~clamp] != start[~clamp]).any()
+
+
+def test_a_wide_rbm_has_independent_units_when_its_weights_are_zero():
+    # 150 units: more than one tile of random words. A word used twice makes two units equal.
+    bias = torch.linspace(-2, 2, 150)
+    visible, hidden = torch_ebm.rbm_gibbs(
+        torch.zeros(40_000, 150), torch.zeros(150, 70), bias, bias[:70], generator=seeded(23)
+    )
+    p = torch.sigmoid(torch.cat([bias, bias[:70]]).double())
+    units = torch.cat([visible, hidden], 1)
+    check_mean(units, p, p * (1 - p), "mean of the units")
+    check_uncorrelated_columns(units)
+
+
+def test_saturated_units_never_err():
+    visible, _ = torch_ebm.rbm_gibbs(
+        torch.zeros(100_000, 2), torch.zeros(2, 1), torch.tensor([200.0, -200.0]), torch.zeros(1)
+    )
+    assert (visible[:, 0] == 1).all() and (visible[:, 1] == 0).all()
+
+
+def test_a_constant_added_to_the_energy_changes_no_sample():
+    # A hidden unit without weights adds the constant -softplus(c) to the free energy.
+    rbm = random_rbm(8, 5, 1.0, seed=24)
+    wider = make_rbm(
+        torch.cat([rbm.weight.detach(), torch.zeros(8, 1)], 1),
+        rbm.visible_bias.detach(),
+        torch.cat([rbm.hidden_bias.detach(), torch.tensor([3.0])]),
+    )
+    start = torch.zeros(500, 8).double()
+    same = [torch_ebm.gibbs(r, start, n_steps=9, generator=seeded(25)) for r in (rbm, wider)]
+    assert torch.equal(*same)
+    shift = math.log1p(math.exp(3.0))
+    assert wider.log_z().item() - rbm.log_z().item() == pytest.approx(shift, abs=1e-12)
