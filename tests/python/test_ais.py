@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import scipy.stats
 import torch
 
 import torch_ebm
@@ -23,7 +24,7 @@ def run(known, n_temperatures, n_chains, dtype, seed):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("n_temperatures", [1, 2, 10, 50])
+@pytest.mark.parametrize("n_temperatures", [2, 10, 50])
 @pytest.mark.parametrize("name", CASES)
 def test_weights_have_the_exact_moments(name, n_temperatures, dtype):
     known, k = case(name), f"[K={n_temperatures}]"
@@ -46,14 +47,14 @@ def test_base_log_z_is_added(name):
 
 @pytest.mark.parametrize("with_base", [False, True])
 @pytest.mark.parametrize("name", ["rbm_4x3_s10", "rbm_6x4_s11", "rbm_12x8_s12", "rbm_100x14_s15",
-                                  "rbm_784x16_s16", "rbm_cd_5x3_s20", "ais_rbm_6x4_s30",
-                                  "ais_rbm_7x5_s31", "digits_rbm64x12_s900", "digits_rbm64x8_s901"])
+                                  "rbm_784x16_s16", "rbm_cd_5x3_s20", "digits_rbm64x12_s900",
+                                  "digits_rbm64x8_s901"])
 def test_estimate_agrees_with_the_exact_value(name, with_base):
     known = case(name)
-    data = {"digits": "train", "rbm_": "data"}.get(name[:6] if name[0] == "d" else name[:4])
     base = None
-    if with_base and data and not name.startswith("ais"):
-        base = torch_ebm.base_rate_bias(known.array(data))
+    if with_base:
+        stored = "train" if name.startswith("digits") else "data"
+        base = torch_ebm.base_rate_bias(known.array(stored))
     large = known.params["nv"] > 500
     estimate = torch_ebm.ais(
         known.rbm(),
@@ -94,7 +95,6 @@ def test_zero_weights_give_the_exact_value_with_no_variance():
 
 
 def test_uneven_betas_are_used_as_they_are():
-    # One temperature in the middle: E log w in closed form is awkward, but w stays unbiased.
     known = case("ais_rbm_6x4_s30")
     estimate = torch_ebm.ais(
         known.rbm(),
@@ -130,8 +130,6 @@ def test_error_is_that_of_the_delta_method_with_students_t():
 
 @pytest.mark.parametrize("n", [2, 3, 4, 6, 11, 101, 10_000])
 def test_quantile_of_students_t(n):
-    import scipy.stats
-
     estimate = torch_ebm.log_z_from_weights(torch.randn(n).double(), torch.tensor(0.0))
     quantile = (estimate.upper - estimate.log_z) / estimate.std_error
     assert quantile.item() == pytest.approx(scipy.stats.t.ppf(0.975, n - 1), rel=1e-2)

@@ -90,10 +90,8 @@ def test_log_z_of_an_ising_model_equals_the_sum_of_the_stored_densities(name):
     assert log_z.item() == pytest.approx(torch.logsumexp(known.array("logf"), 0).item(), abs=1e-10)
 
 
-@pytest.mark.parametrize("n_visible, n_hidden", [(1, 1), (3, 20), (25, 40), (200, 2)])
+@pytest.mark.parametrize("n_visible, n_hidden", [(1, 1), (3, 20), (17, 40), (200, 2)])
 def test_zero_weights_have_a_closed_form(n_visible, n_hidden):
-    if n_visible == 25:
-        n_visible = 17  # the layer that is summed over; 2^25 states take a minute
     b, c = torch.randn(n_visible).double(), torch.randn(n_hidden).double()
     rbm = make_rbm(torch.zeros(n_visible, n_hidden), b, c)
     expected = torch.log1p(b.exp()).sum() + torch.log1p(c.exp()).sum()

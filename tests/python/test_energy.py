@@ -1,0 +1,111 @@
+"""The energy interface: what may be an energy, and what comes through it."""
+
+import gc
+import threading
+import weakref
+
+import pytest
+import torch
+
+import torch_ebm
+from energies import Network, standard_normal
+from known_values import seeded
+from torch_ebm import energy as energy_module
+
+
+class Oops(Exception):
+    pass
+
+
+DRIVERS = {
+    "gibbs": lambda energy: torch_ebm.gibbs(energy, torch.zeros(3, 2)),
+    "langevin": lambda energy: torch_ebm.langevin(energy, torch.zeros(3, 2)),
+    "exact_log_z": lambda energy: torch_ebm.exact_log_z(energy, 2),
+}
+EVERY_DRIVER = pytest.mark.parametrize("driver", DRIVERS.values(), ids=DRIVERS)
+
+
+@EVERY_DRIVER
+@pytest.mark.parametrize("error", [Oops, KeyboardInterrupt, SystemExit, ZeroDivisionError])
+def test_an_exception_raised_by_an_energy_keeps_its_type_and_text(driver, error):
+    def energy(x):
+        raise error("at home")
+
+    with pytest.raises(error, match="at home"):
+        driver(energy)
+    assert not energy_module._callables
+
+
+@EVERY_DRIVER
+def test_an_exception_raised_by_a_scripted_energy_says_where(driver):
+    class Scripted(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            assert x.numel() == -1, "never so"
+            return x.sum(1)
+
+    with pytest.raises(RuntimeError, match="never so"):
+        driver(torch.jit.script(Scripted()))
+
+
+@EVERY_DRIVER
+def test_an_energy_is_forgotten_after_the_call(driver):
+    energy = Network(2)
+    driver(energy)
+    alive = weakref.ref(energy)
+    del energy
+    gc.collect()
+    assert alive() is None and not energy_module._callables
+
+
+@EVERY_DRIVER
+def test_an_energy_may_sample_another_energy(driver):
+    def outer(x):
+        torch_ebm.langevin(standard_normal, torch.zeros(2, 2))
+        return x.sum(1)
+
+    driver(outer)
+
+
+def test_threads_do_not_mix_their_energies():
+    results = {}
+
+    def work(i):
+        results[i] = torch_ebm.exact_log_z(lambda x: x.sum(1) * 0 + i, 10).item()
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    shift = torch.tensor(2.0).log().item() * 10
+    assert all(results[i] == pytest.approx(shift - i, abs=1e-5) for i in range(8))
+
+
+def test_parameters_are_those_of_the_module():
+    energy = torch.jit.script(Network(2))
+    before = torch_ebm.exact_log_z(energy, 2)
+    with torch.no_grad():
+        energy.layer.weight.add_(1)
+    assert torch_ebm.exact_log_z(energy, 2) != before
+
+
+def test_a_scripted_model_samples_its_own_submodule_and_survives_saving(tmp_path):
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.energy = Network(3)
+
+        def forward(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+            return torch.ops.torch_ebm.langevin(
+                self.energy, x, n_steps=5, step_size=0.1, generator=generator
+            )
+
+    model, start = Model(), torch.randn(4, 3)
+    scripted = torch.jit.script(model)
+    torch.jit.save(scripted, tmp_path / "model.pt")
+    loaded = torch.jit.load(tmp_path / "model.pt")
+    expected = torch_ebm.langevin(
+        model.energy, start, n_steps=5, step_size=0.1, generator=seeded(141)
+    )
+    for m in (scripted, loaded):
+        torch.testing.assert_close(m(start, seeded(141)), expected)

@@ -1,0 +1,282 @@
+"""NaiveMCMC, CD and PCD: where chains start, what is kept, and that they train."""
+
+import copy
+import functools
+
+import pytest
+import torch
+
+import torch_ebm
+from energies import FullyVisible, Gaussian
+from known_values import all_states, case, numbered_states, random_rbm, seeded, state_numbers
+from statistical_checks import check_law, check_mean
+
+
+class Recorder:
+    """A sampler that notes what it was given and adds one draw of its generator to every state."""
+
+    def __init__(self):
+        self.starts = []
+
+    def __call__(self, energy, x, *, generator):
+        self.starts.append(x.clone())
+        return x + torch.rand(1, generator=generator)
+
+
+def all_three(sampler=torch_ebm.gibbs, n_chains=6, n_units=4, seed=1):
+    return [
+        torch_ebm.NaiveMCMC(n_chains, (n_units,), sampler, seed=seed),
+        torch_ebm.CD(sampler, seed=seed),
+        torch_ebm.PCD(n_chains, (n_units,), sampler, seed=seed),
+    ]
+
+
+def state_of(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def same_state(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+KINDS = pytest.mark.parametrize("kind", [0, 1, 2], ids=["naive", "cd", "pcd"])
+
+
+# --- Where chains start -----------------------------------------------------------------------------
+
+
+def test_naive_mcmc_starts_new_chains_at_noise():
+    recorder = Recorder()
+    naive = torch_ebm.NaiveMCMC(6, (2, 3), recorder, seed=1)
+    naive(None), naive(None)
+    first, second = recorder.starts
+    assert first.shape == (6, 2, 3) and ((first == 0) | (first == 1)).all()
+    assert not torch.equal(first, second)
+    assert torch.equal(naive.start, second)
+
+
+def test_naive_mcmc_follows_the_dtype_of_the_module():
+    naive = torch_ebm.NaiveMCMC(6, (2,), Recorder(), law="normal").double()
+    assert naive(None).dtype == torch.float64
+
+
+def test_contrastive_divergence_starts_at_the_data():
+    recorder, data = Recorder(), torch.rand(5, 4)
+    cd = torch_ebm.CD(recorder)
+    cd(None, data)
+    assert torch.equal(recorder.starts[0], data) and torch.equal(cd.start, data)
+    assert cd.start.data_ptr() != data.data_ptr()
+
+
+def test_persistent_chains_go_on_where_they_stopped():
+    recorder = Recorder()
+    pcd = torch_ebm.PCD(6, (4,), recorder, seed=1)
+    first = pcd(None)
+    second = pcd(None)
+    assert torch.equal(recorder.starts[1], first)
+    assert torch.equal(pcd.chains, second) and torch.equal(pcd.start, first)
+    assert not torch.equal(first, second)
+
+
+def test_persistent_chains_are_a_buffer():
+    pcd = torch_ebm.PCD(6, (4,))
+    assert set(pcd.state_dict()) == {"chains", "generator_state"}
+    assert pcd.double().chains.dtype == torch.float64
+    assert not list(pcd.parameters())
+
+
+@pytest.mark.parametrize("law", ["bernoulli", "uniform", "normal"])
+def test_persistent_chains_start_from_the_given_law(law):
+    pcd = torch_ebm.PCD(500, (4,), law=law, seed=3)
+    assert pcd.chains.shape == (500, 4)
+    expected = {"bernoulli": 2, "uniform": 2000, "normal": 2000}[law]
+    assert len(pcd.chains.unique()) == pytest.approx(expected, abs=5)
+
+
+@KINDS
+def test_samples_are_detached_and_later_calls_leave_them_alone(kind):
+    rbm, data = random_rbm(4, 3, 1.0, seed=101, dtype=torch.float32), torch.ones(6, 4)
+    phase = all_three()[kind]
+    negative = phase(rbm, data)
+    before = negative.clone()
+    for _ in range(3):
+        phase(rbm, data)
+    assert not negative.requires_grad and torch.equal(negative, before)
+    assert all(p.grad is None for p in rbm.parameters())
+
+
+# --- Randomness and resuming ------------------------------------------------------------------------
+
+
+@KINDS
+def test_the_seed_decides_everything(kind):
+    rbm, data = random_rbm(4, 3, 1.0, seed=102, dtype=torch.float32), torch.ones(6, 4)
+    runs = []
+    for seed in (1, 1, 2):
+        torch.rand(3)  # the default generator plays no part
+        phase = all_three(seed=seed)[kind]
+        runs.append(torch.stack([phase(rbm, data) for _ in range(5)]))
+    assert torch.equal(runs[0], runs[1]) and not torch.equal(runs[0], runs[2])
+
+
+@KINDS
+def test_without_a_seed_the_default_generator_gives_one(kind):
+    def first_state():
+        return all_three(seed=None)[kind].generator_state
+
+    torch.manual_seed(7)
+    one, other = first_state(), first_state()
+    torch.manual_seed(7)
+    assert torch.equal(one, first_state()) and not torch.equal(one, other)
+
+
+@KINDS
+@pytest.mark.parametrize("how", ["state_dict", "deepcopy", "checkpoint"])
+def test_a_restored_module_goes_on_bit_for_bit(kind, how, tmp_path):
+    rbm, data = random_rbm(4, 3, 1.0, seed=103, dtype=torch.float32), torch.ones(6, 4)
+    phase = all_three(seed=1)[kind]
+    for _ in range(3):
+        phase(rbm, data)
+    if how == "deepcopy":
+        restored = copy.deepcopy(phase)
+    else:
+        restored = all_three(seed=99)[kind]
+        if how == "state_dict":
+            restored.load_state_dict(state_of(phase))
+        else:
+            torch_ebm.save_checkpoint(tmp_path / "c.pt", phase=phase)
+            torch_ebm.load_checkpoint(tmp_path / "c.pt", phase=restored)
+    for _ in range(3):
+        assert torch.equal(phase(rbm, data), restored(rbm, data))
+    assert same_state(state_of(phase), state_of(restored))
+
+
+@KINDS
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_if_the_sampler_raises_nothing_has_changed(kind, error):
+    fail = False
+
+    def sampler(energy, x, *, generator):
+        torch.rand(5, generator=generator)
+        x += 1
+        if fail:
+            raise error("no")
+        return x
+
+    phase = all_three(sampler)[kind]
+    data = torch.zeros(6, 4)
+    phase(None, data)
+    before, start = state_of(phase), phase.start.clone()
+    fail = True
+    with pytest.raises(error):
+        phase(None, data)
+    assert same_state(before, state_of(phase)) and torch.equal(phase.start, start)
+    assert not data.any()
+
+
+# --- Expected gradients -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 25])
+def test_expected_contrastive_divergence_equals_the_stored(k):
+    known, n_repeats = case("rbm_cd_5x3_s20"), 5000
+    rbm, data = known.rbm(), known.array("data")
+    cd = torch_ebm.CD(functools.partial(torch_ebm.gibbs, n_steps=k), seed=104)
+    negative = cd(rbm, data.repeat(n_repeats, 1))
+    if k < 25:
+        # A chain's law depends on its datum: only by groups of the same start is it multinomial,
+        # but the mixture's counts vary less than that, which errs on the safe side.
+        check_law(state_numbers(negative), known.array(f"cd{k}_neg_vdist"), "k steps from the data")
+    gradient = []
+    states = all_states(5)
+    for v in states:  # the gradient of -F at each state
+        gradient.append(
+            torch.cat([g.flatten() for g in torch.autograd.grad(-rbm(v[None]).sum(), rbm.parameters())])
+        )
+    gradient = torch.stack(gradient)
+    per_repeat = gradient[state_numbers(negative)].view(n_repeats, len(data), -1).mean(1)
+    positive = gradient[state_numbers(data)].mean(0)
+    stored = torch.cat([known.array(f"cd{k}_grad_{letter}").flatten() for letter in "Wbc"])
+    check_mean(positive - per_repeat, stored, what=f"expected CD-{k} gradient")
+
+
+def test_the_loss_gives_the_contrastive_divergence_gradient():
+    known, n_repeats = case("rbm_cd_5x3_s20"), 5000
+    rbm, data = known.rbm(), known.array("data").repeat(n_repeats, 1)
+    negative = torch_ebm.CD(seed=105)(rbm, data)
+    (rbm(data).mean() + torch_ebm.log_partition(rbm, negative)).backward()
+    for parameter, letter in zip(rbm.parameters(), "Wbc"):
+        # 200,000 chains: the standard error of a mean of numbers in [0, 1] is below 0.0012.
+        torch.testing.assert_close(
+            -parameter.grad, known.array(f"cd1_grad_{letter}"), rtol=0, atol=6e-3
+        )
+
+
+def test_long_naive_chains_follow_the_model():
+    known = case("kernels_rbm_6x4_s62")
+    naive = torch_ebm.NaiveMCMC(
+        50_000, (6,), functools.partial(torch_ebm.gibbs, n_steps=20), seed=106
+    ).double()
+    check_law(state_numbers(naive(known.rbm())), known.array("probs"))
+
+
+# --- Training ---------------------------------------------------------------------------------------
+
+
+def bars():
+    """Three-unit patterns with unequal frequencies: 16 examples."""
+    return numbered_states(torch.tensor([0] * 6 + [7] * 6 + [1] * 2 + [6] * 2), 3, torch.float32)
+
+
+def exact_loss(energy, data):
+    log_z = torch_ebm.exact_log_z(energy, data[0].numel(), dtype=data.dtype)
+    return (energy(data).mean() + log_z).item()
+
+
+def train(energy, phase, data, n_updates=600, learning_rate=0.05):
+    optimizer = torch.optim.SGD(energy.parameters(), lr=learning_rate)
+    for _ in range(n_updates):
+        loss = energy(data).mean() + torch_ebm.log_partition(energy, phase(energy, data))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+@pytest.mark.parametrize("kind", ["naive", "cd", "pcd"])
+def test_a_tiny_rbm_is_trained_to_near_the_optimum(kind):
+    data = bars()
+    entropy = -sum(p * torch.tensor(p).log().item() for p in (6 / 16, 6 / 16, 2 / 16, 2 / 16))
+    sampler = functools.partial(torch_ebm.gibbs, n_steps=5)
+    phase = {
+        "naive": torch_ebm.NaiveMCMC(500, (3,), sampler, seed=107),
+        "cd": torch_ebm.CD(sampler, seed=107),
+        "pcd": torch_ebm.PCD(500, (3,), sampler, seed=107),
+    }[kind]
+    rbm = random_rbm(3, 4, 0.5, seed=108, dtype=torch.float32)
+    start = exact_loss(rbm, data)
+    train(rbm, phase, data, learning_rate=0.3)
+    assert start > entropy + 0.5
+    assert entropy <= exact_loss(rbm, data) < entropy + 0.1
+
+
+@pytest.mark.parametrize("script", [False, True])
+def test_any_binary_energy_is_trained_scripted_or_not(script):
+    # The optimum of a fully visible machine is stored.
+    known = case("fvbm_optimum_n5_s4")
+    data = known.array("data")
+    optimum = FullyVisible(known.array("W_opt_loglik"), known.array("b_opt_loglik"))
+    energy = FullyVisible(torch.zeros(5, 5).double(), torch.zeros(5).double())
+    best, start = exact_loss(optimum, data), exact_loss(energy, data)
+    energy = torch.jit.script(energy) if script else energy
+    phase = torch_ebm.PCD(300, (5,), seed=109).double()
+    train(energy, phase, data, n_updates=300, learning_rate=0.2)
+    assert exact_loss(energy, data) - best < 0.1 * (start - best)
+
+
+def test_a_continuous_energy_is_trained_by_langevin():
+    data = 2 + 0.5 * torch.randn(1000, 1, generator=seeded(110))
+    energy = Gaussian(torch.zeros(1), torch.ones(1, 1))
+    sampler = functools.partial(torch_ebm.langevin, n_steps=10, step_size=0.02)
+    train(energy, torch_ebm.PCD(1000, (1,), sampler, law="normal", seed=111), data, 400)
+    assert energy.mean.item() == pytest.approx(2, abs=0.1)
+    assert energy.precision.item() == pytest.approx(4, rel=0.15)

@@ -1,0 +1,146 @@
+"""The monitor reports planted failures, and nothing else."""
+
+import copy
+
+import pytest
+import torch
+
+import torch_ebm
+from known_values import case, random_rbm
+
+
+def run(rbm, phase, data, learning_rate, n_epochs=3, monitor=None):
+    """Trains, and returns what the monitor said of each epoch."""
+    monitor = monitor or torch_ebm.TrainingMonitor()
+    optimizer = torch.optim.SGD(rbm.parameters(), lr=learning_rate)
+    said = []
+    for _ in range(n_epochs):
+        for batch in data.split(100):
+            negative = phase(rbm, batch)
+            energies = rbm(batch), rbm(negative)
+            loss = energies[0].mean() + torch.ops.torch_ebm.log_partition(energies[1])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            monitor.update(*energies, batch, negative, phase.start)
+        said.append(monitor.end_epoch())
+    return said
+
+
+def digits():
+    return case("digits_rbm64x8_s901").array("train").float()
+
+
+def healthy(n=40):
+    """Energies, data, negative samples and their start, with nothing wrong."""
+    states = [torch.bernoulli(torch.full((n, 6), 0.5)) for _ in range(3)]
+    return [torch.randn(n), torch.randn(n), *states]
+
+
+def test_a_healthy_run_is_not_reported():
+    rbm = torch_ebm.RBM(64, 16)
+    with torch.no_grad():
+        rbm.visible_bias.copy_(torch_ebm.base_rate_bias(digits()))
+    said = run(rbm, torch_ebm.PCD(100, (64,), seed=121), digits(), 0.05, n_epochs=5)
+    assert said == [[]] * 5
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("which, item", [(0, "example 3"), (1, "chain 3")])
+def test_an_energy_that_is_not_finite_stops_training_and_is_located(which, item, value):
+    monitor, update = torch_ebm.TrainingMonitor(), healthy()
+    monitor.update(*update)
+    bad = [x.clone() for x in update]
+    bad[which][3] = value
+    with pytest.raises(RuntimeError) as error:
+        monitor.update(*bad)
+    text = str(error.value)
+    assert item in text and "at update 2" in text and "learning rate" in text
+    monitor.update(*update)  # the refused update left nothing behind
+    assert monitor.end_epoch() == []
+
+
+@pytest.mark.filterwarnings("default::torch_ebm.TrainingWarning")
+def test_a_huge_learning_rate_is_reported():
+    rbm = torch_ebm.RBM(64, 16)
+    said = run(rbm, torch_ebm.PCD(100, (64,), seed=122), digits(), 30.0)
+    assert any("gap exploded" in text and "learning rate" in text for text in sum(said, []))
+
+
+def test_an_exploded_gap_is_a_warning():
+    monitor, update = torch_ebm.TrainingMonitor(), healthy()
+    update[1] = update[1] + 100
+    monitor.update(*update)
+    with pytest.warns(torch_ebm.TrainingWarning, match="energy gap exploded"):
+        (text,) = monitor.end_epoch()
+    assert "learning rate" in text
+
+
+def test_frozen_chains_are_reported():
+    # Weights so large that no unit ever flips; data and chains are alike, so nothing else is wrong.
+    rbm = torch_ebm.RBM(6, 6)
+    with torch.no_grad():
+        rbm.weight.copy_(400 * torch.eye(6))
+        rbm.visible_bias.fill_(-200.0)
+        rbm.hidden_bias.fill_(-200.0)
+    data = torch.bernoulli(torch.full((300, 6), 0.5))
+    monitor, phase = torch_ebm.TrainingMonitor(), torch_ebm.PCD(100, (6,), seed=123)
+    for _ in range(3):
+        negative = phase(rbm, data)
+        monitor.update(rbm(data), rbm(negative), data, negative, phase.start)
+    with pytest.warns(torch_ebm.TrainingWarning, match="chains are frozen"):
+        (text,) = monitor.end_epoch()
+    assert "0 of them" in text
+
+
+def test_collapsed_chains_are_reported():
+    # One unit moves in each chain, all the others are the same in all chains.
+    monitor, update = torch_ebm.TrainingMonitor(), healthy(200)
+    start, negative = torch.zeros(200, 6), torch.zeros(200, 6)
+    negative[:4, 0] = 1
+    update[3:] = [negative, start]
+    monitor.update(*update)
+    with pytest.warns(torch_ebm.TrainingWarning, match="chains collapsed"):
+        monitor.end_epoch()
+
+
+def test_a_new_epoch_forgets_the_last():
+    monitor, update = torch_ebm.TrainingMonitor(), healthy()
+    bad = [update[0], update[1] + 100, *update[2:]]
+    monitor.update(*bad)
+    with pytest.warns(torch_ebm.TrainingWarning):
+        monitor.end_epoch()
+    monitor.update(*update)
+    assert monitor.end_epoch() == []
+    assert monitor.end_epoch() == []
+
+
+def test_state_round_trip_in_the_middle_of_an_epoch():
+    monitor, restored, update = torch_ebm.TrainingMonitor(), torch_ebm.TrainingMonitor(), healthy()
+    monitor.update(*update[:1], update[1] + 100, *update[2:])
+    restored.load_state_dict(copy.deepcopy(monitor.state_dict()))
+    with pytest.warns(torch_ebm.TrainingWarning):
+        said = monitor.end_epoch()
+    with pytest.warns(torch_ebm.TrainingWarning):
+        assert restored.end_epoch() == said
+
+
+def test_energies_need_not_be_detached():
+    monitor, update = torch_ebm.TrainingMonitor(), healthy()
+    rbm = random_rbm(6, 4, 1.0, seed=124, dtype=torch.float32)
+    monitor.update(rbm(update[2]), rbm(update[3]), *update[2:])
+    assert monitor.end_epoch() == []
+
+
+@pytest.mark.parametrize("position, value, what", [
+    (0, torch.zeros(3, 1), "positive_energies"),
+    (1, torch.zeros(0), "negative_energies"),
+    (2, torch.zeros(0, 6), "positive"),
+    (3, torch.zeros(0, 6), "negative"),
+    (4, torch.zeros(3, 6), "start"),
+])
+def test_wrong_shapes_are_refused(position, value, what):
+    update = healthy()
+    update[position] = value
+    with pytest.raises(ValueError, match=f"TrainingMonitor: {what} must"):
+        torch_ebm.TrainingMonitor().update(*update)
