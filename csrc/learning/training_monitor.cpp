@@ -14,32 +14,43 @@ constexpr double kExplodedGap = 5;   // in standard deviations of the energies
 constexpr double kFrozen = 0.01;     // fraction of chains that moved in an update
 constexpr double kCollapsed = 0.05;  // variance across chains over variance across data
 
-void check_energies(const char* name, const char* item, const at::Tensor& energies,
-                    int64_t update) {
+void check_energies_shape(const char* name, const at::Tensor& energies) {
   TORCH_CHECK_VALUE(energies.defined() && energies.dim() == 1 && energies.numel() > 0,
                     "TrainingMonitor: ", name, " must have shape (N,), N >= 1");
+}
+
+void check_energies_finite(const char* item, const at::Tensor& energies, int64_t update) {
   const at::Tensor bad = at::isfinite(energies).logical_not();
   if (!bad.any().item<bool>()) return;
   const int64_t first = bad.nonzero()[0][0].item<int64_t>();
-  TORCH_CHECK(
-      false,
-      fmt::format("TrainingMonitor: the energy of {} {} is {} at update {} ({} of {} are not "
-                  "finite). Likely the parameters diverged: the learning rate is too large for "
-                  "this model, or the energy overflows. Go back to the last checkpoint with a "
-                  "smaller learning rate, or add weight decay.",
-                  item, first, energies[first].item<double>(), update, bad.sum().item<int64_t>(),
-                  energies.numel()));
+  TORCH_CHECK(false, fmt::format(
+                         "TrainingMonitor: the energy of {} {} is {} at update {} ({} of {} are not "
+                         "finite). Likely the parameters diverged: the learning rate is too large for "
+                         "this model, or the energy overflows. Go back to the last checkpoint with a "
+                         "smaller learning rate, or add weight decay.",
+                         item, first, energies[first].item<double>(), update,
+                         bad.sum().item<int64_t>(), energies.numel()));
 }
 
-double standard_deviation(const at::Tensor& energies) {
-  return energies.numel() > 1 ? energies.std().item<double>() : 0.0;
+at::Tensor standard_deviation(const at::Tensor& energies) {
+  return energies.numel() > 1 ? energies.std() : at::zeros({}, energies.options());
 }
 
 at::Tensor as_rows(const at::Tensor& x) { return x.reshape({x.size(0), -1}); }
 
+/// The fraction of chains that differ from their start.
+at::Tensor moved_fraction(const at::Tensor& negative, const at::Tensor& start) {
+  return as_rows(negative).ne(as_rows(start)).any(1).to(at::kDouble).mean();
+}
+
 /// Variance across the batch, averaged over the units.
-double batch_variance(const at::Tensor& x) {
-  return as_rows(x).to(at::kDouble).var(/*dim=*/0, /*unbiased=*/false).mean().item<double>();
+at::Tensor batch_variance(const at::Tensor& x) {
+  at::Tensor rows = as_rows(x);
+  if (!rows.is_floating_point() || rows.element_size() < 4) rows = rows.to(at::kFloat);
+  // Two passes over contiguous memory, where var(0) would stride. Shifted by one state, which costs a
+  // large mean no digits.
+  const at::Tensor shifted = rows - rows[0];
+  return (shifted.square().mean() - shifted.mean(0).square().mean()).to(at::kDouble);
 }
 
 }  // namespace
@@ -49,10 +60,10 @@ void TrainingMonitor::update(const at::Tensor& positive_energies,
                              const at::Tensor& negative, const at::Tensor& start) {
   const at::NoGradGuard no_grad;
   const int64_t update = updates_ + 1;
+  check_energies_shape("positive_energies", positive_energies);
+  check_energies_shape("negative_energies", negative_energies);
   const at::Tensor on_data = positive_energies.detach().to(at::kDouble);
   const at::Tensor on_chains = negative_energies.detach().to(at::kDouble);
-  check_energies("positive_energies", "example", on_data, update);
-  check_energies("negative_energies", "chain", on_chains, update);
   detail::check_chains("TrainingMonitor", "positive", positive);
   detail::check_chains("TrainingMonitor", "negative", negative);
   TORCH_CHECK_VALUE(start.sizes() == negative.sizes(),
@@ -60,13 +71,24 @@ void TrainingMonitor::update(const at::Tensor& positive_energies,
                     "negative, ",
                     detail::describe_shape(negative.sizes()), ", got ",
                     detail::describe_shape(start.sizes()));
+  // One transfer for all numbers: each would make a GPU wait.
+  const at::Tensor numbers =
+      at::stack({on_data.mean(), on_chains.mean(), standard_deviation(on_data),
+                 standard_deviation(on_chains), moved_fraction(negative, start),
+                 batch_variance(negative), batch_variance(positive)})
+          .cpu();
+  const double* const number = numbers.const_data_ptr<double>();
+  if (!std::isfinite(number[0] + number[1])) {
+    check_energies_finite("example", on_data, update);
+    check_energies_finite("chain", on_chains, update);
+  }
   updates_ = update;
   epoch_updates_ += 1;
-  gap_ += on_chains.mean().item<double>() - on_data.mean().item<double>();
-  spread_ += std::hypot(standard_deviation(on_data), standard_deviation(on_chains));
-  moved_ += as_rows(negative).ne(as_rows(start)).any(1).to(at::kDouble).mean().item<double>();
-  chain_variance_ += batch_variance(negative);
-  data_variance_ += batch_variance(positive);
+  gap_ += number[1] - number[0];
+  spread_ += std::hypot(number[2], number[3]);
+  moved_ += number[4];
+  chain_variance_ += number[5];
+  data_variance_ += number[6];
 }
 
 std::vector<std::string> TrainingMonitor::end_epoch() {
