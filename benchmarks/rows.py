@@ -44,6 +44,11 @@ class Model:
         return (torch.rand(n_chains, len(self.weight), generator=generator) < 0.5).float()
 
 
+def as_tensor(array: Any) -> Tensor:
+    """A tensor from whatever a contender returned."""
+    return array if isinstance(array, Tensor) else torch.tensor(np.array(array))
+
+
 # --- Block Gibbs sampling ---------------------------------------------------------------------------
 
 
@@ -163,7 +168,7 @@ def rbms_gibbs(model: Model, start: Tensor, n_steps: int) -> Callable[[], Any]:
 
 def check_samples(model: Model, ours: Any, theirs: Any) -> None:
     """Marginal means, and the mean free energy, agree within Monte Carlo error."""
-    x, y = (torch.as_tensor(np.array(s), dtype=torch.float32) for s in (ours, theirs))
+    x, y = as_tensor(ours).float(), as_tensor(theirs).float()
     assert x.shape == y.shape and bool(((y == 0) | (y == 1)).all())
     x, y = (
         torch.cat([s, torch.ops.torch_ebm.rbm_free_energy(s, *model.parameters)[:, None]], dim=1)
@@ -188,7 +193,7 @@ def ais(
     log_z_base = (n_visible + n_hidden) * math.log(2)
 
     def log_z(log_weights: Any) -> Tensor:
-        weights = torch.as_tensor(np.array(log_weights), dtype=torch.float64)
+        weights = as_tensor(log_weights).double()
         return torch.logsumexp(weights, 0) - math.log(len(weights)) + log_z_base
 
     def ours() -> Callable[[], Tensor]:
