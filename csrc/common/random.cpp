@@ -46,6 +46,11 @@ uint64_t draw_key(const std::optional<at::Generator>& generator, at::Device devi
   return cpu->random64();
 }
 
+void check_no_nan_logit(const char* op, bool valid) {
+  TORCH_CHECK_VALUE(
+      valid, op, ": the input of a unit is NaN: the weights are so large that their sums overflow");
+}
+
 void sample_bernoulli_(const char* op, at::Tensor& field, const at::Tensor& bias,
                        const at::Tensor& beta, kernels::Draw draw) {
   bool valid = true;
@@ -67,8 +72,7 @@ void sample_bernoulli_(const char* op, at::Tensor& field, const at::Tensor& bias
     valid = !at::isnan(logit).any().item<bool>();
     field.copy_(uniform_like(field, draw).lt(at::sigmoid(logit)));
   }
-  TORCH_CHECK_VALUE(
-      valid, op, ": the input of a unit is NaN: the weights are so large that their sums overflow");
+  check_no_nan_logit(op, valid);
 }
 
 at::Tensor uniform_like(const at::Tensor& x, kernels::Draw draw) {

@@ -15,6 +15,9 @@ enum Stream : uint32_t { kHidden = 0, kVisible = 1, kStart = 2, kNoise = 3, kSit
 /// The next key of `generator`, or of the default generator of `device` if there is none.
 uint64_t draw_key(const std::optional<at::Generator>& generator, at::Device device);
 
+/// Throws what sample_bernoulli_ throws if a logit was NaN.
+void check_no_nan_logit(const char* op, bool valid);
+
 /// field <- 1 with probability sigmoid(beta (field + bias)), else 0, in place. field: (N, M), contiguous;
 /// beta: () or (N,). Throws if a logit is NaN.
 void sample_bernoulli_(const char* op, at::Tensor& field, const at::Tensor& bias,

@@ -2,7 +2,9 @@
 
 #include <torch/library.h>
 
+#include <atomic>
 #include <cmath>
+#include <vector>
 
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"
@@ -10,6 +12,7 @@
 #include "csrc/common/progress.h"
 #include "csrc/common/random.h"
 #include "csrc/models/rbm.h"
+#include "csrc/models/resident_rbm.h"
 
 namespace torch_ebm {
 
@@ -69,6 +72,83 @@ void add_log_ratio(at::Tensor& log_weights, const at::Tensor& v, const at::Tenso
   }
 }
 
+/// From the base, beta[0] = 0, to the model, beta[n_steps] = 1.
+struct Path {
+  at::Tensor weight;
+  at::Tensor visible_bias;
+  at::Tensor hidden_bias;
+  at::Tensor base;
+  const double* beta;
+  int64_t n_steps;
+  uint64_t key;
+};
+
+/// Takes the states v (N, V) along the path. The transition at beta[k] reuses the input of the hidden units
+/// that the weights needed. p(v | h) has the logits
+/// (1 - beta) bA + beta b + beta W h = beta (W h + b + (1 - beta) / beta bA).
+void anneal(const Path& path, at::Tensor& v, at::Tensor& log_weights) {
+  const at::Tensor bias_change = path.visible_bias - path.base;
+  at::Tensor h = at::empty({v.size(0), path.weight.size(1)}, v.options());
+  detail::Progress progress(kOp, path.n_steps);
+  for (int64_t k = 1; k <= path.n_steps; ++k) {
+    const double beta = path.beta[k];
+    const auto step = static_cast<uint32_t>(k);
+    at::mm_out(h, v, path.weight);
+    add_log_ratio(log_weights, v, bias_change, h, path.hidden_bias, path.beta[k - 1], beta);
+    const at::Tensor row_beta = at::full({}, beta, v.options());
+    detail::sample_bernoulli_(kOp, h, path.hidden_bias, row_beta,
+                              {path.key, step, detail::kHidden});
+    at::mm_out(v, h, path.weight.t());
+    const at::Tensor bias = path.visible_bias + path.base * ((1 - beta) / beta);
+    detail::sample_bernoulli_(kOp, v, bias, row_beta, {path.key, step, detail::kVisible});
+    progress.step(k);
+  }
+}
+
+/// The same with the kernels alone, each thread on its own chains.
+template <typename T>
+void anneal_resident(const Path& path, at::Tensor& states, at::Tensor& log_weights) {
+  const detail::ResidentRBM<T> rbm(path.weight);
+  const kernels::Table<T>& table = kernels::kernels<T>();
+  const at::Tensor bias_change = path.visible_bias - path.base;
+  const T* const change = bias_change.const_data_ptr<T>();
+  const T* const b = path.visible_bias.const_data_ptr<T>();
+  const T* const c = path.hidden_bias.const_data_ptr<T>();
+  const T* const base = path.base.const_data_ptr<T>();
+  at::Tensor hidden_states = at::empty({states.size(0), rbm.n_hidden()}, states.options());
+  T* const v = states.mutable_data_ptr<T>();
+  T* const h = hidden_states.mutable_data_ptr<T>();
+  double* const log_w = log_weights.mutable_data_ptr<double>();
+
+  std::atomic<bool> valid{true};
+  rbm.for_each_step(
+      kOp, states.size(0), path.n_steps,
+      [&](int64_t begin, int64_t end, int64_t first, int64_t last) {
+        const kernels::Rows visible{begin, end, rbm.n_visible()};
+        const kernels::Rows hidden{begin, end, rbm.n_hidden()};
+        std::vector<T> bias(rbm.n_visible());
+        for (int64_t k = first + 1; k <= last; ++k) {
+          const double beta = path.beta[k];
+          const double previous = path.beta[k - 1];
+          const auto step = static_cast<uint32_t>(k);
+          const T row_beta = static_cast<T>(beta);
+          const T base_share = static_cast<T>((1 - beta) / beta);
+          for (size_t i = 0; i < bias.size(); ++i) bias[i] = b[i] + base_share * base[i];
+
+          rbm.hidden_input(v, h, begin, end);
+          table.add_dot(v, change, beta - previous, log_w, visible);
+          table.add_softplus_difference(h, c, static_cast<T>(previous), row_beta, log_w, hidden);
+          const bool hidden_valid = table.sample_bernoulli(h, c, {&row_beta, 0}, hidden,
+                                                           {path.key, step, detail::kHidden});
+          rbm.visible_input(h, v, begin, end);
+          const bool visible_valid = table.sample_bernoulli(v, bias.data(), {&row_beta, 0}, visible,
+                                                            {path.key, step, detail::kVisible});
+          if (!hidden_valid || !visible_valid) valid = false;
+        }
+      });
+  detail::check_no_nan_logit(kOp, valid);
+}
+
 std::tuple<at::Tensor, at::Tensor> rbm_ais_kernel(const at::Tensor& weight,
                                                   const at::Tensor& visible_bias,
                                                   const at::Tensor& hidden_bias,
@@ -90,26 +170,16 @@ std::tuple<at::Tensor, at::Tensor> rbm_ais_kernel(const at::Tensor& weight,
   const uint64_t key = detail::draw_key(generator, weight.device());
   const at::Tensor base = base_visible_bias.contiguous();
   const at::Tensor c = hidden_bias.contiguous();
-  const at::Tensor bias_change = visible_bias - base;
-  const at::Tensor one = at::ones({}, options);
   at::Tensor v = at::zeros({n_chains, weight.size(0)}, options);
-  at::Tensor h = at::empty({n_chains, weight.size(1)}, options);
   at::Tensor log_weights = at::zeros({n_chains}, options.dtype(at::kDouble));
+  detail::sample_bernoulli_(kOp, v, base, at::ones({}, options), {key, 0, detail::kStart});
 
-  detail::sample_bernoulli_(kOp, v, base, one, {key, 0, detail::kStart});
-  detail::Progress progress(kOp, n_steps);
-  for (int64_t k = 1; k <= n_steps; ++k) {
-    const auto step = static_cast<uint32_t>(k);
-    at::mm_out(h, v, weight);
-    add_log_ratio(log_weights, v, bias_change, h, c, beta[k - 1], beta[k]);
-    // The transition at beta[k] reuses the input of the hidden units. p(v | h) has the logits
-    // (1 - beta) bA + beta b + beta W h = beta (W h + b + (1 - beta) / beta bA).
-    const at::Tensor row_beta = at::full({}, beta[k], options);
-    detail::sample_bernoulli_(kOp, h, c, row_beta, {key, step, detail::kHidden});
-    at::mm_out(v, h, weight.t());
-    const at::Tensor bias = visible_bias + base * ((1 - beta[k]) / beta[k]);
-    detail::sample_bernoulli_(kOp, v, bias, row_beta, {key, step, detail::kVisible});
-    progress.step(k);
+  const Path path{weight, visible_bias.contiguous(), c, base, beta, n_steps, key};
+  if (detail::weights_fit_in_cache(weight)) {
+    AT_DISPATCH_FLOATING_TYPES(weight.scalar_type(), kOp,
+                               [&] { anneal_resident<scalar_t>(path, v, log_weights); });
+  } else {
+    anneal(path, v, log_weights);
   }
   return {log_weights, v};
 }

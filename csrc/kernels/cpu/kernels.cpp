@@ -103,10 +103,63 @@ bool all_finite(const T* x, int64_t n) {
   return !any(bad);
 }
 
+/// Four rows and two registers of columns at a time keep every value of w that is loaded in use for four
+/// multiplications, and eight independent sums in flight (Goto & van de Geijn 2008, section 6.1).
+constexpr int64_t kBlockRows = 4;
+constexpr int64_t kBlockColumns = 2 * kLanes;
+static_assert(kPaddedTo % kBlockColumns == 0);
+
+template <int64_t kRows, typename T>
+TORCH_EBM_INLINE void multiply_rows(const T* x, Padded<T> w, T* out, int64_t n_columns) {
+  for (int64_t column = 0; column < n_columns; column += kBlockColumns) {
+    Lanes<T> left[kRows] = {};
+    Lanes<T> right[kRows] = {};
+    const T* w_row = w.data + column;
+    for (int64_t i = 0; i < w.n_rows; ++i, w_row += w.stride) {
+      const Lanes<T> w_left = load(w_row, kLanes);
+      const Lanes<T> w_right = load(w_row + kLanes, kLanes);
+      for (int64_t row = 0; row < kRows; ++row) {
+        left[row] += x[row * w.n_rows + i] * w_left;
+        right[row] += x[row * w.n_rows + i] * w_right;
+      }
+    }
+    for (int64_t row = 0; row < kRows; ++row) {
+      T* const to = out + row * n_columns + column;
+      store(to, left[row], n_columns - column);
+      store(to + kLanes, right[row], n_columns - column - kLanes);
+    }
+  }
+}
+
+template <typename T>
+void multiply(const T* x, Padded<T> w, T* out, Rows rows) {
+  int64_t row = rows.begin;
+  for (; row + kBlockRows <= rows.end; row += kBlockRows) {
+    multiply_rows<kBlockRows>(x + row * w.n_rows, w, out + row * rows.n_sites, rows.n_sites);
+  }
+  for (; row < rows.end; ++row) {
+    multiply_rows<1>(x + row * w.n_rows, w, out + row * rows.n_sites, rows.n_sites);
+  }
+}
+
+template <typename T>
+void add_dot(const T* x, const T* y, double scale, double* log_ratio, Rows rows) {
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
+    const T* const x_row = x + row * rows.n_sites;
+    Lanes<T> total{};
+    for (int64_t site = 0; site < rows.n_sites; site += kLanes) {
+      const int64_t count = rows.n_sites - site;
+      total += load(x_row + site, count) * load(y + site, count);
+    }
+    log_ratio[row] += scale * sum<T>(total);
+  }
+}
+
 template <typename T>
 constexpr Table<T> kTable{&sample_bernoulli<T>, &add_softplus_difference<T>,
                           &fill_normal<T>,      &fill_uniform<T>,
-                          &all_binary<T>,       &all_finite<T>};
+                          &all_binary<T>,       &all_finite<T>,
+                          &multiply<T>,         &add_dot<T>};
 
 }  // namespace
 

@@ -31,6 +31,16 @@ struct PerRow {
   T operator[](int64_t row) const { return data[row * stride]; }
 };
 
+/// A row-major matrix whose rows are followed by zeros up to a multiple of kPaddedTo values, so that
+/// kernels read whole registers.
+template <typename T>
+struct Padded {
+  const T* data;
+  int64_t n_rows;
+  int64_t stride;
+};
+constexpr int64_t kPaddedTo = 32;
+
 template <typename T>
 struct Table {
   /// field[i, j] <- 1 with probability sigmoid(beta[i] * (field[i, j] + bias[j])), else 0.
@@ -50,6 +60,13 @@ struct Table {
 
   bool (*all_binary)(const T* x, int64_t n);
   bool (*all_finite)(const T* x, int64_t n);
+
+  /// out = x w: `rows` are those of out; x has w.n_rows columns. For a w that stays in the cache. Row i
+  /// of out is rounded in the same way whatever the rows around it.
+  void (*multiply)(const T* x, Padded<T> w, T* out, Rows rows);
+
+  /// log_ratio[i] += scale * sum_j x[i, j] y[j].
+  void (*add_dot)(const T* x, const T* y, double scale, double* log_ratio, Rows rows);
 };
 
 template <typename T>
