@@ -24,6 +24,8 @@ class FunctionEnergy : public EnergyFunction {
 void check_energies(const at::Tensor& energies, const at::Tensor& x) {
   detail::check_floating("energy", "its value", energies);
   detail::check_shape("energy", "its value", energies, {x.size(0)}, "(N,)");
+  TORCH_CHECK_VALUE(energies.device() == x.device(), "energy: its value must be on the device of x, ",
+                    x.device(), ", got ", energies.device());
 }
 
 }  // namespace
@@ -50,7 +52,7 @@ Energy::Energy(std::shared_ptr<const EnergyFunction> function) : function_(std::
 }
 
 Energy::Energy(std::function<at::Tensor(const at::Tensor&)> function)
-    : Energy(std::make_shared<FunctionEnergy>(std::move(function))) {}
+    : Energy(function ? std::make_shared<FunctionEnergy>(std::move(function)) : nullptr) {}
 
 Energy::Energy(const torch::jit::Module& module)
     : Energy(std::make_shared<detail::ScriptEnergy>(module)) {}
@@ -65,8 +67,12 @@ Energy Energy::from_ivalue(const char* op, const c10::IValue& value) {
 }
 
 at::Tensor Energy::value(const at::Tensor& x) const {
+  const auto version = [&] { return x.is_inference() ? 0 : x._version(); };
+  const auto before = version();
   at::Tensor energies = function_->value(x);
   check_energies(energies, x);
+  TORCH_CHECK_VALUE(version() == before,
+                    "energy: it must not change x in place: the chains would change with it");
   return energies;
 }
 
@@ -77,6 +83,7 @@ std::tuple<at::Tensor, at::Tensor> Energy::value_and_score(const at::Tensor& x) 
 std::optional<at::Tensor> Energy::gibbs(const at::Tensor& x, const GibbsOptions& options) const {
   auto result = function_->gibbs(x, options);
   if (result) {
+    detail::check_same_type("energy", "what its gibbs returns", *result, "x", x);
     TORCH_CHECK_VALUE(
         result->sizes() == x.sizes(), "energy: its gibbs must return the shape of x, ",
         detail::describe_shape(x.sizes()), ", got ", detail::describe_shape(result->sizes()));

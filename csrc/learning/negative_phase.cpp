@@ -33,7 +33,12 @@ at::Tensor start_states(const std::string& law, at::IntArrayRef size,
   detail::check_floating("start_states", "the result", x);
   detail::check_chains("start_states", "size", x);
   const kernels::Draw draw{detail::draw_key(generator, at::kCPU), 0, detail::kStart};
-  if (law == "bernoulli") return detail::uniform_like(x, draw).lt(0.5).to(x.dtype());
+  if (law == "bernoulli") {
+    // Compared in float: half precision rounds numbers just below 1/2 up to it.
+    return detail::uniform_like(x.to(at::promote_types(x.scalar_type(), at::kFloat)), draw)
+        .lt(0.5)
+        .to(x.dtype());
+  }
   if (law == "uniform") return detail::uniform_like(x, draw);
   if (law == "normal") return detail::normal_like(x, draw);
   TORCH_CHECK_VALUE(false,
@@ -69,7 +74,8 @@ NegativePhaseImpl::NegativePhaseImpl(Sampler sampler, std::optional<uint64_t> se
 
 at::Generator NegativePhaseImpl::make_generator() const {
   at::Generator generator = at::make_generator<at::CPUGeneratorImpl>();
-  generator.set_state(generator_state.cpu());
+  // In C++, Module::to(dtype) converts this buffer too; its bytes survive every dtype.
+  generator.set_state(generator_state.to(at::kCPU, at::kByte));
   return generator;
 }
 
@@ -78,6 +84,10 @@ at::Tensor NegativePhaseImpl::forward(const Energy& energy, const at::Tensor& po
   at::Generator generator = make_generator();
   const at::Tensor first = first_states(positive, generator);
   const at::Tensor last = sampler_(energy, first, generator);
+  TORCH_CHECK_VALUE(last.defined() && last.sizes() == first.sizes(),
+                    "NegativePhase: sampler must return the shape of the chains, ",
+                    detail::describe_shape(first.sizes()), ", got ",
+                    last.defined() ? detail::describe_shape(last.sizes()) : "no tensor");
   keep(last);
   start = first;
   generator_state.copy_(generator.get_state());

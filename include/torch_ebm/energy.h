@@ -84,6 +84,8 @@ class TORCH_EBM_API Energy {
   static Energy wrap(std::shared_ptr<Module> module) {
     if constexpr (std::derived_from<Module, EnergyFunction>) {
       return Energy(std::shared_ptr<const EnergyFunction>(std::move(module)));
+    } else if (!module) {
+      return Energy(std::shared_ptr<const EnergyFunction>());  // throws
     } else {
       return Energy(std::function<at::Tensor(const at::Tensor&)>(
           [module = std::move(module)](const at::Tensor& x) { return module->forward(x); }));

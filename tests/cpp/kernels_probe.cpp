@@ -16,11 +16,11 @@ void words(Draw draw, uint32_t chain, int64_t n, uint32_t* out) {
   });
 }
 
-#define TORCH_EBM_PROBE(function)                                                  \
-  void probe_##function(const float* x, int64_t n, float* out) {                   \
-    for (int64_t i = 0; i < n; i += kLanes) {                                      \
-      store<float>(out + i, function(load(x + i, n - i)), n - i);                  \
-    }                                                                              \
+#define TORCH_EBM_PROBE(function)                                 \
+  void probe_##function(const float* x, int64_t n, float* out) {  \
+    for (int64_t i = 0; i < n; i += kLanes) {                     \
+      store<float>(out + i, function(load(x + i, n - i)), n - i); \
+    }                                                             \
   }
 TORCH_EBM_PROBE(exp)
 TORCH_EBM_PROBE(expm1)

@@ -238,12 +238,13 @@ void expect_relative_error_below(double limit, void (*function)(const float*, in
 TEST(VectorMath, AgreesWithLibm) {
   for (const Probe* probe : instruction_sets()) {
     SCOPED_TRACE(probe->name);
-    expect_relative_error_below(3e-7, probe->exp, [](double v) { return std::exp(v); },
-                                arguments(-87, 88));
-    expect_relative_error_below(3e-7, probe->expm1, [](double v) { return std::expm1(v); },
-                                arguments(-87, 88));
-    expect_relative_error_below(3e-7, probe->log1p_negative_half,
-                                [](double v) { return std::log1p(v); }, arguments(-0.5f, 0));
+    expect_relative_error_below(
+        3e-7, probe->exp, [](double v) { return std::exp(v); }, arguments(-87, 88));
+    expect_relative_error_below(
+        3e-7, probe->expm1, [](double v) { return std::expm1(v); }, arguments(-87, 88));
+    expect_relative_error_below(
+        3e-7, probe->log1p_negative_half, [](double v) { return std::log1p(v); },
+        arguments(-0.5f, 0));
   }
 }
 
@@ -380,20 +381,27 @@ long double softplus_difference(long double a, long double from, long double to)
 TYPED_TEST(KernelsOf, SoftplusDifferenceIsAccurateRelativeToItself) {
   using T = TypeParam;
   const double limit = std::is_same_v<T, float> ? 2e-6 : 1e-13;
-  const T temperatures[][2] = {{0, 1},      {0, T(1e-3)},     {T(0.5), T(0.501)},
-                               {T(0.999), 1}, {T(0.5), T(0.500001)}, {1, T(1) + T(1e-6)},
-                               {T(0.25), T(0.75)}, {T(1e-7), T(2e-7)}};
+  const T temperatures[][2] = {{0, 1},
+                               {0, T(1e-3)},
+                               {T(0.5), T(0.501)},
+                               {T(0.999), 1},
+                               {T(0.5), T(0.500001)},
+                               {1, T(1) + T(1e-6)},
+                               {T(0.25), T(0.75)},
+                               {T(1e-7), T(2e-7)}};
   for (const Probe* probe : instruction_sets()) {
     SCOPED_TRACE(probe->name);
     for (const auto& [from, to] : temperatures) {
-      for (T a : {T(0), T(1e-20), T(-1e-20), T(1e-3), T(-1e-3), T(0.1), T(-0.1), T(1), T(-1), T(5),
-                  T(-5), T(20), T(-20), T(50), T(-50), T(300), T(-300), T(1e4), T(-1e4), T(1e30)}) {
+      for (T a : {T(0),   T(1e-20), T(-1e-20), T(1e-3), T(-1e-3), T(0.1), T(-0.1),
+                  T(1),   T(-1),    T(5),      T(-5),   T(20),    T(-20), T(50),
+                  T(-50), T(300),   T(-300),   T(1e4),  T(-1e4),  T(1e30)}) {
         const T bias = 0;
         double result = 0;
         table_of<T>(*probe).add_softplus_difference(&a, &bias, from, to, &result, {0, 1, 1});
         const auto expected = static_cast<double>(softplus_difference(a, from, to));
         // Below exp(-87), what float's exp can do, only an absolute error counts.
-        EXPECT_NEAR(result, expected, limit * std::abs(expected) + (sizeof(T) == 4 ? 1e-37 : 1e-300))
+        EXPECT_NEAR(result, expected,
+                    limit * std::abs(expected) + (sizeof(T) == 4 ? 1e-37 : 1e-300))
             << "a = " << a << ", " << from << " -> " << to;
       }
     }

@@ -11,9 +11,10 @@ inline at::Generator seeded(uint64_t seed) {
   return at::make_generator<at::CPUGeneratorImpl>(seed);
 }
 
-inline ::testing::AssertionResult close(const at::Tensor& a, const at::Tensor& b, double rtol = 1e-5,
-                                        double atol = 1e-7) {
-  if (a.sizes() == b.sizes() && a.scalar_type() == b.scalar_type() && at::allclose(a, b, rtol, atol)) {
+inline ::testing::AssertionResult close(const at::Tensor& a, const at::Tensor& b,
+                                        double rtol = 1e-5, double atol = 1e-7) {
+  if (a.sizes() == b.sizes() && a.scalar_type() == b.scalar_type() &&
+      at::allclose(a, b, rtol, atol)) {
     return ::testing::AssertionSuccess();
   }
   return ::testing::AssertionFailure() << a << "\nis not close to\n" << b;
@@ -22,14 +23,14 @@ inline ::testing::AssertionResult close(const at::Tensor& a, const at::Tensor& b
 }  // namespace torch_ebm::testing
 
 /// That `statement` throws `type` with a message that holds `part`.
-#define EXPECT_THROWS(statement, type, part)                                       \
-  do {                                                                             \
-    try {                                                                          \
-      (void)(statement);                                                           \
-      ADD_FAILURE() << #statement " did not throw";                                \
-    } catch (const type& error) {                                                  \
+#define EXPECT_THROWS(statement, type, part)                                              \
+  do {                                                                                    \
+    try {                                                                                 \
+      (void)(statement);                                                                  \
+      ADD_FAILURE() << #statement " did not throw";                                       \
+    } catch (const type& error) {                                                         \
       EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what(); \
-    } catch (const std::exception& error) {                                        \
-      ADD_FAILURE() << #statement " threw another type: " << error.what();         \
-    }                                                                              \
+    } catch (const std::exception& error) {                                               \
+      ADD_FAILURE() << #statement " threw another type: " << error.what();                \
+    }                                                                                     \
   } while (false)
