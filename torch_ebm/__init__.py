@@ -5,6 +5,7 @@ algorithms live in a C++ library over LibTorch, as operators ``torch.ops.torch_e
 here call them, and so may a scripted module and a C++ program.
 """
 
+from . import plots
 from ._library import __version__, cmake_prefix_path, cpu_kernels
 from .ais import LogZEstimate, ais, log_z_from_weights
 from .checkpoint import load_checkpoint, save_checkpoint
@@ -40,6 +41,7 @@ __all__ = [
     "load_checkpoint",
     "log_partition",
     "log_z_from_weights",
+    "plots",
     "progress_bar",
     "rbm_gibbs",
     "save_checkpoint",

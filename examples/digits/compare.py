@@ -1,0 +1,132 @@
+"""Persistent contrastive divergence, CD-1 and naive MCMC, trained for the same time."""
+
+from __future__ import annotations
+
+import functools
+import statistics
+import time
+from dataclasses import dataclass, replace
+from typing import Callable
+
+import torch
+import torch_ebm
+from tqdm import tqdm
+
+from data import Digits
+from training import Settings, descend, mean_log_probability, new_rbm
+
+LEARNING_RATES = (0.01, 0.03, 0.1, 0.3)
+NAIVE_STEPS = (1, 10, 100)
+_VALIDATION_FRACTION = 0.2
+
+
+@dataclass(frozen=True)
+class Method:
+    """A negative phase and the numbers that go with it."""
+
+    name: str
+    make: Callable[[int], torch_ebm.NegativePhase]
+    """From a seed."""
+    learning_rate: float
+
+
+def candidates(n_pixels: int, n_chains: int) -> dict[str, list[Method]]:
+    """Every method with all settings to choose from."""
+
+    def sampler(n_steps: int) -> torch_ebm.Sampler:
+        return functools.partial(torch_ebm.gibbs, n_steps=n_steps)
+
+    shape = (n_pixels,)
+    naive = {
+        k: functools.partial(
+            lambda k, seed: torch_ebm.NaiveMCMC(n_chains, shape, sampler(k), seed=seed), k
+        )
+        for k in NAIVE_STEPS
+    }
+    makers = {
+        "PCD": [("PCD, 1 step", lambda seed: torch_ebm.PCD(n_chains, shape, sampler(1), seed=seed))],
+        "CD-1": [("CD-1", lambda seed: torch_ebm.CD(sampler(1), seed=seed))],
+        "naive MCMC": [(f"naive MCMC, {k} steps", make) for k, make in naive.items()],
+    }
+    return {
+        group: [Method(name, make, lr) for name, make in options for lr in LEARNING_RATES]
+        for group, options in makers.items()
+    }
+
+
+def train_for(
+    seconds: float, digits: Digits, settings: Settings, method: Method, seed: int
+) -> tuple[float, int]:
+    """Trains for ``seconds`` of processor time, with a learning rate that falls to 0 over them.
+
+    Processor time, so that other programs on the machine do not decide who wins.
+
+    Returns:
+        The exact mean log-probability of ``digits.test`` (-inf if training diverged), and the number of
+        updates.
+    """
+    rbm = new_rbm(digits, settings.hidden, seed)
+    optimizer = torch.optim.SGD(
+        rbm.parameters(), lr=method.learning_rate, momentum=settings.momentum
+    )
+    negative_phase = method.make(seed)
+    monitor = torch_ebm.TrainingMonitor()
+    generator = torch.Generator().manual_seed(seed)
+    updates = 0
+    began = time.process_time()
+    try:
+        while True:
+            order = torch.randperm(len(digits.train), generator=generator)
+            for batch in order.split(settings.batch_size):
+                left = 1 - (time.process_time() - began) / seconds
+                if left <= 0:
+                    log_z = rbm.log_z().detach()
+                    return mean_log_probability(rbm, digits.test, log_z), updates
+                optimizer.param_groups[0]["lr"] = method.learning_rate * left
+                descend(rbm, optimizer, negative_phase, monitor, digits.train[batch])
+                updates += 1
+    except (RuntimeError, ValueError):  # the monitor or the sampler: the parameters diverged
+        return -float("inf"), updates
+
+
+def with_validation(digits: Digits) -> Digits:
+    """The training data alone, a part of it in the place of the test data."""
+    n = round(_VALIDATION_FRACTION * len(digits.train))
+    return digits._replace(train=digits.train[n:], test=digits.train[:n])
+
+
+def run(digits: Digits, settings: Settings, seconds: float, n_seeds: int) -> None:
+    """Prints a line for every method: mean and standard deviation over seeds of test log-probability."""
+    settings = replace(settings, weight_decay=0.0)
+    methods = candidates(digits.train.size(1), settings.chains)
+    n_runs = sum(len(options) + n_seeds for options in methods.values())
+    print(
+        f"Every run gets {seconds:g} s of processor time on {settings.threads} thread(s), batches of"
+        f" {settings.batch_size}, {settings.chains} chains,\nmomentum {settings.momentum:g}, a"
+        " learning rate that falls linearly to 0. Its start (and the steps of naive MCMC)\nwere chosen"
+        f" by log-probability of {_VALIDATION_FRACTION:.0%} of the training images, held out, among"
+        f" {', '.join(map(str, LEARNING_RATES))}.\nThen {n_seeds} runs with other seeds on all training"
+        " images. Exact mean log-probability of the test images:"
+    )
+    lines = []
+    with tqdm(total=n_runs, desc="comparing", unit="run", leave=False) as bar:
+        validation = with_validation(digits)
+        for options in methods.values():
+            scores = []
+            for method in options:
+                score, _ = train_for(seconds, validation, settings, method, settings.seed)
+                scores.append(score)
+                bar.update()
+            best = options[scores.index(max(scores))]
+            results = []
+            for seed in range(settings.seed + 1, settings.seed + 1 + n_seeds):
+                results.append(train_for(seconds, digits, settings, best, seed))
+                bar.update()
+            tested = [value for value, _ in results]
+            updates = statistics.mean(n for _, n in results)
+            lines.append(
+                f"  {best.name:<24} {statistics.mean(tested):8.3f} +- {statistics.stdev(tested):.3f}"
+                f"   learning rate {best.learning_rate:g}, {updates:.0f} updates"
+            )
+    print(f"  {'':<24} {'mean':>8} +- sd")
+    print("\n".join(lines))

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Sets up what is missing, then learns a model of digits and samples it from C++ (--help lists the options):
+#   bash examples/digits/run.sh [--data digits|mnist5k|PATH] [--resume] [--compare] ...
+set -euo pipefail
+here=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+extras=(digits)
+case " $* " in *mnist5k*) extras+=(mnist5k) ;; esac
+CMAKE_ARGS="${CMAKE_ARGS:-} -DTORCH_EBM_BUILD_EXAMPLES=ON" bash .ci/setup.sh "${extras[@]}"
+
+root=$PWD
+build=${TORCH_EBM_BUILD_DIR:-$root/build}
+cd "$here"
+exec "$root/.venv/bin/python" "$root/examples/digits/train.py" \
+  --cpp-program "$build/examples/cpp/sample_digits" "$@"

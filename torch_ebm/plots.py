@@ -1,0 +1,293 @@
+"""Pictures of models, samples and estimates. Needs matplotlib: ``pip install torch_ebm[plots]``.
+
+Every function returns a :class:`matplotlib.figure.Figure` that belongs to no window and no global state:
+save it with ``figure.savefig(path)``, or let a notebook show it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Optional, Union
+
+import torch
+from torch import Tensor
+
+from .ais import LogZEstimate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["ais_weights", "filters", "images", "training_curve"]
+
+_INK = "#22303c"
+_BLUE = "#2f6f9f"
+_RED = "#c8553d"
+_GREY = "#8a949c"
+_HIDDEN = "#f3d9a4"  # pixels that are not known
+
+
+def _matplotlib() -> Any:
+    try:
+        import matplotlib
+        import matplotlib.figure
+    except ImportError as error:
+        raise ImportError(
+            "torch_ebm.plots needs matplotlib: pip install 'torch_ebm[plots]'"
+        ) from error
+    return matplotlib
+
+
+def _figure(width: float, height: float) -> Figure:
+    return _matplotlib().figure.Figure(figsize=(width, height), layout="constrained", dpi=150)
+
+
+def _title(figure: Figure, title: Optional[str]) -> None:
+    if title:
+        figure.suptitle(title, color=_INK, fontsize=11)
+
+
+def _as_images(x: Tensor, image_shape: Sequence[int]) -> Tensor:
+    height, width = image_shape
+    x = x.detach().cpu().double()
+    if x.dim() != 2 or x.size(1) != height * width or len(x) == 0:
+        raise ValueError(
+            f"plots: expected images of shape (N, {height * width}) for image_shape"
+            f" {(height, width)}, got {tuple(x.shape)}"
+        )
+    return x.reshape(-1, height, width)
+
+
+def _mosaic(x: Tensor, n_columns: int, gap: int) -> Tensor:
+    """The images (N, h, w) in rows of ``n_columns``, in one; NaN between them and where none is left."""
+    n, height, width = x.shape
+    n_rows = math.ceil(n / n_columns)
+    out = torch.full(
+        (n_rows * (height + gap) - gap, n_columns * (width + gap) - gap), math.nan
+    ).double()
+    for i in range(n):
+        top, left = i // n_columns * (height + gap), i % n_columns * (width + gap)
+        out[top : top + height, left : left + width] = x[i]
+    return out
+
+
+def _colours(values: Tensor, name: str, lowest: float, highest: float) -> Tensor:
+    """Values as colours (..., 3); NaN becomes white."""
+    colour_map = _matplotlib().colormaps[name]
+    scaled = (values - lowest) / (highest - lowest)
+    colours = torch.from_numpy(colour_map(scaled.nan_to_num(0).numpy())[..., :3].copy())
+    colours[values.isnan()] = 1
+    return colours
+
+
+def _columns(n: int, n_columns: Optional[int]) -> int:
+    if n_columns is None:
+        return math.ceil(math.sqrt(n))
+    if n_columns < 1:
+        raise ValueError(f"plots: n_columns must be at least 1, got {n_columns}")
+    return min(n_columns, n)
+
+
+def _bare(axes: Any) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _light(axes: Any) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(_GREY)
+    axes.tick_params(colors=_INK, labelsize=8)
+    axes.xaxis.label.set_color(_INK)
+    axes.yaxis.label.set_color(_INK)
+
+
+def _grid(colours: Tensor, shape: tuple[int, int], n_columns: int) -> tuple[Figure, Any]:
+    """A figure with the picture ``colours``, half an inch or more for each image."""
+    inches = max(0.55, min(1.0, 8 / n_columns))
+    width = n_columns * inches
+    height = width * shape[0] / shape[1]
+    figure = _figure(max(width, 3) + 0.2, height + 0.6)
+    axes = figure.add_subplot()
+    axes.imshow(colours.numpy(), interpolation="nearest")
+    _bare(axes)
+    return figure, axes
+
+
+def filters(
+    weight: Tensor,
+    image_shape: Sequence[int],
+    *,
+    n_columns: Optional[int] = None,
+    title: Optional[str] = "Learned filters",
+) -> Figure:
+    """What every hidden unit looks for: the columns of an RBM's ``weight`` (V, H), as images.
+
+    Red raises the unit's input and blue lowers it; all filters share one scale, shown beside them.
+
+    Args:
+        image_shape: (height, width), with height * width = V.
+
+    Raises:
+        ValueError: shapes that do not fit.
+        ImportError: matplotlib is missing.
+    """
+    x = _as_images(weight.t(), image_shape)
+    n_columns = _columns(len(x), n_columns)
+    mosaic = _mosaic(x, n_columns, gap=max(1, image_shape[1] // 10))
+    limit = float(x.abs().max()) or 1.0
+    figure, axes = _grid(_colours(mosaic, "RdBu_r", -limit, limit), mosaic.shape, n_columns)
+    mpl = _matplotlib()
+    scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(-limit, limit), "RdBu_r")
+    bar = figure.colorbar(scale, ax=axes, shrink=0.8, pad=0.02, aspect=30)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=8, colors=_INK)
+    _title(figure, title)
+    return figure
+
+
+def images(
+    x: Tensor,
+    image_shape: Sequence[int],
+    *,
+    n_columns: Optional[int] = None,
+    column_labels: Optional[Sequence[str]] = None,
+    title: Optional[str] = None,
+) -> Figure:
+    """A grid of images, such as samples: 0 is white, 1 is black, NaN (a pixel not known) is yellow.
+
+    Args:
+        x: (N, height * width), between 0 and 1 or NaN.
+        image_shape: (height, width).
+        n_columns: default: about as many as rows.
+        column_labels: one text over every column.
+
+    Raises:
+        ValueError: shapes that do not fit.
+        ImportError: matplotlib is missing.
+    """
+    pictures = _as_images(x, image_shape)
+    n_columns = _columns(len(pictures), n_columns)
+    if column_labels is not None and len(column_labels) != n_columns:
+        raise ValueError(
+            f"plots: column_labels must hold {n_columns} texts, got {len(column_labels)}"
+        )
+    gap = max(1, image_shape[1] // 8)
+    height, width = image_shape
+    # The gaps are NaN and so are hidden pixels: a second mosaic tells them apart.
+    hidden = _mosaic(pictures.isnan().double(), n_columns, gap) == 1
+    mosaic = _mosaic(pictures.nan_to_num(0).clamp(0, 1), n_columns, gap)
+    colours = _colours(mosaic, "Greys", 0, 1)
+    paper = torch.from_numpy(_matplotlib().colors.to_rgba_array("#f4f5f6")[0, :3])
+    colours[(mosaic == 0) & ~hidden] = paper
+    colours[hidden] = torch.from_numpy(_matplotlib().colors.to_rgba_array(_HIDDEN)[0, :3])
+    figure, axes = _grid(colours, mosaic.shape, n_columns)
+    if column_labels is not None:
+        axes.xaxis.tick_top()
+        axes.set_xticks(
+            [i * (width + gap) + (width - 1) / 2 for i in range(n_columns)],
+            column_labels,
+            fontsize=8,
+            color=_INK,
+        )
+        axes.tick_params(length=0)
+    _title(figure, title)
+    return figure
+
+
+def training_curve(
+    epochs: Sequence[float],
+    train: Sequence[float],
+    test: Optional[Sequence[float]] = None,
+    *,
+    baseline: Optional[float] = None,
+    baseline_label: str = "independent units",
+    title: Optional[str] = "Mean log-probability during training",
+) -> Figure:
+    """Mean log-probability over training, of the training data and of data held out.
+
+    Args:
+        baseline: a value to beat, drawn as a dashed line.
+
+    Raises:
+        ValueError: series of different lengths, or empty ones.
+        ImportError: matplotlib is missing.
+    """
+    series = {"train": train} if test is None else {"train": train, "test": test}
+    for name, values in series.items():
+        if len(values) != len(epochs) or len(epochs) == 0:
+            raise ValueError(
+                f"plots: {name} must hold one value for each of the {len(epochs)} epochs,"
+                f" got {len(values)}"
+            )
+    figure = _figure(6.4, 3.8)
+    axes = figure.add_subplot()
+    if baseline is not None:
+        axes.axhline(baseline, color=_GREY, linestyle="--", linewidth=1)
+        axes.annotate(
+            f"{baseline_label} {baseline:.2f}",
+            (1, baseline),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8,
+            color=_GREY,
+        )
+    for (name, values), colour in zip(series.items(), (_BLUE, _RED)):
+        label = f"{name}, at the end {values[-1]:.2f}"
+        axes.plot(epochs, values, color=colour, linewidth=1.6, label=label)
+        axes.plot(epochs[-1:], values[-1:], "o", color=colour, markersize=4)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("nats per example")
+    axes.grid(axis="y", color=_GREY, alpha=0.2)
+    axes.legend(frameon=False, fontsize=9, loc="center right")
+    _light(axes)
+    _title(figure, title)
+    return figure
+
+
+def ais_weights(
+    estimate: LogZEstimate,
+    *,
+    exact: Union[float, Tensor, None] = None,
+    title: Optional[str] = None,
+) -> Figure:
+    """Histogram of AIS weights, each as the log Z it speaks for, with the estimate and its interval.
+
+    A histogram much wider than 1 nat, or one chain far right of all others, means an estimate that is
+    not to be trusted.
+
+    Args:
+        exact: log Z where it is known.
+
+    Raises:
+        ImportError: matplotlib is missing.
+    """
+    # log_z = log mean weight + log_z_base.
+    weights = estimate.log_weights.double().cpu()
+    log_mean = weights.logsumexp(0) - math.log(len(weights))
+    each = (weights - log_mean + estimate.log_z.cpu()).numpy()
+    figure = _figure(6.4, 3.8)
+    axes = figure.add_subplot()
+    n_bins = max(10, min(60, int(2 * len(each) ** 0.5)))
+    axes.hist(each, bins=n_bins, color=_BLUE, alpha=0.55, label=f"{len(each)} chains")
+    lower, upper, middle = (float(t) for t in (estimate.lower, estimate.upper, estimate.log_z))
+    axes.axvspan(lower, upper, color=_RED, alpha=0.2, linewidth=0)
+    axes.axvline(
+        middle, color=_RED, label=f"AIS {middle:.3f}, 95% [{lower:.3f}, {upper:.3f}]"
+    )
+    if exact is not None:
+        axes.axvline(float(exact), color=_INK, linestyle=":", label=f"exact {float(exact):.3f}")
+    axes.set_xlabel("log weight + log Z of the base")
+    axes.set_ylabel("chains")
+    top = axes.get_ylim()[1]
+    axes.set_ylim(0, top * 1.35)  # room for the legend
+    axes.legend(frameon=False, fontsize=8, loc="upper left")
+    axes.set_title(
+        f"ESS {float(estimate.ess):.1f} of {len(each)}", fontsize=8, color=_GREY, loc="right"
+    )
+    _light(axes)
+    _title(figure, title or "Annealed importance sampling: log Z by chain")
+    return figure
