@@ -84,6 +84,12 @@ class NegativePhase(torch.nn.Module):
         generator = self._generator()
         start = self._first_states(positive, generator)
         last = self.sampler(energy, start, generator=generator)
+        if not isinstance(last, Tensor) or last.shape != start.shape:
+            got = tuple(last.shape) if isinstance(last, Tensor) else type(last).__name__
+            raise ValueError(
+                f"{type(self).__name__}: sampler must return the shape of the chains,"
+                f" {tuple(start.shape)}, got {got}"
+            )
         self._keep(last)
         self.start = start
         self.generator_state.copy_(generator.get_state())
@@ -123,6 +129,7 @@ class NaiveMCMC(NegativePhase):
         self._size = (n_chains, *shape)
         self._law = law
         self.register_buffer("like", torch.empty(0))  # follows the module's dtype and device
+        self._first_states(None, self._generator())  # refuses a bad size or law at once
 
     def _first_states(self, positive: Optional[Tensor], generator: torch.Generator) -> Tensor:
         return start_states(

@@ -72,11 +72,21 @@ class RBM(torch.nn.Module):
     @torch.jit.export
     def hidden_given_visible(self, visible: Tensor) -> Tensor:
         """P(h_j = 1 | v), shape (N, H)."""
+        if visible.dim() != 2 or visible.size(1) != self.n_visible:
+            raise ValueError(
+                f"RBM.hidden_given_visible: visible must have shape (N, {self.n_visible}),"
+                f" got {visible.shape}"
+            )
         return torch.sigmoid(torch.addmm(self.hidden_bias, visible, self.weight))
 
     @torch.jit.export
     def visible_given_hidden(self, hidden: Tensor) -> Tensor:
         """P(v_i = 1 | h), shape (N, V)."""
+        if hidden.dim() != 2 or hidden.size(1) != self.n_hidden:
+            raise ValueError(
+                f"RBM.visible_given_hidden: hidden must have shape (N, {self.n_hidden}),"
+                f" got {hidden.shape}"
+            )
         return torch.sigmoid(torch.addmm(self.visible_bias, hidden, self.weight.t()))
 
     @torch.jit.export

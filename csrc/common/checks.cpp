@@ -58,8 +58,9 @@ void check_shape(const char* op, const char* name, const at::Tensor& tensor,
   std::vector<std::string> sizes;
   for (int64_t size : expected) sizes.push_back(size < 0 ? "any" : std::to_string(size));
   TORCH_CHECK_VALUE(false,
-                    fmt::format("{}: {} must have shape {} = ({}), got {}", op, name, symbols,
-                                fmt::join(sizes, ", "), describe_shape(tensor.sizes())));
+                    fmt::format("{}: {} must have shape {} = ({}{}), got {}", op, name, symbols,
+                                fmt::join(sizes, ", "), sizes.size() == 1 ? "," : "",
+                                describe_shape(tensor.sizes())));
 }
 
 void check_chains(const char* op, const char* name, const at::Tensor& x) {
@@ -97,6 +98,7 @@ at::Tensor checked_beta(const char* op, const std::optional<at::Tensor>& beta,
   TORCH_CHECK_VALUE(beta->dim() == 0 || (beta->dim() == 1 && beta->size(0) == x.size(0)), op,
                     ": beta must be one number or one for every chain, shape () or (", x.size(0),
                     ",), got ", describe_shape(beta->sizes()));
+  TORCH_CHECK_TYPE(!beta->is_complex(), op, ": beta must be real, got ", beta->scalar_type());
   const at::Tensor result = beta->detach().to(x.options()).contiguous();
   check_finite(op, "beta", result);
   TORCH_CHECK_VALUE(result.ge(0).all().item<bool>(), op, ": beta must not be negative, got ",

@@ -84,7 +84,7 @@ void TrainingMonitor::update(const at::Tensor& positive_energies,
   }
   updates_ = update;
   epoch_updates_ += 1;
-  gap_ += number[1] - number[0];
+  gap_ += std::abs(number[1] - number[0]);  // swings from side to side must not cancel
   spread_ += std::hypot(number[2], number[3]);
   moved_ += number[4];
   chain_variance_ += number[5];
@@ -94,7 +94,7 @@ void TrainingMonitor::update(const at::Tensor& positive_energies,
 std::vector<std::string> TrainingMonitor::end_epoch() {
   std::vector<std::string> warnings;
   if (epoch_updates_ > 0) {
-    const double gap = std::abs(gap_ / epoch_updates_);
+    const double gap = gap_ / epoch_updates_;
     const double spread = spread_ / epoch_updates_;
     const double moved = moved_ / epoch_updates_;
     if (gap > kExplodedGap * spread) {

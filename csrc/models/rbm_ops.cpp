@@ -144,12 +144,17 @@ std::tuple<at::Tensor, at::Tensor> rbm_gibbs_kernel(
   return {v, h};
 }
 
-std::tuple<at::Tensor, at::Tensor> rbm_gibbs_meta(const at::Tensor& visible,
-                                                  const at::Tensor& weight, const at::Tensor&,
-                                                  const at::Tensor&, int64_t,
-                                                  const std::optional<at::Tensor>&,
-                                                  const std::optional<at::Tensor>&,
-                                                  std::optional<at::Generator>) {
+std::tuple<at::Tensor, at::Tensor> rbm_gibbs_meta(
+    const at::Tensor& visible, const at::Tensor& weight, const at::Tensor& visible_bias,
+    const at::Tensor& hidden_bias, int64_t, const std::optional<at::Tensor>&,
+    const std::optional<at::Tensor>&, std::optional<at::Generator>) {
+  // One meta tensor among others sends the whole call here.
+  const char* const op = "rbm_gibbs";
+  detail::check_rbm_shapes(op, weight, visible_bias, hidden_bias);
+  check_shape(op, "visible", visible, {-1, weight.size(0)}, "(N, V)");
+  detail::check_same_type(op, "visible", visible, "weight", weight);
+  TORCH_CHECK_VALUE(visible.is_meta(), op, ": beta and clamp must be on the device of visible, ",
+                    visible.device(), ", got meta");
   return {at::empty_symint(visible.sym_sizes(), visible.options()),
           at::empty_symint({visible.sym_size(0), weight.sym_size(1)}, visible.options())};
 }

@@ -184,10 +184,15 @@ std::tuple<at::Tensor, at::Tensor> rbm_ais_kernel(const at::Tensor& weight,
   return {log_weights, v};
 }
 
-std::tuple<at::Tensor, at::Tensor> rbm_ais_meta(const at::Tensor& weight, const at::Tensor&,
-                                                const at::Tensor&, const at::Tensor&,
-                                                const at::Tensor&, c10::SymInt n_chains,
-                                                std::optional<at::Generator>) {
+std::tuple<at::Tensor, at::Tensor> rbm_ais_meta(
+    const at::Tensor& weight, const at::Tensor& visible_bias, const at::Tensor& hidden_bias,
+    const at::Tensor& base_visible_bias, const at::Tensor&, c10::SymInt n_chains,
+    std::optional<at::Generator>) {
+  // One meta tensor among others sends the whole call here.
+  detail::check_rbm_shapes(kOp, weight, visible_bias, hidden_bias);
+  detail::check_shape(kOp, "base_visible_bias", base_visible_bias, {weight.size(0)}, "(V,)");
+  detail::check_same_type(kOp, "base_visible_bias", base_visible_bias, "weight", weight);
+  TORCH_CHECK_VALUE(weight.is_meta(), kOp, ": betas must hold values, got a meta tensor");
   return {at::empty_symint({n_chains}, weight.options().dtype(at::kDouble)),
           at::empty_symint({n_chains, weight.sym_size(0)}, weight.options())};
 }

@@ -233,8 +233,8 @@ def exact_loss(energy, data):
     return (energy(data).mean() + log_z).item()
 
 
-def train(energy, phase, data, n_updates=600, learning_rate=0.05):
-    optimizer = torch.optim.SGD(energy.parameters(), lr=learning_rate)
+def train(energy, phase, data, n_updates=600, learning_rate=0.05, method=torch.optim.SGD):
+    optimizer = method(energy.parameters(), lr=learning_rate)
     for _ in range(n_updates):
         loss = energy(data).mean() + torch_ebm.log_partition(energy, phase(energy, data))
         optimizer.zero_grad()
@@ -248,7 +248,9 @@ def test_a_tiny_rbm_is_trained_to_near_the_optimum(kind):
     entropy = -sum(p * torch.tensor(p).log().item() for p in (6 / 16, 6 / 16, 2 / 16, 2 / 16))
     sampler = functools.partial(torch_ebm.gibbs, n_steps=5)
     phase = {
-        "naive": torch_ebm.NaiveMCMC(500, (3,), sampler, seed=107),
+        "naive": torch_ebm.NaiveMCMC(
+            500, (3,), functools.partial(torch_ebm.gibbs, n_steps=20), seed=107
+        ),
         "cd": torch_ebm.CD(sampler, seed=107),
         "pcd": torch_ebm.PCD(500, (3,), sampler, seed=107),
     }[kind]
@@ -277,6 +279,7 @@ def test_a_continuous_energy_is_trained_by_langevin():
     data = 2 + 0.5 * torch.randn(1000, 1, generator=seeded(110))
     energy = Gaussian(torch.zeros(1), torch.ones(1, 1))
     sampler = functools.partial(torch_ebm.langevin, n_steps=10, step_size=0.02)
-    train(energy, torch_ebm.PCD(1000, (1,), sampler, law="normal", seed=111), data, 400)
+    phase = torch_ebm.PCD(1000, (1,), sampler, law="normal", seed=111)
+    train(energy, phase, data, 400, method=torch.optim.Adam)
     assert energy.mean.item() == pytest.approx(2, abs=0.1)
     assert energy.precision.item() == pytest.approx(4, rel=0.15)

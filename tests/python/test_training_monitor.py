@@ -1,11 +1,13 @@
 """The monitor reports planted failures, and nothing else."""
 
 import copy
+import functools
 
 import pytest
 import torch
 
 import torch_ebm
+from energies import Gaussian
 from known_values import case, random_rbm
 
 
@@ -63,8 +65,24 @@ def test_an_energy_that_is_not_finite_stops_training_and_is_located(which, item,
 @pytest.mark.filterwarnings("default::torch_ebm.TrainingWarning")
 def test_a_huge_learning_rate_is_reported():
     rbm = torch_ebm.RBM(64, 16)
-    said = run(rbm, torch_ebm.PCD(100, (64,), seed=122), digits(), 30.0)
-    assert any("gap exploded" in text and "learning rate" in text for text in sum(said, []))
+    said = run(rbm, torch_ebm.PCD(100, (64,), seed=122), digits(), 1000.0)
+    assert any("learning rate" in text for text in sum(said, []))
+
+
+def test_a_gap_that_swings_from_side_to_side_is_reported():
+    monitor, update = torch_ebm.TrainingMonitor(), healthy()
+    for shift in (100, -100):
+        monitor.update(update[0], update[1] + shift, *update[2:])
+    with pytest.warns(torch_ebm.TrainingWarning, match="energy gap exploded"):
+        monitor.end_epoch()
+
+
+@pytest.mark.filterwarnings("default::torch_ebm.TrainingWarning")
+def test_chains_that_cannot_follow_the_model_are_reported():
+    energy = Gaussian(torch.zeros(1), torch.ones(1, 1))
+    sampler = functools.partial(torch_ebm.langevin, step_size=1e-3)
+    said = run(energy, torch_ebm.PCD(100, (1,), sampler, law="normal"), torch.randn(500, 1) + 20, 1e-4)
+    assert any("gap exploded" in text for text in sum(said, []))
 
 
 def test_an_exploded_gap_is_a_warning():
