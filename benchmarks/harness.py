@@ -158,8 +158,8 @@ def environment(threads: int) -> dict[str, str]:
 
     import torch_ebm
 
-    versions = {}
-    for package in ("torch", "torch_ebm", "numpy", "jax", "jaxlib", "scikit-learn", "rbms"):
+    versions = {"torch_ebm": torch_ebm.__version__}
+    for package in ("torch", "numpy", "jax", "jaxlib", "scikit-learn", "rbms"):
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
