@@ -24,6 +24,7 @@ _INK = "#22303c"
 _BLUE = "#2f6f9f"
 _RED = "#c8553d"
 _GREY = "#8a949c"
+_PAPER = "#f0f1f3"
 _HIDDEN = "#f3d9a4"  # pixels that are not known
 
 
@@ -71,9 +72,8 @@ def _mosaic(x: Tensor, n_columns: int, gap: int) -> Tensor:
     return out
 
 
-def _colours(values: Tensor, name: str, lowest: float, highest: float) -> Tensor:
+def _colours(values: Tensor, colour_map: Any, lowest: float, highest: float) -> Tensor:
     """Values as colours (..., 3); NaN becomes white."""
-    colour_map = _matplotlib().colormaps[name]
     scaled = (values - lowest) / (highest - lowest)
     colours = torch.from_numpy(colour_map(scaled.nan_to_num(0).numpy())[..., :3].copy())
     colours[values.isnan()] = 1
@@ -103,12 +103,17 @@ def _light(axes: Any) -> None:
     axes.yaxis.label.set_color(_INK)
 
 
-def _grid(colours: Tensor, shape: tuple[int, int], n_columns: int) -> tuple[Figure, Any]:
-    """A figure with the picture ``colours``, half an inch or more for each image."""
-    inches = max(0.55, min(1.0, 8 / n_columns))
-    width = n_columns * inches
-    height = width * shape[0] / shape[1]
-    figure = _figure(max(width, 3) + 0.2, height + 0.6)
+def _grid(
+    colours: Tensor, n_columns: int, right: float = 0.2
+) -> tuple[Figure, Any]:
+    """A figure with the picture ``colours``, half an inch or more for each image.
+
+    Args:
+        right: inches to leave for what stands beside the picture.
+    """
+    width = n_columns * max(0.55, min(1.0, 8 / n_columns))
+    height = width * colours.shape[0] / colours.shape[1]
+    figure = _figure(max(width, 3) + right, height + 0.6)
     axes = figure.add_subplot()
     axes.imshow(colours.numpy(), interpolation="nearest")
     _bare(axes)
@@ -137,9 +142,10 @@ def filters(
     n_columns = _columns(len(x), n_columns)
     mosaic = _mosaic(x, n_columns, gap=max(1, image_shape[1] // 10))
     limit = float(x.abs().max()) or 1.0
-    figure, axes = _grid(_colours(mosaic, "RdBu_r", -limit, limit), mosaic.shape, n_columns)
+    colour_map = _matplotlib().colormaps["RdBu_r"]
+    figure, axes = _grid(_colours(mosaic, colour_map, -limit, limit), n_columns, right=0.9)
     mpl = _matplotlib()
-    scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(-limit, limit), "RdBu_r")
+    scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(-limit, limit), colour_map)
     bar = figure.colorbar(scale, ax=axes, shrink=0.8, pad=0.02, aspect=30)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8, colors=_INK)
@@ -155,10 +161,10 @@ def images(
     column_labels: Optional[Sequence[str]] = None,
     title: Optional[str] = None,
 ) -> Figure:
-    """A grid of images, such as samples: 0 is white, 1 is black, NaN (a pixel not known) is yellow.
+    """A grid of images, such as samples: 0 is nearly white, 1 is black, NaN (a pixel not known) is yellow.
 
     Args:
-        x: (N, height * width), between 0 and 1 or NaN.
+        x: (N, height * width), NaN or between 0 and 1; drawn as the nearer of these beyond them.
         image_shape: (height, width).
         n_columns: default: about as many as rows.
         column_labels: one text over every column.
@@ -178,11 +184,11 @@ def images(
     # The gaps are NaN and so are hidden pixels: a second mosaic tells them apart.
     hidden = _mosaic(pictures.isnan().double(), n_columns, gap) == 1
     mosaic = _mosaic(pictures.nan_to_num(0).clamp(0, 1), n_columns, gap)
-    colours = _colours(mosaic, "Greys", 0, 1)
-    paper = torch.from_numpy(_matplotlib().colors.to_rgba_array("#f4f5f6")[0, :3])
-    colours[(mosaic == 0) & ~hidden] = paper
-    colours[hidden] = torch.from_numpy(_matplotlib().colors.to_rgba_array(_HIDDEN)[0, :3])
-    figure, axes = _grid(colours, mosaic.shape, n_columns)
+    mpl = _matplotlib()
+    grey = mpl.colors.LinearSegmentedColormap.from_list("paper", [_PAPER, "black"])
+    colours = _colours(mosaic, grey, 0, 1)
+    colours[hidden] = torch.tensor(mpl.colors.to_rgb(_HIDDEN)).double()
+    figure, axes = _grid(colours, n_columns)
     if column_labels is not None:
         axes.xaxis.tick_top()
         axes.set_xticks(

@@ -15,10 +15,10 @@
 namespace {
 
 constexpr int64_t kSide = 4;
-constexpr int64_t kHidden = 12;
-constexpr int64_t kChains = 300;
+constexpr int64_t kHidden = 16;
+constexpr int64_t kChains = 500;
 constexpr int64_t kGibbsSteps = 5;
-constexpr int64_t kUpdates = 12000;
+constexpr int64_t kUpdates = 8000;
 constexpr int64_t kUpdatesPerEpoch = 1000;
 constexpr double kLearningRate = 0.2;
 
@@ -48,12 +48,14 @@ void set_learning_rate(torch::optim::Optimizer& optimizer, double value) {
 }
 
 void run() {
+  at::set_num_threads(1);  // the fastest for tensors this small
   torch::manual_seed(0);
   const at::Tensor data = bars_and_stripes();
   torch_ebm::RBM rbm(kSide * kSide, kHidden);
   {
     const at::NoGradGuard no_grad;
-    rbm->weight.mul_(10);
+    rbm->weight.mul_(
+        10);  // 0.1: with weights near 0 the hidden units take long to become different
     rbm->visible_bias.copy_(torch_ebm::base_rate_bias(data));
   }
   torch_ebm::GibbsOptions options;
