@@ -13,13 +13,23 @@
 
 namespace torch_ebm::detail {
 
+/// n rounded up to what the rows of a kernels::Padded have.
+inline int64_t padded_size(int64_t n) {
+  return (n + kernels::kPaddedTo - 1) / kernels::kPaddedTo * kernels::kPaddedTo;
+}
+
 /// Whether ResidentRBM can and should do the work. Depends on the parameters alone, not on the number of
-/// chains: sums are rounded differently on the two ways.
+/// chains: sums are rounded differently on the two ways. A layer of a few units alone is not worth its
+/// padding.
 inline bool weights_fit_in_cache(const at::Tensor& weight) {
-  constexpr int64_t kMaxBytes = 256 * 1024;  // and as much for the transposed copy
+  constexpr int64_t kMaxBytes = 256 * 1024;  // for the weights, and for their transposed copy
+  const int64_t n_visible = weight.size(0);
+  const int64_t n_hidden = weight.size(1);
+  const int64_t largest =
+      std::max(n_visible * padded_size(n_hidden), n_hidden * padded_size(n_visible));
   return weight.is_cpu() &&
          (weight.scalar_type() == at::kFloat || weight.scalar_type() == at::kDouble) &&
-         weight.numel() * weight.element_size() <= kMaxBytes;
+         largest * weight.element_size() <= kMaxBytes;
 }
 
 template <typename T>
@@ -61,7 +71,7 @@ class ResidentRBM {
 
  private:
   static at::Tensor padded(const at::Tensor& matrix) {
-    const int64_t padding = -matrix.size(1) & (kernels::kPaddedTo - 1);
+    const int64_t padding = padded_size(matrix.size(1)) - matrix.size(1);
     return at::constant_pad_nd(matrix, {0, padding}).contiguous();
   }
   static kernels::Padded<T> view(const at::Tensor& matrix) {
