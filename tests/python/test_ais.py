@@ -46,9 +46,19 @@ def test_base_log_z_is_added(name):
 
 
 @pytest.mark.parametrize("with_base", [False, True])
-@pytest.mark.parametrize("name", ["rbm_4x3_s10", "rbm_6x4_s11", "rbm_12x8_s12", "rbm_100x14_s15",
-                                  "rbm_784x16_s16", "rbm_cd_5x3_s20", "digits_rbm64x12_s900",
-                                  "digits_rbm64x8_s901"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "rbm_4x3_s10",
+        "rbm_6x4_s11",
+        "rbm_12x8_s12",
+        "rbm_100x14_s15",
+        "rbm_784x16_s16",
+        "rbm_cd_5x3_s20",
+        "digits_rbm64x12_s900",
+        "digits_rbm64x8_s901",
+    ],
+)
 def test_estimate_agrees_with_the_exact_value(name, with_base):
     known = case(name)
     base = None
@@ -145,8 +155,13 @@ def test_last_states_follow_the_model_when_annealing_is_slow():
     known = case("ais_rbm_6x4_s30")
     rbm = known.rbm()
     log_w, visible = torch.ops.torch_ebm.rbm_ais(
-        rbm.weight, rbm.visible_bias, rbm.hidden_bias, known.array("bA"),
-        torch.linspace(0, 1, 51, dtype=torch.float64), n_chains=20_000, generator=seeded(96),
+        rbm.weight,
+        rbm.visible_bias,
+        rbm.hidden_bias,
+        known.array("bA"),
+        torch.linspace(0, 1, 51, dtype=torch.float64),
+        n_chains=20_000,
+        generator=seeded(96),
     )
     assert ((visible == 0) | (visible == 1)).all()
     rbm.log_z().backward()

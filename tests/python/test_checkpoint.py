@@ -21,8 +21,12 @@ class Run:
         self.data = case("digits_rbm64x8_s901").array("train").float()
 
     def objects(self):
-        return {"rbm": self.rbm, "phase": self.phase, "optimizer": self.optimizer,
-                "monitor": self.monitor}
+        return {
+            "rbm": self.rbm,
+            "phase": self.phase,
+            "optimizer": self.optimizer,
+            "monitor": self.monitor,
+        }
 
     def update(self, n=1):
         for _ in range(n):
@@ -66,7 +70,9 @@ def test_other_names_are_refused_and_nothing_is_changed(names, tmp_path):
     torch_ebm.save_checkpoint(tmp_path / "c.pt", rbm=run.rbm, phase=run.phase)
     run.update(2)
     before, random = run.rbm.weight.clone(), torch.get_rng_state()
-    with pytest.raises(ValueError, match=r"load_checkpoint: .*c\.pt holds the states of \['phase', 'rbm'\]"):
+    with pytest.raises(
+        ValueError, match=r"load_checkpoint: .*c\.pt holds the states of \['phase', 'rbm'\]"
+    ):
         torch_ebm.load_checkpoint(tmp_path / "c.pt", **{name: run.rbm for name in names})
     assert torch.equal(run.rbm.weight, before) and torch.equal(torch.get_rng_state(), random)
 

@@ -9,9 +9,21 @@ import torch_ebm
 from energies import FullyVisible, ising_energy
 from known_values import all_states, case, make_rbm, random_rbm
 
-RBMS = ["rbm_4x3_s10", "rbm_6x4_s11", "rbm_12x8_s12", "rbm_16x12_s13", "rbm_20x10_s14",
-        "rbm_100x14_s15", "rbm_784x16_s16", "rbm_cd_5x3_s20", "rbm_cd_6x5_s21",
-        "ais_rbm_6x4_s30", "ais_rbm_7x5_s31", "digits_rbm64x12_s900", "digits_rbm64x8_s901"]
+RBMS = [
+    "rbm_4x3_s10",
+    "rbm_6x4_s11",
+    "rbm_12x8_s12",
+    "rbm_16x12_s13",
+    "rbm_20x10_s14",
+    "rbm_100x14_s15",
+    "rbm_784x16_s16",
+    "rbm_cd_5x3_s20",
+    "rbm_cd_6x5_s21",
+    "ais_rbm_6x4_s30",
+    "ais_rbm_7x5_s31",
+    "digits_rbm64x12_s900",
+    "digits_rbm64x8_s901",
+]
 SMALL_RBMS = ["rbm_4x3_s10", "rbm_6x4_s11", "rbm_12x8_s12", "rbm_16x12_s13"]
 
 
@@ -35,14 +47,19 @@ def test_parameters_in_single_precision_are_summed_in_double():
     assert log_z.item() == pytest.approx(known["logZ"], rel=0, abs=1e-10)
 
 
-@pytest.mark.parametrize("name", ["rbm_12x8_s12", "rbm_16x12_s13", "rbm_20x10_s14",
-                                  "rbm_100x14_s15", "digits_rbm64x8_s901"])
+@pytest.mark.parametrize(
+    "name",
+    ["rbm_12x8_s12", "rbm_16x12_s13", "rbm_20x10_s14", "rbm_100x14_s15", "digits_rbm64x8_s901"],
+)
 def test_gradient_of_log_z_is_the_mean_statistics(name):
     known = case(name)
     rbm = known.rbm()
     rbm.log_z().backward()
-    for parameter, stored in ((rbm.weight, "mean_vh"), (rbm.visible_bias, "mean_v"),
-                              (rbm.hidden_bias, "mean_h")):
+    for parameter, stored in (
+        (rbm.weight, "mean_vh"),
+        (rbm.visible_bias, "mean_v"),
+        (rbm.hidden_bias, "mean_h"),
+    ):
         torch.testing.assert_close(parameter.grad, known.array(stored), rtol=0, atol=1e-10)
 
 

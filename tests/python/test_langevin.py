@@ -14,7 +14,12 @@ from statistical_checks import check_distribution, check_mean, check_uncorrelate
 
 def check_variance(samples, variance, what):
     """The variance of normal samples of mean 0."""
-    check_mean(samples.square(), variance, torch.full_like(torch.as_tensor(variance), 2) * variance**2, what)
+    check_mean(
+        samples.square(),
+        variance,
+        torch.full_like(torch.as_tensor(variance), 2) * variance**2,
+        what,
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

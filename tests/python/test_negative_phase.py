@@ -42,7 +42,7 @@ def same_state(one, other):
 KINDS = pytest.mark.parametrize("kind", [0, 1, 2], ids=["naive", "cd", "pcd"])
 
 
-# --- Where chains start -----------------------------------------------------------------------------
+# --- Where chains start ---------------------------------------------------------------------------
 
 
 def test_naive_mcmc_starts_new_chains_at_noise():
@@ -105,7 +105,7 @@ def test_samples_are_detached_and_later_calls_leave_them_alone(kind):
     assert all(p.grad is None for p in rbm.parameters())
 
 
-# --- Randomness and resuming ------------------------------------------------------------------------
+# --- Randomness and resuming ----------------------------------------------------------------------
 
 
 @KINDS
@@ -174,7 +174,7 @@ def test_if_the_sampler_raises_nothing_has_changed(kind, error):
     assert not data.any()
 
 
-# --- Expected gradients -----------------------------------------------------------------------------
+# --- Expected gradients ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("k", [1, 2, 5, 25])
@@ -191,7 +191,9 @@ def test_expected_contrastive_divergence_equals_the_stored(k):
     states = all_states(5)
     for v in states:  # the gradient of -F at each state
         gradient.append(
-            torch.cat([g.flatten() for g in torch.autograd.grad(-rbm(v[None]).sum(), rbm.parameters())])
+            torch.cat(
+                [g.flatten() for g in torch.autograd.grad(-rbm(v[None]).sum(), rbm.parameters())]
+            )
         )
     gradient = torch.stack(gradient)
     per_repeat = gradient[state_numbers(negative)].view(n_repeats, len(data), -1).mean(1)
@@ -220,7 +222,7 @@ def test_long_naive_chains_follow_the_model():
     check_law(state_numbers(naive(known.rbm())), known.array("probs"))
 
 
-# --- Training ---------------------------------------------------------------------------------------
+# --- Training -------------------------------------------------------------------------------------
 
 
 def bars():

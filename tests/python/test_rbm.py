@@ -45,7 +45,7 @@ def visible_law(beta=1.0):
     return joint_law(beta).view(2**N_HIDDEN, 2**N_VISIBLE).sum(0)
 
 
-# --- Energies ---------------------------------------------------------------------------------------
+# --- Energies -------------------------------------------------------------------------------------
 
 
 def test_free_energy_equals_the_stored_log_density():
@@ -55,8 +55,18 @@ def test_free_energy_equals_the_stored_log_density():
     )
 
 
-@pytest.mark.parametrize("name", ["rbm_4x3_s10", "rbm_6x4_s11", "rbm_12x8_s12", "rbm_16x12_s13",
-                                  "rbm_20x10_s14", "rbm_100x14_s15", "rbm_784x16_s16"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "rbm_4x3_s10",
+        "rbm_6x4_s11",
+        "rbm_12x8_s12",
+        "rbm_16x12_s13",
+        "rbm_20x10_s14",
+        "rbm_100x14_s15",
+        "rbm_784x16_s16",
+    ],
+)
 def test_free_energy_of_data_and_its_gradients_equal_the_stored(name):
     known = case(name)
     rbm = known.rbm()
@@ -122,7 +132,7 @@ def test_module_moves_to_another_dtype():
     assert states.dtype == torch.bfloat16 and ((states == 0) | (states == 1)).all()
 
 
-# --- Block Gibbs ------------------------------------------------------------------------------------
+# --- Block Gibbs ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

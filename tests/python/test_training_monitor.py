@@ -62,7 +62,7 @@ def test_an_energy_that_is_not_finite_stops_training_and_is_located(which, item,
     assert monitor.end_epoch() == []
 
 
-@pytest.mark.filterwarnings("default::torch_ebm.TrainingWarning")
+@pytest.mark.filterwarnings("ignore::torch_ebm.TrainingWarning")
 def test_a_huge_learning_rate_is_reported():
     rbm = torch_ebm.RBM(64, 16)
     said = run(rbm, torch_ebm.PCD(100, (64,), seed=122), digits(), 1000.0)
@@ -77,11 +77,13 @@ def test_a_gap_that_swings_from_side_to_side_is_reported():
         monitor.end_epoch()
 
 
-@pytest.mark.filterwarnings("default::torch_ebm.TrainingWarning")
+@pytest.mark.filterwarnings("ignore::torch_ebm.TrainingWarning")
 def test_chains_that_cannot_follow_the_model_are_reported():
     energy = Gaussian(torch.zeros(1), torch.ones(1, 1))
     sampler = functools.partial(torch_ebm.langevin, step_size=1e-3)
-    said = run(energy, torch_ebm.PCD(100, (1,), sampler, law="normal"), torch.randn(500, 1) + 20, 1e-4)
+    said = run(
+        energy, torch_ebm.PCD(100, (1,), sampler, law="normal"), torch.randn(500, 1) + 20, 1e-4
+    )
     assert any("gap exploded" in text for text in sum(said, []))
 
 
@@ -150,13 +152,16 @@ def test_energies_need_not_be_detached():
     assert monitor.end_epoch() == []
 
 
-@pytest.mark.parametrize("position, value, what", [
-    (0, torch.zeros(3, 1), "positive_energies"),
-    (1, torch.zeros(0), "negative_energies"),
-    (2, torch.zeros(0, 6), "positive"),
-    (3, torch.zeros(0, 6), "negative"),
-    (4, torch.zeros(3, 6), "start"),
-])
+@pytest.mark.parametrize(
+    "position, value, what",
+    [
+        (0, torch.zeros(3, 1), "positive_energies"),
+        (1, torch.zeros(0), "negative_energies"),
+        (2, torch.zeros(0, 6), "positive"),
+        (3, torch.zeros(0, 6), "negative"),
+        (4, torch.zeros(3, 6), "start"),
+    ],
+)
 def test_wrong_shapes_are_refused(position, value, what):
     update = healthy()
     update[position] = value
