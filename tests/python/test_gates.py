@@ -125,7 +125,7 @@ def kinds_of_input():
 
 
 @EVERY_DTYPE
-@pytest.mark.parametrize("name, kind", kinds_of_input())
+@pytest.mark.parametrize("name, kind", list(kinds_of_input()))
 def test_opcheck(name, kind, dtype):
     arguments, options = inputs(name, dtype, n=0 if kind == "empty" else 6)
     checks = list(torch.library._OPCHECK_DEFAULT_UTILS)
