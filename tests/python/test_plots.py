@@ -1,0 +1,119 @@
+"""Pictures: what is drawn, not how it looks."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch_ebm
+from torch_ebm import plots
+
+matplotlib = pytest.importorskip("matplotlib")
+
+
+def picture(figure):
+    """The pixels of a figure's first image, (h, w, 3)."""
+    return torch.as_tensor(figure.axes[0].images[0].get_array().copy())
+
+
+def estimate(n=50):
+    generator = torch.Generator().manual_seed(0)
+    weights = 0.3 * torch.randn(n, dtype=torch.float64, generator=generator)
+    return torch_ebm.log_z_from_weights(weights, torch.tensor(20.0, dtype=torch.float64))
+
+
+def test_every_picture_can_be_saved_and_opens_no_window(tmp_path):
+    import matplotlib.pyplot
+
+    before = matplotlib.pyplot.get_fignums()
+    figures = [
+        plots.filters(torch.randn(12, 5), (3, 4)),
+        plots.images(torch.rand(7, 12), (3, 4), title="samples"),
+        plots.training_curve([0, 1, 2], [-3.0, -2.0, -1.5], [-3.1, -2.2, -1.8], baseline=-3.0),
+        plots.training_curve([0], [-3.0]),
+        plots.ais_weights(estimate(), exact=20.05),
+        plots.ais_weights(estimate()),
+    ]
+    for i, figure in enumerate(figures):
+        assert isinstance(figure, matplotlib.figure.Figure)
+        path = tmp_path / f"{i}.png"
+        figure.savefig(path)
+        assert path.read_bytes().startswith(b"\x89PNG")
+    assert matplotlib.pyplot.get_fignums() == before
+
+
+def test_images_are_drawn_row_by_row_dark_for_one():
+    first = torch.tensor([1.0, 0, 0, 0])
+    last = torch.tensor([0.0, 0, 0, 1])
+    drawn = picture(plots.images(torch.stack([first, last]), (2, 2), n_columns=2))
+    assert drawn.shape == (2, 5, 3)  # a gap of one pixel
+    dark = drawn.sum(2) == 0
+    expected = torch.zeros(2, 5, dtype=torch.bool)
+    expected[0, 0] = expected[1, 4] = True
+    assert torch.equal(dark, expected)
+
+
+def test_unknown_pixels_have_a_colour_of_their_own():
+    drawn = picture(plots.images(torch.tensor([[torch.nan, 0.0, 1.0, 0.5]]), (2, 2)))
+    assert drawn[0, 0].max() - drawn[0, 0].min() > 0.1  # not grey
+    for row, column in [(0, 1), (1, 0), (1, 1)]:
+        assert drawn[row, column].max() - drawn[row, column].min() < 0.02
+
+
+def test_filters_are_the_columns_on_one_scale_around_zero():
+    weight = torch.tensor([[2.0, 0.0], [-2.0, 1.0]])
+    drawn = picture(plots.filters(weight, (1, 2), n_columns=1))
+    red, blue = drawn[0, 0], drawn[0, 1]
+    assert red[0] > red[2] and blue[2] > blue[0]
+    white = drawn[2, 0]
+    assert white.min() > 0.9
+    assert 0 < drawn[2, 1][0] - drawn[2, 1][2] and not torch.equal(drawn[2, 1], red)
+
+
+def test_filters_of_zeros():
+    assert picture(plots.filters(torch.zeros(4, 3), (2, 2))).min() > 0.9
+
+
+def test_ais_weights_are_centred_on_the_estimate():
+    found = estimate()
+    axes = plots.ais_weights(found, exact=20.1).axes[0]
+    lines = sorted(line.get_xdata()[0] for line in axes.lines)
+    assert lines == pytest.approx(sorted([float(found.log_z), 20.1]))
+    assert sum(bar.get_height() for bar in axes.patches[: -1]) == 50
+    # Every weight is drawn where it is: log weight + log Z of the base.
+    lowest = min(bar.get_x() for bar in axes.containers[0])
+    assert lowest == pytest.approx(float(found.log_weights.min()) + 20, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "call, text",
+    [
+        (lambda: plots.images(torch.rand(3, 5), (2, 2)), r"\(N, 4\)"),
+        (lambda: plots.images(torch.rand(0, 4), (2, 2)), r"\(0, 4\)"),
+        (lambda: plots.images(torch.rand(3, 4), (2, 2), n_columns=0), "n_columns"),
+        (
+            lambda: plots.images(torch.rand(3, 4), (2, 2), n_columns=2, column_labels=["a"]),
+            "2 texts, got 1",
+        ),
+        (lambda: plots.filters(torch.rand(3, 4), (2, 2)), r"\(4, 3\)"),
+        (lambda: plots.training_curve([0, 1], [-1.0]), "train must hold one value"),
+        (lambda: plots.training_curve([], []), "train must hold one value"),
+    ],
+)
+def test_what_cannot_be_drawn(call, text):
+    with pytest.raises(ValueError, match=text):
+        call()
+
+
+def test_without_matplotlib_the_library_works_and_plots_say_what_to_install():
+    code = """
+import sys
+sys.modules["matplotlib"] = None
+import torch, torch_ebm
+try:
+    torch_ebm.plots.filters(torch.zeros(4, 2), (2, 2))
+except ImportError as error:
+    print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "torch_ebm[plots]" in run.stdout
