@@ -1,7 +1,7 @@
 """Pictures of models, samples and estimates. Needs matplotlib: ``pip install torch_ebm[plots]``.
 
-Every function returns a :class:`matplotlib.figure.Figure` that belongs to no window and no global state:
-save it with ``figure.savefig(path)``, or let a notebook show it.
+Every function returns a :class:`matplotlib.figure.Figure` that belongs to no window and no global
+state: save it with ``figure.savefig(path)``, or let a notebook show it.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _as_images(x: Tensor, image_shape: Sequence[int]) -> Tensor:
 
 
 def _mosaic(x: Tensor, n_columns: int, gap: int) -> Tensor:
-    """The images (N, h, w) in rows of ``n_columns``, in one; NaN between them and where none is left."""
+    """The images (N, h, w) in rows of ``n_columns``, in one; NaN where there is none."""
     n, height, width = x.shape
     n_rows = math.ceil(n / n_columns)
     out = torch.full(
@@ -161,7 +161,7 @@ def images(
     column_labels: Optional[Sequence[str]] = None,
     title: Optional[str] = None,
 ) -> Figure:
-    """A grid of images, such as samples: 0 is nearly white, 1 is black, NaN (a pixel not known) is yellow.
+    """A grid of images, such as samples: 0 is nearly white, 1 black, NaN (not known) yellow.
 
     Args:
         x: (N, height * width), NaN or between 0 and 1; drawn as the nearer of these beyond them.
@@ -260,10 +260,10 @@ def ais_weights(
     exact: Union[float, Tensor, None] = None,
     title: Optional[str] = None,
 ) -> Figure:
-    """Histogram of AIS weights, each as the log Z it speaks for, with the estimate and its interval.
+    """Histogram of AIS weights, each as the log Z it speaks for, with the estimate and interval.
 
-    A histogram much wider than 1 nat, or one chain far right of all others, means an estimate that is
-    not to be trusted.
+    A histogram much wider than 1 nat, or one chain far right of all others, means an estimate that
+    is not to be trusted.
 
     Args:
         exact: log Z where it is known.

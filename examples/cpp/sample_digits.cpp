@@ -1,4 +1,5 @@
-// Loads the scripted model that examples/digits wrote and samples it: libtorch, libtorch_ebm, no Python.
+// Loads the scripted model that examples/digits wrote and samples it, with nothing but libtorch and
+// libtorch_ebm.
 //
 //   sample_digits model.pt [number of samples] [seed]
 //

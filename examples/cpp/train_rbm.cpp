@@ -1,6 +1,6 @@
-// Trains an RBM by persistent contrastive divergence, in C++ alone, on bars and stripes (MacKay 2003,
-// section 43.1): all images of 4 x 4 pixels with some rows, or some columns, filled. There are 30, so no
-// model has a mean log-probability above -log 30. The exact one is printed beside it.
+// Trains an RBM by persistent contrastive divergence, in C++ alone, on bars and stripes: all images of
+// 4 x 4 pixels with some rows, or some columns, filled. There are 30, so no model has a mean
+// log-probability above -log 30. The exact one of the model is printed beside it.
 
 #include <torch/optim/sgd.h>
 #include <torch/utils.h>

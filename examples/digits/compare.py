@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import statistics
 import time
 from dataclasses import dataclass, replace
 from typing import Callable
@@ -44,7 +43,9 @@ def candidates(n_pixels: int, n_chains: int) -> dict[str, list[Method]]:
         for k in NAIVE_STEPS
     }
     makers = {
-        "PCD": [("PCD, 1 step", lambda seed: torch_ebm.PCD(n_chains, shape, sampler(1), seed=seed))],
+        "PCD": [
+            ("PCD, 1 step", lambda seed: torch_ebm.PCD(n_chains, shape, sampler(1), seed=seed))
+        ],
         "CD-1": [("CD-1", lambda seed: torch_ebm.CD(sampler(1), seed=seed))],
         "naive MCMC": [(f"naive MCMC, {k} steps", make) for k, make in naive.items()],
     }
@@ -62,8 +63,8 @@ def train_for(
     Processor time, so that other programs on the machine do not decide who wins.
 
     Returns:
-        The exact mean log-probability of ``digits.test`` (-inf if training diverged), and the number of
-        updates.
+        The exact mean log-probability of ``digits.test`` (-inf if training diverged), and the
+        number of updates.
     """
     rbm = new_rbm(digits, settings.hidden, seed)
     optimizer = torch.optim.SGD(
@@ -96,17 +97,18 @@ def with_validation(digits: Digits) -> Digits:
 
 
 def run(digits: Digits, settings: Settings, seconds: float, n_seeds: int) -> None:
-    """Prints a line for every method: mean and standard deviation over seeds of test log-probability."""
+    """Prints a line for every method: test log-probability, mean and spread over seeds."""
     settings = replace(settings, weight_decay=0.0)
     methods = candidates(digits.train.size(1), settings.chains)
     n_runs = sum(len(options) + n_seeds for options in methods.values())
     print(
-        f"Every run gets {seconds:g} s of processor time on {settings.threads} thread(s), batches of"
-        f" {settings.batch_size}, {settings.chains} chains,\nmomentum {settings.momentum:g}, a"
-        " learning rate that falls linearly to 0. Its start (and the steps of naive MCMC)\nwere chosen"
-        f" by log-probability of {_VALIDATION_FRACTION:.0%} of the training images, held out, among"
-        f" {', '.join(map(str, LEARNING_RATES))}.\nThen {n_seeds} runs with other seeds on all training"
-        " images. Exact mean log-probability of the test images:"
+        f"Every run gets {seconds:g} s of processor time on {settings.threads} thread(s), batches"
+        f" of {settings.batch_size}, {settings.chains} chains,\nmomentum {settings.momentum:g}, and"
+        " a learning rate that falls linearly to 0. Where it starts (and the steps of\nnaive MCMC)"
+        f" was chosen by log-probability of {_VALIDATION_FRACTION:.0%} of the training images, held"
+        f" out, among\n{', '.join(map(str, LEARNING_RATES))} (steps"
+        f" {', '.join(map(str, NAIVE_STEPS))}). Then {n_seeds} runs with other seeds on all training"
+        " images.\nExact mean log-probability of the test images:"
     )
     lines = []
     with tqdm(total=n_runs, desc="comparing", unit="run", leave=False) as bar:
@@ -122,10 +124,10 @@ def run(digits: Digits, settings: Settings, seconds: float, n_seeds: int) -> Non
             for seed in range(settings.seed + 1, settings.seed + 1 + n_seeds):
                 results.append(train_for(seconds, digits, settings, best, seed))
                 bar.update()
-            tested = [value for value, _ in results]
-            updates = statistics.mean(n for _, n in results)
+            tested = torch.tensor([value for value, _ in results], dtype=torch.float64)
+            updates = sum(n for _, n in results) / n_seeds
             lines.append(
-                f"  {best.name:<24} {statistics.mean(tested):8.3f} +- {statistics.stdev(tested):.3f}"
+                f"  {best.name:<24} {tested.mean():8.3f} +- {tested.std():.3f}"
                 f"   learning rate {best.learning_rate:g}, {updates:.0f} updates"
             )
     print(f"  {'':<24} {'mean':>8} +- sd")

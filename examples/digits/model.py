@@ -49,7 +49,7 @@ class DigitModel(torch.nn.Module):
         n_steps: int,
         generator: Optional[torch.Generator] = None,
     ) -> Tensor:
-        """New states for the units of ``visible`` (N, V) that are not ``known`` (V,), given the rest."""
+        """New states for the units of ``visible`` (N, V) not ``known`` (V,), given the rest."""
         noise = torch.ops.torch_ebm.start_states(
             "bernoulli", visible.size(), dtype=torch.float32, generator=generator
         )

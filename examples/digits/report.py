@@ -118,7 +118,8 @@ def completions(
 ) -> Tensor:
     """For every image of ``x`` (N, V): itself, its known half, and n completions; (N, 2 + n, V).
 
-    A completion is p(v | h) at the last hidden state of a chain of its own, with known pixels clamped.
+    A completion is p(v | h) at the last hidden state of a chain of its own, with known pixels
+    clamped.
     """
     generator = torch.Generator().manual_seed(seed)
     chains = x.repeat_interleave(n, 0)

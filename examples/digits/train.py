@@ -1,8 +1,8 @@
 """Learns a model of handwritten digits by sampling its negative phase, and says how good it is.
 
-Trains a restricted Boltzmann machine by persistent contrastive divergence. The hidden layer is small, so
-that log Z is known exactly and AIS can be held against it. Writes into the run folder: checkpoint.pt,
-model.pt (a scripted model that samples itself), results.json and pictures.
+Trains a restricted Boltzmann machine by persistent contrastive divergence. The hidden layer is
+small, so that log Z is known exactly and AIS can be held against it. Writes into the run folder:
+checkpoint.pt, model.pt (a scripted model that samples itself), results.json and pictures.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ from model import save_scripted
 from training import CannotResume, Settings, Trainer, train
 
 EXACT_LIMIT = 25  # hidden units; log Z is a sum of 2^25 terms then
-#: By the number of pixels: updates in a run, exact evaluations in it.
-SMALL_IMAGE = 200
+SMALL_IMAGE = 200  # pixels; some defaults differ above
 
 
 def parser() -> argparse.ArgumentParser:
@@ -224,7 +223,11 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         f" {height}x{width}; RBM with {settings.hidden} hidden units"
     )
     if arguments.compare:
-        compare.run(digits, settings, arguments.compare_seconds, arguments.compare_seeds)
+        try:
+            compare.run(digits, settings, arguments.compare_seconds, arguments.compare_seeds)
+        except KeyboardInterrupt:
+            print("\nStopped.", file=sys.stderr)
+            return 130
         return 0
 
     folder = arguments.run_dir or Path("runs") / Path(arguments.data).name.split(".")[0]

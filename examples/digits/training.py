@@ -1,4 +1,4 @@
-"""Trains an RBM on its exact log-likelihood's gradient, the negative phase of which is sampled by PCD."""
+"""Trains an RBM by its log-likelihood's gradient, with the negative phase sampled by PCD."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class CannotResume(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the numbers of a run: the same settings give the same parameters, bit for bit."""
+    """What decides a run: the same settings give the same parameters, bit for bit."""
 
     data: str
     hidden: int

@@ -125,7 +125,8 @@ def test_cpp_program_prints_the_same_log_z(finished):
     )
     assert result.returncode == 0, result.stderr
     exact = json.loads((folder / "results.json").read_text())["log_z"]["exact"]
-    stored, computed = re.search(r"log Z = (\S+), computed again here: (\S+)", result.stdout).groups()
+    found = re.search(r"log Z = (\S+), computed again here: (\S+)", result.stdout)
+    stored, computed = found.groups()
     assert stored == computed == f"{exact:.4f}"
     assert len([line for line in result.stdout.splitlines() if "##" in line]) >= 6
 
@@ -244,7 +245,7 @@ def test_help(main):
     assert status == 0 and "--compare" in stdout and "mnist5k" in stdout
 
 
-# --- The data ---------------------------------------------------------------------------------------
+# --- The data ---------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -257,7 +258,8 @@ def data(monkeypatch):
 
 
 def idx(sizes, content, kind=8):
-    return struct.pack(">HBB", 0, kind, len(sizes)) + struct.pack(f">{len(sizes)}I", *sizes) + content
+    header = struct.pack(">HBB", 0, kind, len(sizes)) + struct.pack(f">{len(sizes)}I", *sizes)
+    return header + content
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
