@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Distribution, setup
 from setuptools.command.build_py import build_py
 from setuptools.command.bdist_wheel import bdist_wheel
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent
 INSTALLED = ("lib", "include", "share")
 
 
-def run_cmake(prefix: Path) -> None:
+def run_cmake(prefix: Path, *, editable: bool) -> None:
     try:
         import torch
     except ImportError:
@@ -28,10 +28,18 @@ def run_cmake(prefix: Path) -> None:
             " then use `pip install --no-build-isolation .`"
         )
     build = Path(os.environ.get("TORCH_EBM_BUILD_DIR", ROOT / "build"))
+    torch_config = f"{torch.utils.cmake_prefix_path}/Torch"
+    cache = build / "CMakeCache.txt"
+    if cache.exists() and f"Torch_DIR:PATH={torch_config}\n" not in cache.read_text():
+        cache.unlink()  # of another environment: CMake would go on using that one's torch
+    # A source tree is no neighbour of torch's package.
+    extra_rpath = Path(torch.__file__).parent / "lib" if editable else ""
     configure = [
         "cmake", "-S", str(ROOT), "-B", str(build),
         f"-DCMAKE_PREFIX_PATH={torch.utils.cmake_prefix_path}",
         "-DCMAKE_INSTALL_LIBDIR=lib", "-DCMAKE_INSTALL_DATADIR=share",
+        f"-DTorch_DIR={torch_config}",
+        f"-DTORCH_EBM_EXTRA_RPATH={extra_rpath}",
     ]
     if shutil.which("ninja"):
         configure.append("-GNinja")
@@ -47,22 +55,31 @@ def run_cmake(prefix: Path) -> None:
 
 
 class BuildWithCMake(build_py):
-    """Installs the CMake project into the source package, from where package_data picks it up."""
+    """Adds what CMake installs: to the source package if it is editable, else only to the built one."""
 
     def run(self) -> None:
-        run_cmake(ROOT / "torch_ebm")
+        package = ROOT / "torch_ebm" if self.editable_mode else Path(self.build_lib) / "torch_ebm"
+        if not self.editable_mode:
+            shutil.rmtree(package, ignore_errors=True)  # setuptools keeps modules deleted since
         super().run()
+        run_cmake(package, editable=self.editable_mode)
+
+
+class BinaryDistribution(Distribution):
+    """Says that the package is of one platform, though setuptools compiles nothing in it."""
+
+    def has_ext_modules(self) -> bool:
+        return True
 
 
 class PlatformWheel(bdist_wheel):
     """One wheel for every Python 3: the library links no Python, only torch."""
 
-    def finalize_options(self) -> None:
-        super().finalize_options()
-        self.root_is_pure = False
-
     def get_tag(self) -> tuple[str, str, str]:
         return "py3", "none", super().get_tag()[2]
 
 
-setup(cmdclass={"build_py": BuildWithCMake, "bdist_wheel": PlatformWheel})
+setup(
+    cmdclass={"build_py": BuildWithCMake, "bdist_wheel": PlatformWheel},
+    distclass=BinaryDistribution,
+)

@@ -157,7 +157,7 @@ TEST(Energy, WrongScriptsAreNamed) {
 TEST(Energy, WrongValuesAreNamed) {
   const at::Tensor x = at::zeros({4, 3});
   EXPECT_THROWS(Energy([](const at::Tensor& y) { return y.sum(1, true); }).value(x),
-                c10::ValueError, "must have shape (N,) = (4), got (4, 1)");
+                c10::ValueError, "must have shape (N,) = (4,), got (4, 1)");
   EXPECT_THROWS(Energy([](const at::Tensor& y) { return y.sum(); }).value(x), c10::ValueError,
                 "got ()");
   EXPECT_THROWS(Energy([](const at::Tensor& y) { return y.sum(1).to(at::kLong); }).value(x),

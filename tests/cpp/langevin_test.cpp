@@ -34,7 +34,7 @@ TEST(Langevin, OneStepHasTheLawOfTheFormula) {
 
 TEST(Langevin, HasTheStationaryVarianceOfTheDiscreteChain) {
   for (double step_size : {0.1, 0.5, 1.5}) {
-    const at::Tensor x = langevin(standard_normal(), at::zeros({100000, 2}),
+    const at::Tensor x = langevin(standard_normal(), at::zeros({30000, 2}),
                                   {.n_steps = 80, .step_size = step_size, .generator = seeded(2)});
     EXPECT_TRUE(mean_is(x.select(1, 0), 0)) << step_size;
     EXPECT_TRUE(mean_is(x.select(1, 1).square(), 1 / (1 - step_size / 2))) << step_size;
