@@ -10,12 +10,6 @@ namespace torch_ebm::detail {
 
 namespace {
 
-// Other devices and half precision compute their random numbers on the CPU in float and move them there:
-// slow, but the same bits as everywhere.
-bool has_kernel(const at::Tensor& x) {
-  return x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble);
-}
-
 template <typename Fill>
 at::Tensor filled_like(const at::Tensor& x, Fill fill) {
   const auto dtype = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
@@ -30,6 +24,10 @@ at::Tensor filled_like(const at::Tensor& x, Fill fill) {
 }
 
 }  // namespace
+
+bool has_kernel(const at::Tensor& x) {
+  return x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble);
+}
 
 uint64_t draw_key(const std::optional<at::Generator>& generator, at::Device device) {
   if (generator && generator->defined() && generator->device().type() != at::kCPU) {

@@ -15,6 +15,10 @@ enum Stream : uint32_t { kHidden = 0, kVisible = 1, kStart = 2, kNoise = 3, kSit
 /// The next key of `generator`, or of the default generator of `device` if there is none.
 uint64_t draw_key(const std::optional<at::Generator>& generator, at::Device device);
 
+/// Whether the CPU kernels take x. Other devices and half precision compute their random numbers on the CPU
+/// in float and move them there: slow, but the same numbers as everywhere.
+bool has_kernel(const at::Tensor& x);
+
 /// Throws what sample_bernoulli_ throws if a logit was NaN.
 void check_no_nan_logit(const char* op, bool valid);
 

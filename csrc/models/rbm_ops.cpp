@@ -1,17 +1,14 @@
 // The RBM's operators: free energy and energy are composites of differentiable torch ops, Gibbs sampling is
-// two GEMMs and two passes of the fused Bernoulli kernel a step.
+// two products and two passes of the fused Bernoulli kernel a step.
 
 #include <torch/library.h>
 
-#include <atomic>
 #include <cmath>
 
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"
-#include "csrc/common/progress.h"
-#include "csrc/common/random.h"
 #include "csrc/models/rbm.h"
-#include "csrc/models/resident_rbm.h"
+#include "csrc/models/rbm_chains.h"
 
 namespace torch_ebm {
 
@@ -61,46 +58,6 @@ at::Tensor base_rate_bias_meta(const at::Tensor& data, double) {
   return at::empty_symint({data.sym_size(1)}, data.options());
 }
 
-/// Block Gibbs sampling with the kernels alone, each thread on its own chains: from `start` to v and h.
-template <typename T>
-void gibbs_resident(const at::Tensor& start, const detail::ResidentRBM<T>& rbm, const at::Tensor& b,
-                    const at::Tensor& c, const at::Tensor& beta,
-                    const std::optional<at::Tensor>& clamp, int64_t n_steps, uint64_t key,
-                    at::Tensor& v_states, at::Tensor& h_states) {
-  const char* const op = "rbm_gibbs";
-  const kernels::Table<T>& table = kernels::kernels<T>();
-  const kernels::PerRow<T> row_beta{beta.const_data_ptr<T>(), beta.dim()};
-  const at::Tensor mask = clamp ? clamp->contiguous() : at::Tensor();
-  const bool* const clamped = clamp ? mask.const_data_ptr<bool>() : nullptr;
-  const T* const from = start.const_data_ptr<T>();
-  const T* const visible_bias = b.const_data_ptr<T>();
-  const T* const hidden_bias = c.const_data_ptr<T>();
-  T* const v = v_states.mutable_data_ptr<T>();
-  T* const h = h_states.mutable_data_ptr<T>();
-
-  std::atomic<bool> valid{true};
-  rbm.for_each_step(op, start.size(0), n_steps,
-                    [&](int64_t begin, int64_t end, int64_t first, int64_t last) {
-                      const kernels::Rows visible{begin, end, rbm.n_visible()};
-                      const kernels::Rows hidden{begin, end, rbm.n_hidden()};
-                      for (int64_t k = first; k < last; ++k) {
-                        const auto step = static_cast<uint32_t>(k);
-                        rbm.hidden_input(k == 0 ? from : v, h, begin, end);
-                        const bool hidden_valid = table.sample_bernoulli(
-                            h, hidden_bias, row_beta, hidden, {key, step, detail::kHidden});
-                        rbm.visible_input(h, v, begin, end);
-                        const bool visible_valid = table.sample_bernoulli(
-                            v, visible_bias, row_beta, visible, {key, step, detail::kVisible});
-                        if (!hidden_valid || !visible_valid) valid = false;
-                        if (clamped == nullptr) continue;
-                        for (int64_t i = begin * visible.n_sites; i < end * visible.n_sites; ++i) {
-                          if (clamped[i]) v[i] = from[i];
-                        }
-                      }
-                    });
-  detail::check_no_nan_logit(op, valid);
-}
-
 std::tuple<at::Tensor, at::Tensor> rbm_gibbs_kernel(
     const at::Tensor& visible, const at::Tensor& weight, const at::Tensor& visible_bias,
     const at::Tensor& hidden_bias, int64_t n_steps, const std::optional<at::Tensor>& beta,
@@ -116,32 +73,24 @@ std::tuple<at::Tensor, at::Tensor> rbm_gibbs_kernel(
   detail::check_rbm_finite(op, weight, visible_bias, hidden_bias);
   detail::check_binary(op, "visible", visible);
   const at::Tensor row_beta = detail::checked_beta(op, beta, visible);
-  const auto mask = detail::checked_clamp(op, clamp, visible);
+  std::optional<at::Tensor> mask = detail::checked_clamp(op, clamp, visible);
+  if (mask) mask = mask->contiguous();
 
-  const at::Tensor b = visible_bias.contiguous();
-  const at::Tensor c = hidden_bias.contiguous();
   const uint64_t key = detail::draw_key(generator, visible.device());
-  at::Tensor h = at::empty({visible.size(0), weight.size(1)}, visible.options());
-  at::Tensor v = at::empty(visible.sizes(), visible.options());
-  if (detail::weights_fit_in_cache(weight)) {
-    const at::Tensor start = visible.contiguous();
-    AT_DISPATCH_FLOATING_TYPES(weight.scalar_type(), "rbm_gibbs", [&] {
-      gibbs_resident<scalar_t>(start, detail::ResidentRBM<scalar_t>(weight), b, c, row_beta, mask,
-                               n_steps, key, v, h);
-    });
-    return {v, h};
-  }
-  detail::Progress progress(op, n_steps);
-  for (int64_t step = 0; step < n_steps; ++step) {
-    const auto counter = static_cast<uint32_t>(step);
-    at::mm_out(h, step == 0 ? visible : v, weight);
-    detail::sample_bernoulli_(op, h, c, row_beta, {key, counter, detail::kHidden});
-    at::mm_out(v, h, weight.t());
-    detail::sample_bernoulli_(op, v, b, row_beta, {key, counter, detail::kVisible});
-    if (mask) v.copy_(at::where(*mask, visible, v));
-    progress.step(step + 1);
-  }
-  return {v, h};
+  const at::Tensor start = visible.contiguous();
+  const detail::RBMChains chains{op,
+                                 weight,
+                                 visible_bias.contiguous(),
+                                 hidden_bias.contiguous(),
+                                 start.clone(),
+                                 at::empty({visible.size(0), weight.size(1)}, visible.options())};
+  detail::run_chains(chains, n_steps, [&](auto& these, int64_t k) {
+    these.set_beta(row_beta);
+    these.hidden_input();
+    these.sample(key, static_cast<uint32_t>(k));
+    if (mask) these.restore(start, *mask);
+  });
+  return {chains.v, chains.h};
 }
 
 std::tuple<at::Tensor, at::Tensor> rbm_gibbs_meta(

@@ -2,17 +2,13 @@
 
 #include <torch/library.h>
 
-#include <atomic>
 #include <cmath>
-#include <vector>
 
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"
-#include "csrc/common/parallel.h"
-#include "csrc/common/progress.h"
 #include "csrc/common/random.h"
 #include "csrc/models/rbm.h"
-#include "csrc/models/resident_rbm.h"
+#include "csrc/models/rbm_chains.h"
 
 namespace torch_ebm {
 
@@ -48,107 +44,6 @@ at::Tensor checked_betas(const at::Tensor& betas, const char* op) {
   return b;
 }
 
-/// log_weights += the change of log f at the present states, from beta_previous to beta.
-void add_log_ratio(at::Tensor& log_weights, const at::Tensor& v, const at::Tensor& bias_change,
-                   const at::Tensor& h_input, const at::Tensor& hidden_bias, double beta_previous,
-                   double beta) {
-  log_weights.add_(at::mv(v, bias_change), beta - beta_previous);
-  if (h_input.is_cpu() &&
-      (h_input.scalar_type() == at::kFloat || h_input.scalar_type() == at::kDouble)) {
-    AT_DISPATCH_FLOATING_TYPES(h_input.scalar_type(), "rbm_ais", [&] {
-      const scalar_t* field = h_input.const_data_ptr<scalar_t>();
-      const scalar_t* bias = hidden_bias.const_data_ptr<scalar_t>();
-      double* out = log_weights.mutable_data_ptr<double>();
-      detail::parallel_rows(h_input.size(0), h_input.size(1), [&](kernels::Rows rows) {
-        kernels::kernels<scalar_t>().add_softplus_difference(
-            field, bias, static_cast<scalar_t>(beta_previous), static_cast<scalar_t>(beta), out,
-            rows);
-      });
-    });
-  } else {
-    const at::Tensor a = (h_input + hidden_bias).to(at::kDouble);
-    log_weights.add_(
-        (detail::exact_softplus(beta * a) - detail::exact_softplus(beta_previous * a)).sum(1));
-  }
-}
-
-/// From the base, beta[0] = 0, to the model, beta[n_steps] = 1.
-struct Path {
-  at::Tensor weight;
-  at::Tensor visible_bias;
-  at::Tensor hidden_bias;
-  at::Tensor base;
-  const double* beta;
-  int64_t n_steps;
-  uint64_t key;
-};
-
-/// Takes the states v (N, V) along the path. The transition at beta[k] reuses the input of the hidden units
-/// that the weights needed. p(v | h) has the logits
-/// (1 - beta) bA + beta b + beta W h = beta (W h + b + (1 - beta) / beta bA).
-void anneal(const Path& path, at::Tensor& v, at::Tensor& log_weights) {
-  const at::Tensor bias_change = path.visible_bias - path.base;
-  at::Tensor h = at::empty({v.size(0), path.weight.size(1)}, v.options());
-  detail::Progress progress(kOp, path.n_steps);
-  for (int64_t k = 1; k <= path.n_steps; ++k) {
-    const double beta = path.beta[k];
-    const auto step = static_cast<uint32_t>(k);
-    at::mm_out(h, v, path.weight);
-    add_log_ratio(log_weights, v, bias_change, h, path.hidden_bias, path.beta[k - 1], beta);
-    const at::Tensor row_beta = at::full({}, beta, v.options());
-    detail::sample_bernoulli_(kOp, h, path.hidden_bias, row_beta,
-                              {path.key, step, detail::kHidden});
-    at::mm_out(v, h, path.weight.t());
-    const at::Tensor bias = path.visible_bias + path.base * ((1 - beta) / beta);
-    detail::sample_bernoulli_(kOp, v, bias, row_beta, {path.key, step, detail::kVisible});
-    progress.step(k);
-  }
-}
-
-/// The same with the kernels alone, each thread on its own chains.
-template <typename T>
-void anneal_resident(const Path& path, at::Tensor& states, at::Tensor& log_weights) {
-  const detail::ResidentRBM<T> rbm(path.weight);
-  const kernels::Table<T>& table = kernels::kernels<T>();
-  const at::Tensor bias_change = path.visible_bias - path.base;
-  const T* const change = bias_change.const_data_ptr<T>();
-  const T* const b = path.visible_bias.const_data_ptr<T>();
-  const T* const c = path.hidden_bias.const_data_ptr<T>();
-  const T* const base = path.base.const_data_ptr<T>();
-  at::Tensor hidden_states = at::empty({states.size(0), rbm.n_hidden()}, states.options());
-  T* const v = states.mutable_data_ptr<T>();
-  T* const h = hidden_states.mutable_data_ptr<T>();
-  double* const log_w = log_weights.mutable_data_ptr<double>();
-
-  std::atomic<bool> valid{true};
-  rbm.for_each_step(
-      kOp, states.size(0), path.n_steps,
-      [&](int64_t begin, int64_t end, int64_t first, int64_t last) {
-        const kernels::Rows visible{begin, end, rbm.n_visible()};
-        const kernels::Rows hidden{begin, end, rbm.n_hidden()};
-        std::vector<T> bias(rbm.n_visible());
-        for (int64_t k = first + 1; k <= last; ++k) {
-          const double beta = path.beta[k];
-          const double previous = path.beta[k - 1];
-          const auto step = static_cast<uint32_t>(k);
-          const T row_beta = static_cast<T>(beta);
-          const T base_share = static_cast<T>((1 - beta) / beta);
-          for (size_t i = 0; i < bias.size(); ++i) bias[i] = b[i] + base_share * base[i];
-
-          rbm.hidden_input(v, h, begin, end);
-          table.add_dot(v, change, beta - previous, log_w, visible);
-          table.add_softplus_difference(h, c, static_cast<T>(previous), row_beta, log_w, hidden);
-          const bool hidden_valid = table.sample_bernoulli(h, c, {&row_beta, 0}, hidden,
-                                                           {path.key, step, detail::kHidden});
-          rbm.visible_input(h, v, begin, end);
-          const bool visible_valid = table.sample_bernoulli(v, bias.data(), {&row_beta, 0}, visible,
-                                                            {path.key, step, detail::kVisible});
-          if (!hidden_valid || !visible_valid) valid = false;
-        }
-      });
-  detail::check_no_nan_logit(kOp, valid);
-}
-
 std::tuple<at::Tensor, at::Tensor> rbm_ais_kernel(const at::Tensor& weight,
                                                   const at::Tensor& visible_bias,
                                                   const at::Tensor& hidden_bias,
@@ -169,25 +64,33 @@ std::tuple<at::Tensor, at::Tensor> rbm_ais_kernel(const at::Tensor& weight,
   const auto options = weight.options();
   const uint64_t key = detail::draw_key(generator, weight.device());
   const at::Tensor base = base_visible_bias.contiguous();
-  const at::Tensor c = hidden_bias.contiguous();
   at::Tensor v = at::zeros({n_chains, weight.size(0)}, options);
-  at::Tensor log_weights = at::zeros({n_chains}, options.dtype(at::kDouble));
   detail::sample_bernoulli_(kOp, v, base, at::ones({}, options), {key, 0, detail::kStart});
 
-  const Path path{weight, visible_bias.contiguous(), c, base, beta, n_steps, key};
-  if (detail::weights_fit_in_cache(weight)) {
-    AT_DISPATCH_FLOATING_TYPES(weight.scalar_type(), kOp,
-                               [&] { anneal_resident<scalar_t>(path, v, log_weights); });
-  } else {
-    anneal(path, v, log_weights);
-  }
+  at::Tensor log_weights = at::zeros({n_chains}, options.dtype(at::kDouble));
+  const at::Tensor bias_change = visible_bias - base;
+  const detail::RBMChains chains{kOp,
+                                 weight,
+                                 visible_bias.contiguous(),
+                                 hidden_bias.contiguous(),
+                                 v,
+                                 at::empty({n_chains, weight.size(1)}, options)};
+  detail::run_chains(chains, n_steps, [&](auto& these, int64_t k) {
+    these.hidden_input();
+    these.add_log_ratio(log_weights, bias_change, beta[k], beta[k + 1]);
+    // The transition at beta[k + 1] starts from the same inputs of the hidden units.
+    these.set_beta(beta[k + 1], base);
+    these.sample(key, static_cast<uint32_t>(k + 1));
+  });
   return {log_weights, v};
 }
 
-std::tuple<at::Tensor, at::Tensor> rbm_ais_meta(
-    const at::Tensor& weight, const at::Tensor& visible_bias, const at::Tensor& hidden_bias,
-    const at::Tensor& base_visible_bias, const at::Tensor&, c10::SymInt n_chains,
-    std::optional<at::Generator>) {
+std::tuple<at::Tensor, at::Tensor> rbm_ais_meta(const at::Tensor& weight,
+                                                const at::Tensor& visible_bias,
+                                                const at::Tensor& hidden_bias,
+                                                const at::Tensor& base_visible_bias,
+                                                const at::Tensor&, c10::SymInt n_chains,
+                                                std::optional<at::Generator>) {
   // One meta tensor among others sends the whole call here.
   detail::check_rbm_shapes(kOp, weight, visible_bias, hidden_bias);
   detail::check_shape(kOp, "base_visible_bias", base_visible_bias, {weight.size(0)}, "(V,)");
