@@ -79,7 +79,8 @@ def configure(build: Path, *options: str) -> subprocess.CompletedProcess[str]:
     if shutil.which("ninja"):
         command.append("-GNinja")
     if shutil.which("ccache"):
-        command.append("-DCMAKE_CXX_COMPILER_LAUNCHER=ccache")
+        # ccache does not remember what was compiled with a precompiled header.
+        command += ["-DCMAKE_CXX_COMPILER_LAUNCHER=ccache", "-DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON"]
     # As on Ubuntu, whose linker drops libraries that nothing refers to.
     command.append("-DCMAKE_EXE_LINKER_FLAGS=-Wl,--as-needed")
     return subprocess.run(command, capture_output=True, text=True, check=False)
