@@ -66,6 +66,16 @@ def random_rbm(n_visible, n_hidden, scale, seed, dtype=torch.float64):
     )
 
 
+def embedded(rbm, n_visible, n_hidden):
+    """A larger RBM whose first units are those of `rbm` and whose others are fair coins."""
+    weight = torch.zeros(n_visible, n_hidden, dtype=rbm.weight.dtype)
+    weight[: rbm.n_visible, : rbm.n_hidden] = rbm.weight.detach()
+    visible_bias, hidden_bias = weight[:, -1].clone(), weight[-1].clone()
+    visible_bias[: rbm.n_visible] = rbm.visible_bias.detach()
+    hidden_bias[: rbm.n_hidden] = rbm.hidden_bias.detach()
+    return make_rbm(weight, visible_bias, hidden_bias, rbm.weight.dtype)
+
+
 def all_states(n_units, dtype=torch.float64):
     """All 2^n states; unit i of state r is bit i of r."""
     return numbered_states(torch.arange(2**n_units), n_units, dtype)

@@ -7,7 +7,7 @@ import scipy.stats
 import torch
 
 import torch_ebm
-from known_values import case, random_rbm, seeded
+from known_values import case, embedded, random_rbm, seeded
 from statistical_checks import check_count, check_mean
 
 CASES = ["ais_rbm_6x4_s30", "ais_rbm_7x5_s31"]
@@ -115,6 +115,22 @@ def test_uneven_betas_are_used_as_they_are():
     )
     ratio = torch.exp(estimate.log_weights - known["log_E_w[K=10]"])
     check_mean(ratio, 1.0, what="mean weight")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_large_rbm_has_the_weights_of_the_small_one_inside_it(name):
+    # Small weights stay in a processor's cache; large ones go through matrix products.
+    known = case(name)
+    small, large = known.rbm(), embedded(known.rbm(), 700, 400)
+    base = torch.zeros(700, dtype=torch.float64)
+    base[: small.n_visible] = known.array("bA")
+    one, other = (
+        torch_ebm.ais(
+            rbm, base_visible_bias=base[: rbm.n_visible], n_chains=500, generator=seeded(98)
+        )
+        for rbm in (small, large)
+    )
+    torch.testing.assert_close(one.log_weights, other.log_weights, rtol=1e-10, atol=1e-10)
 
 
 def test_ess_of_99_equal_weights_and_one_heavier():

@@ -10,6 +10,7 @@ import torch_ebm
 from known_values import (
     all_states,
     case,
+    embedded,
     exact_samples,
     make_rbm,
     numbered_states,
@@ -264,6 +265,31 @@ def test_a_wide_rbm_has_independent_units_when_its_weights_are_zero():
     units = torch.cat([visible, hidden], 1)
     check_mean(units, p, p * (1 - p), "mean of the units")
     check_uncorrelated_columns(units)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_large_rbm_makes_the_chains_of_the_small_one_inside_it(dtype):
+    # Small weights stay in a processor's cache; large ones go through matrix products. Both paths
+    # draw the same numbers; in single precision, sums differ by roundings, and units do so rarely.
+    n_chains = 2000
+    small = case(KERNELS).rbm(dtype)
+    large = embedded(small, 700, 400)
+    start = torch.bernoulli(torch.full((n_chains, 700), 0.5)).to(dtype)
+    clamp = torch.rand(n_chains, 700) < 0.2
+    options = {"n_steps": 5, "beta": torch.rand(n_chains) * 2}
+    one = torch_ebm.rbm_gibbs(
+        start[:, :N_VISIBLE],
+        *parameters(small),
+        clamp=clamp[:, :N_VISIBLE],
+        generator=seeded(26),
+        **options,
+    )
+    other = torch_ebm.rbm_gibbs(
+        start, *parameters(large), clamp=clamp, generator=seeded(26), **options
+    )
+    for states, more in zip(one, other):
+        same = (states == more[:, : states.shape[1]]).all(1).double().mean().item()
+        assert same == 1 if dtype == torch.float64 else same > 0.999
 
 
 def test_saturated_units_never_err():
