@@ -40,7 +40,7 @@ at::Tensor standard_deviation(const at::Tensor& energies) {
 /// The states (N, ...) as floating rows (N, M).
 at::Tensor as_rows(const at::Tensor& x) {
   const at::Tensor rows = x.reshape({x.size(0), -1});
-  return rows.is_floating_point() && rows.element_size() >= 4 ? rows : rows.to(at::kFloat);
+  return rows.is_floating_point() && rows.element_size() >= 4 ? rows : rows.to(at::kDouble);
 }
 
 /// The fraction of chains that differ from their start.
