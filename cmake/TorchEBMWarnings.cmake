@@ -6,6 +6,8 @@ function(torch_ebm_warnings target)
   endif()
   if(TORCH_EBM_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=${TORCH_EBM_SANITIZE} -fno-omit-frame-pointer)
+    # GCC finds these in torch's inline functions once they are instrumented.
+    target_compile_options(${target} PRIVATE -Wno-maybe-uninitialized)
     target_link_options(${target} PRIVATE -fsanitize=${TORCH_EBM_SANITIZE})
   endif()
 endfunction()
