@@ -32,6 +32,7 @@ class Op(NamedTuple):
     options: Callable = lambda n: {}  # keyword arguments for batch size n
     differentiable: bool = False  # in every argument
     random: bool = False
+    outputs: int = 1
     empty: bool = False  # serves an empty batch
 
 
@@ -48,6 +49,7 @@ OPS = {
         lambda t, n: (bits(n, V, dtype=t), *weights(t)),
         lambda n: {"n_steps": 2, "beta": torch.rand(n), "clamp": torch.rand(n, V) < 0.3},
         random=True,
+        outputs=2,
     ),
     "base_rate_bias": Op(lambda t, n: (bits(n, V, dtype=t),), empty=True),
     "log_partition": Op(lambda t, n: (normal(n, dtype=t),), differentiable=True),
@@ -56,6 +58,7 @@ OPS = {
         lambda t, n: (*weights(t), normal(V, dtype=t), BETAS),
         lambda n: {"n_chains": n},
         random=True,
+        outputs=2,
     ),
     "log_z_from_weights": Op(lambda t, n: (normal(n, dtype=t), torch.tensor(0.5, dtype=t))),
     "start_states": Op(
@@ -176,7 +179,9 @@ def scripted(name, twice=False):
         arguments += ", n_chains=6"
     expression = f"torch.ops.torch_ebm.{name}({arguments})"
     if twice:
-        expression = f"{expression}, {expression}"
+        # Consumed here: calls whose results leave the function are not merged in any case.
+        first = f"{expression}[0]" if OPS[name].outputs > 1 else expression
+        expression = f"({first} - {first}).abs().sum()"
     return torch.jit.CompilationUnit(f"def f({parameters}):\n    return {expression}\n").f
 
 
@@ -201,9 +206,7 @@ def test_a_random_operator_drawn_twice_in_one_scripted_function_differs(name):
     arguments, _ = inputs(name, n=200)
     function = scripted(name, twice=True)
     for _ in range(3):
-        one, other = function(*arguments)
-        first = [r if isinstance(r, torch.Tensor) else r[0] for r in (one, other)]
-        assert not torch.equal(*first)
+        assert function(*arguments) > 0
 
 
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
@@ -415,19 +418,20 @@ class GibbsTwice(torch.nn.Module):
 
     def forward(self, x: torch.Tensor):
         one = torch.ops.torch_ebm.gibbs(self.energy, x)
-        return one, torch.ops.torch_ebm.gibbs(self.energy, x)
+        return (one - torch.ops.torch_ebm.gibbs(self.energy, x)).abs().sum()
 
 
 class LangevinTwice(GibbsTwice):
     def forward(self, x: torch.Tensor):
         one = torch.ops.torch_ebm.langevin(self.energy, x)
-        return one, torch.ops.torch_ebm.langevin(self.energy, x)
+        return (one - torch.ops.torch_ebm.langevin(self.energy, x)).abs().sum()
 
 
 @pytest.mark.parametrize("model", [GibbsTwice, LangevinTwice])
 def test_a_driver_called_twice_in_a_scripted_model_draws_twice(model):
-    one, other = torch.jit.script(model())(torch.zeros(99, 3).double())
-    assert not torch.equal(one, other)
+    scripted_model = torch.jit.script(model())
+    for _ in range(3):
+        assert scripted_model(torch.zeros(99, 3).double()) > 0
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
