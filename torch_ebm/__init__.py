@@ -8,7 +8,7 @@ here call them, and so may a scripted module and a C++ program.
 from . import plots
 from ._library import __version__, cmake_prefix_path, cpu_kernels
 from .ais import LogZEstimate, ais, log_z_from_weights
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import checkpoint_values, load_checkpoint, save_checkpoint
 from .energy import Energy
 from .exact_log_z import exact_log_z
 from .gibbs import gibbs
@@ -33,6 +33,7 @@ __all__ = [
     "__version__",
     "ais",
     "base_rate_bias",
+    "checkpoint_values",
     "cmake_prefix_path",
     "cpu_kernels",
     "exact_log_z",

@@ -42,7 +42,7 @@ def log_z_from_weights(log_weights: Tensor, log_z_base: Tensor) -> LogZEstimate:
         ValueError: N < 2, or weights that are NaN or +inf.
     """
     return LogZEstimate(
-        *torch.ops.torch_ebm.log_z_from_weights(log_weights, log_z_base), log_weights
+        *torch.ops.torch_ebm.log_z_from_weights(log_weights, log_z_base), log_weights.double()
     )
 
 
@@ -72,6 +72,8 @@ def ais(
     Raises:
         ValueError: parameters that are not finite, bad ``betas``, ``n_chains`` < 2.
     """
+    if n_chains < 2:
+        raise ValueError(f"ais: n_chains must be at least 2, got {n_chains}")
     if base_visible_bias is None:
         base_visible_bias = rbm.visible_bias.detach()
     if betas is None:
@@ -87,5 +89,5 @@ def ais(
             generator=generator,
         )
     # At t = 0 the softplus terms are log 2 each.
-    log_z_base = torch.nn.functional.softplus(base_visible_bias.double()).sum()
+    log_z_base = torch.logaddexp(base_visible_bias.double(), torch.zeros(())).sum()
     return log_z_from_weights(log_weights, log_z_base + rbm.n_hidden * math.log(2))

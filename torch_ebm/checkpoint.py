@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import Any, Union
@@ -13,18 +14,55 @@ def save_checkpoint(path: Union[str, Path], **objects: Any) -> None:
     """Saves the ``state_dict`` of every object, or the object itself, and torch's random state.
 
     The file at ``path`` is replaced in one step: a run that is killed while saving leaves the old one.
+
+    Raises:
+        TypeError: an object is of a kind that :func:`load_checkpoint` would not read back: only
+            tensors, numbers, strings and containers of them are. The file is not touched then.
     """
     path = Path(path)
     content = {
         name: {"state_dict": o.state_dict()} if hasattr(o, "state_dict") else {"value": o}
         for name, o in objects.items()
     }
+    buffer = io.BytesIO()
+    torch.save({"objects": content, "rng_state": torch.get_rng_state()}, buffer)
+    buffer.seek(0)
+    try:
+        torch.load(buffer, weights_only=True)
+    except Exception as error:
+        raise TypeError(
+            "save_checkpoint: objects must be made of tensors, numbers and strings to be read back:"
+            f" {error}"
+        ) from error
     partial = path.with_name(path.name + ".partial")
     with open(partial, "wb") as file:
-        torch.save({"objects": content, "rng_state": torch.get_rng_state()}, file)
+        file.write(buffer.getbuffer())
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)
+
+
+def _read(path: Union[str, Path]) -> dict[str, Any]:
+    try:
+        saved = torch.load(path, weights_only=True)
+        return {"objects": dict(saved["objects"]), "rng_state": saved["rng_state"]}
+    except OSError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{path} is not a checkpoint, or is cut off: {error}") from error
+
+
+def _values(content: dict[str, Any]) -> dict[str, Any]:
+    return {name: entry["value"] for name, entry in content.items() if "value" in entry}
+
+
+def checkpoint_values(path: Union[str, Path]) -> dict[str, Any]:
+    """The saved objects that have no ``state_dict``, by name; changes nothing.
+
+    Raises:
+        ValueError: the file is not a checkpoint, or is cut off.
+    """
+    return _values(_read(path)["objects"])
 
 
 def load_checkpoint(path: Union[str, Path], **objects: Any) -> dict[str, Any]:
@@ -34,12 +72,15 @@ def load_checkpoint(path: Union[str, Path], **objects: Any) -> dict[str, Any]:
         objects: the same names as were saved, for everything that has a ``load_state_dict``.
 
     Returns:
-        The saved objects that have none, by name.
+        The saved objects that have none, by name; as :func:`checkpoint_values`.
 
     Raises:
-        ValueError: the names differ from those saved. Nothing is changed then.
+        ValueError: the file is not a checkpoint, or the names differ from those saved. Nothing is
+            changed then.
+        RuntimeError: an object refuses its state, for example one of another shape. Objects named
+            before it are loaded then.
     """
-    saved = torch.load(path, weights_only=True)
+    saved = _read(path)
     content = saved["objects"]
     with_state = {name for name, entry in content.items() if "state_dict" in entry}
     if with_state != set(objects):
@@ -50,4 +91,4 @@ def load_checkpoint(path: Union[str, Path], **objects: Any) -> dict[str, Any]:
     for name, o in objects.items():
         o.load_state_dict(content[name]["state_dict"])
     torch.set_rng_state(saved["rng_state"])
-    return {name: entry["value"] for name, entry in content.items() if "value" in entry}
+    return _values(content)

@@ -43,6 +43,8 @@ def as_argument(energy: Energy) -> Iterator[object]:
 
 
 def _call_energy(x: Tensor, handle: int) -> Tensor:
+    if handle not in _callables:
+        raise ValueError(f"energy: no callable is registered by the handle {handle}")
     value = _callables[handle](x)
     if not isinstance(value, Tensor):
         raise TypeError(f"energy must return a tensor of shape (N,), got {type(value).__name__}")

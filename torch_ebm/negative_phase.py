@@ -68,7 +68,7 @@ class NegativePhase(torch.nn.Module):
         self.sampler = sampler
         self.start: Optional[Tensor] = None
         if seed is None:
-            seed = int(torch.randint(2**62, ()))
+            seed = int(torch.randint(2**32, ()))
         generator = torch.Generator().manual_seed(seed)
         self.register_buffer("generator_state", generator.get_state())
 
@@ -111,7 +111,7 @@ class NaiveMCMC(NegativePhase):
         shape: of one state.
         sampler: a transition of all chains; default: one step of :func:`torch_ebm.gibbs`.
         law: of the first states, see :func:`start_states`.
-        seed: default: drawn from torch's default generator.
+        seed: its low 32 bits count; default: drawn from torch's default generator.
     """
 
     like: Tensor
@@ -167,7 +167,7 @@ class PCD(NegativePhase):
         shape: of one state.
         sampler: a transition of all chains; default: one step of :func:`torch_ebm.gibbs`.
         law: of the first states, see :func:`start_states`.
-        seed: default: drawn from torch's default generator.
+        seed: its low 32 bits count; default: drawn from torch's default generator.
 
     Attributes:
         chains: a buffer, (n_chains, ...).

@@ -38,7 +38,7 @@ def _progress(operation: str, done: int, total: int) -> None:
     global _bar
     if not _enabled:
         return
-    if _bar is None or _bar.desc != f"{operation}: " or done < _bar.n:
+    if _bar is None or (_bar.desc, _bar.total) != (operation, total) or done < _bar.n:
         if _bar is not None:
             _bar.close()
         _bar = tqdm(total=total, desc=operation, leave=False)

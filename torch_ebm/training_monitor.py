@@ -17,7 +17,7 @@ class TrainingWarning(UserWarning):
 class TrainingMonitor:
     """Call :meth:`update` after every gradient and :meth:`end_epoch` after every epoch.
 
-    Looks for energies that are not finite, an energy gap that explodes (more than 5 standard deviations
+    Looks for energies that are not finite, an energy gap that explodes (more than 3 standard deviations
     of the energies), chains that are frozen (fewer than 1% move in an update) and chains that collapsed
     (vary less than 0.05 times as much as the data).
     """

@@ -68,10 +68,7 @@ void sample_bernoulli_(const char* op, at::Tensor& field, const at::Tensor& bias
   } else {
     const at::Tensor logit = (beta.dim() ? beta.unsqueeze(1) : beta) * (field + bias);
     valid = !at::isnan(logit).any().item<bool>();
-    // Not in half precision: it rounds uniform numbers up to 1, and probabilities to 3 digits.
-    const at::Tensor probability =
-        at::sigmoid(logit.to(at::promote_types(logit.scalar_type(), at::kFloat)));
-    field.copy_(uniform_like(probability, draw).lt(probability));
+    field.copy_(uniform_like(field, draw).lt(at::sigmoid(logit)));
   }
   check_no_nan_logit(op, valid);
 }

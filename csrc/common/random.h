@@ -23,7 +23,7 @@ bool has_kernel(const at::Tensor& x);
 void check_no_nan_logit(const char* op, bool valid);
 
 /// field <- 1 with probability sigmoid(beta (field + bias)), else 0, in place. field: (N, M), contiguous;
-/// beta: () or (N,). Throws if a logit is NaN.
+/// beta: () or (N,). At least float. Throws if a logit is NaN.
 void sample_bernoulli_(const char* op, at::Tensor& field, const at::Tensor& bias,
                        const at::Tensor& beta, kernels::Draw draw);
 

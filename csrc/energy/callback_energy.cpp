@@ -33,7 +33,8 @@ std::optional<at::Tensor> CallbackEnergy::gibbs(const at::Tensor& x,
       const std::optional<at::Tensor>&, std::optional<at::Generator>)>(
       "torch_ebm::_call_energy_gibbs");
   if (!has_gibbs.call(handle_)) return std::nullopt;
-  return op.call(x, handle_, options.n_steps, options.beta, options.clamp, options.generator);
+  return op.call(x.clone(), handle_, options.n_steps, options.beta, options.clamp,
+                 options.generator);
 }
 
 }  // namespace torch_ebm::detail

@@ -24,8 +24,9 @@ class FunctionEnergy : public EnergyFunction {
 void check_energies(const at::Tensor& energies, const at::Tensor& x) {
   detail::check_floating("energy", "its value", energies);
   detail::check_shape("energy", "its value", energies, {x.size(0)}, "(N,)");
-  TORCH_CHECK_VALUE(energies.device() == x.device(), "energy: its value must be on the device of x, ",
-                    x.device(), ", got ", energies.device());
+  TORCH_CHECK_VALUE(energies.device() == x.device(),
+                    "energy: its value must be on the device of x, ", x.device(), ", got ",
+                    energies.device());
 }
 
 }  // namespace

@@ -32,18 +32,17 @@ at::Tensor start_states(const std::string& law, at::IntArrayRef size,
   const at::Tensor x = at::empty(size, options);
   detail::check_floating("start_states", "the result", x);
   detail::check_chains("start_states", "size", x);
-  const kernels::Draw draw{detail::draw_key(generator, at::kCPU), 0, detail::kStart};
-  if (law == "bernoulli") {
-    // Compared in float: half precision rounds numbers just below 1/2 up to it.
-    return detail::uniform_like(x.to(at::promote_types(x.scalar_type(), at::kFloat)), draw)
-        .lt(0.5)
-        .to(x.dtype());
-  }
-  if (law == "uniform") return detail::uniform_like(x, draw);
-  if (law == "normal") return detail::normal_like(x, draw);
-  TORCH_CHECK_VALUE(false,
+  TORCH_CHECK_VALUE(law == "bernoulli" || law == "uniform" || law == "normal",
                     "start_states: law must be \"bernoulli\", \"uniform\" or \"normal\", got \"",
                     law, "\"");
+  const kernels::Draw draw{detail::draw_key(generator, at::kCPU), 0, detail::kStart};
+  if (law == "normal") return detail::normal_like(x, draw);
+  const at::Tensor u =
+      detail::uniform_like(x.to(at::promote_types(x.scalar_type(), at::kFloat)), draw);
+  if (law == "bernoulli") return u.lt(0.5).to(x.dtype());
+  // Half precision rounds numbers just below 1 up to it.
+  const double epsilon = x.scalar_type() == at::kHalf ? 0x1p-10 : 0x1p-7;
+  return x.element_size() < 4 ? u.to(x.dtype()).clamp_max_(1 - epsilon / 2) : u;
 }
 
 Sampler gibbs_sampler(GibbsOptions options) {

@@ -10,7 +10,7 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr double kExplodedGap = 5;   // in standard deviations of the energies
+constexpr double kExplodedGap = 3;   // in standard deviations of the energies
 constexpr double kFrozen = 0.01;     // fraction of chains that moved in an update
 constexpr double kCollapsed = 0.05;  // variance across chains over variance across data
 

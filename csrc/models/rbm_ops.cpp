@@ -50,8 +50,10 @@ at::Tensor base_rate_bias_kernel(const at::Tensor& data, double pseudocount) {
   TORCH_CHECK_VALUE(pseudocount > 0 && std::isfinite(pseudocount), op,
                     ": pseudocount must be > 0, got ", pseudocount);
   detail::check_binary(op, "data", data);
-  const at::Tensor ones = data.detach().sum(0) + pseudocount;
-  return at::log(ones / (static_cast<double>(data.size(0)) + 2 * pseudocount - ones));
+  // In float64: half precision cannot count beyond 2048.
+  const at::Tensor ones = data.detach().sum(0, /*keepdim=*/false, at::kDouble) + pseudocount;
+  return at::log(ones / (static_cast<double>(data.size(0)) + 2 * pseudocount - ones))
+      .to(data.scalar_type());
 }
 
 at::Tensor base_rate_bias_meta(const at::Tensor& data, double) {
@@ -72,25 +74,28 @@ std::tuple<at::Tensor, at::Tensor> rbm_gibbs_kernel(
   TORCH_CHECK_VALUE(n_steps <= UINT32_MAX, op, ": n_steps must be below 2^32, got ", n_steps);
   detail::check_rbm_finite(op, weight, visible_bias, hidden_bias);
   detail::check_binary(op, "visible", visible);
-  const at::Tensor row_beta = detail::checked_beta(op, beta, visible);
+  const auto exactly = [&](const at::Tensor& t) {
+    return t.to(detail::sampling_dtype(weight)).contiguous();
+  };
+  const at::Tensor start = exactly(visible);
+  const at::Tensor row_beta = detail::checked_beta(op, beta, start);
   std::optional<at::Tensor> mask = detail::checked_clamp(op, clamp, visible);
   if (mask) mask = mask->contiguous();
 
   const uint64_t key = detail::draw_key(generator, visible.device());
-  const at::Tensor start = visible.contiguous();
   const detail::RBMChains chains{op,
-                                 weight,
-                                 visible_bias.contiguous(),
-                                 hidden_bias.contiguous(),
+                                 exactly(weight),
+                                 exactly(visible_bias),
+                                 exactly(hidden_bias),
                                  start.clone(),
-                                 at::empty({visible.size(0), weight.size(1)}, visible.options())};
+                                 at::empty({visible.size(0), weight.size(1)}, start.options())};
   detail::run_chains(chains, n_steps, [&](auto& these, int64_t k) {
     these.set_beta(row_beta);
     these.hidden_input();
     these.sample(key, static_cast<uint32_t>(k));
     if (mask) these.restore(start, *mask);
   });
-  return {chains.v, chains.h};
+  return {chains.v.to(visible.scalar_type()), chains.h.to(visible.scalar_type())};
 }
 
 std::tuple<at::Tensor, at::Tensor> rbm_gibbs_meta(

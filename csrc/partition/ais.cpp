@@ -16,6 +16,7 @@ namespace {
 
 constexpr const char* kOp = "rbm_ais";
 constexpr int64_t kDefaultTemperatures = 1001;
+constexpr double kSmallestBeta = 1e-20;  // biases are divided by it, in float
 
 /// The 97.5% point of Student's t by its expansion about the normal one (Abramowitz & Stegun 26.7.5): within
 /// 0.13% for 3 or more degrees of freedom; tabulated for 1 and 2.
@@ -41,6 +42,9 @@ at::Tensor checked_betas(const at::Tensor& betas, const char* op) {
   TORCH_CHECK_VALUE(
       b[0].item<double>() == 0 && b[-1].item<double>() == 1 && b.diff().gt(0).all().item<bool>(),
       op, ": betas must rise strictly from 0 to 1");
+  TORCH_CHECK_VALUE(b[1].item<double>() >= kSmallestBeta, op,
+                    ": the first beta after 0 must be at least ", kSmallestBeta, ", got ",
+                    b[1].item<double>());
   return b;
 }
 
@@ -61,20 +65,21 @@ std::tuple<at::Tensor, at::Tensor> rbm_ais_kernel(const at::Tensor& weight,
   const double* const beta = schedule.const_data_ptr<double>();
   const int64_t n_steps = schedule.size(0) - 1;
 
-  const auto options = weight.options();
+  const auto exactly = [&](const at::Tensor& t) {
+    return t.to(detail::sampling_dtype(weight)).contiguous();
+  };
+  const auto options = weight.options().dtype(detail::sampling_dtype(weight));
   const uint64_t key = detail::draw_key(generator, weight.device());
-  const at::Tensor base = base_visible_bias.contiguous();
+  const at::Tensor base = exactly(base_visible_bias);
+  const at::Tensor b = exactly(visible_bias);
   at::Tensor v = at::zeros({n_chains, weight.size(0)}, options);
   detail::sample_bernoulli_(kOp, v, base, at::ones({}, options), {key, 0, detail::kStart});
 
   at::Tensor log_weights = at::zeros({n_chains}, options.dtype(at::kDouble));
-  const at::Tensor bias_change = visible_bias - base;
-  const detail::RBMChains chains{kOp,
-                                 weight,
-                                 visible_bias.contiguous(),
-                                 hidden_bias.contiguous(),
-                                 v,
-                                 at::empty({n_chains, weight.size(1)}, options)};
+  const at::Tensor bias_change = b - base;
+  const detail::RBMChains chains{kOp, exactly(weight),
+                                 b,   exactly(hidden_bias),
+                                 v,   at::empty({n_chains, weight.size(1)}, options)};
   detail::run_chains(chains, n_steps, [&](auto& these, int64_t k) {
     these.hidden_input();
     these.add_log_ratio(log_weights, bias_change, beta[k], beta[k + 1]);
@@ -82,7 +87,7 @@ std::tuple<at::Tensor, at::Tensor> rbm_ais_kernel(const at::Tensor& weight,
     these.set_beta(beta[k + 1], base);
     these.sample(key, static_cast<uint32_t>(k + 1));
   });
-  return {log_weights, v};
+  return {log_weights, v.to(weight.scalar_type())};
 }
 
 std::tuple<at::Tensor, at::Tensor> rbm_ais_meta(const at::Tensor& weight,
@@ -136,7 +141,7 @@ LogZEstimate log_z_from_weights(const at::Tensor& log_weights, const at::Tensor&
   static const auto op =
       detail::find_operator<decltype(log_z_from_weights_kernel)>("torch_ebm::log_z_from_weights");
   auto [log_z, std_error, lower, upper, ess] = op.call(log_weights, log_z_base);
-  return {log_z, std_error, lower, upper, ess, log_weights};
+  return {log_z, std_error, lower, upper, ess, log_weights.to(at::kDouble)};
 }
 
 std::tuple<at::Tensor, at::Tensor> rbm_ais(const at::Tensor& weight, const at::Tensor& visible_bias,
@@ -150,6 +155,7 @@ std::tuple<at::Tensor, at::Tensor> rbm_ais(const at::Tensor& weight, const at::T
 }
 
 LogZEstimate ais(const RBM& rbm, const AISOptions& options) {
+  detail::check_at_least("ais", "n_chains", options.n_chains, 2);
   const at::Tensor base = options.base_visible_bias.value_or(rbm->visible_bias).detach();
   const at::Tensor betas = options.betas.value_or(
       at::linspace(0, 1, kDefaultTemperatures, at::TensorOptions().dtype(at::kDouble)));

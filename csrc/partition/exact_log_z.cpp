@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "csrc/common/checks.h"
+#include "csrc/common/grad_mode.h"
 #include "csrc/common/operator.h"
 #include "csrc/common/progress.h"
 #include "csrc/models/rbm.h"
@@ -76,7 +77,7 @@ at::Tensor exact_log_z_op(const c10::IValue& energy, int64_t n_units,
 at::Tensor exact_log_z(const Energy& energy, int64_t n_units, const at::TensorOptions& options) {
   const char* const op = "exact_log_z";
   check_units(op, "n_units", n_units);
-  const at::NoGradGuard no_grad;
+  const detail::NoGradMode no_grad;
   return log_sum_over_states(op, n_units, kMaxStates, options, [&](const at::Tensor& x) {
     const at::Tensor energies = energy.value(x);
     TORCH_CHECK_VALUE(

@@ -25,7 +25,7 @@ at::Tensor log_partition_composite(const at::Tensor& negative_energies,
   TORCH_CHECK_VALUE(log_z->dim() == 0, op, ": log_z must be one number, shape (), got ",
                     log_z->sym_sizes());
   // The value of the one and the gradient of the other.
-  return surrogate + (log_z->detach() - surrogate.detach());
+  return log_z->detach() + (surrogate - surrogate.detach());
 }
 
 }  // namespace

@@ -14,13 +14,19 @@ namespace {
 
 constexpr const char* kOp = "langevin";
 
-void check_score(const at::Tensor& score, int64_t step) {
-  const at::Tensor bad = at::isfinite(score.view({score.size(0), -1})).all(1).logical_not();
+void check_chains_finite(const char* what, const at::Tensor& values, int64_t step) {
+  const at::Tensor bad = at::isfinite(values.view({values.size(0), -1})).all(1).logical_not();
   if (!bad.any().item<bool>()) return;
-  TORCH_CHECK_VALUE(false, kOp, ": the score of chain ", bad.nonzero()[0][0].item<int64_t>(),
+  TORCH_CHECK_VALUE(false, kOp, ": the ", what, " of chain ", bad.nonzero()[0][0].item<int64_t>(),
                     " is not finite at step ", step,
                     "; likely step_size is too large for this energy, or its parameters are not "
                     "finite");
+}
+
+at::Tensor checked_score(const Energy& energy, const at::Tensor& states, int64_t step) {
+  const at::Tensor score = std::get<1>(energy.value_and_score(states)).contiguous();
+  check_chains_finite("score", score, step);
+  return score;
 }
 
 at::Tensor langevin_op(const c10::IValue& energy, const at::Tensor& x, int64_t n_steps,
@@ -39,18 +45,19 @@ at::Tensor langevin(const Energy& energy, const at::Tensor& x, const LangevinOpt
                     ": step_size must be > 0 and finite, got ", options.step_size);
   detail::check_finite(kOp, "x", x);
 
-  const uint64_t key = detail::draw_key(options.generator, x.device());
   const double noise_scale = std::sqrt(2 * options.step_size);
   at::Tensor states = x.detach().clone(at::MemoryFormat::Contiguous);
+  at::Tensor score = checked_score(energy, states, 0);
+  const uint64_t key = detail::draw_key(options.generator, x.device());
   detail::Progress progress(kOp, options.n_steps);
   for (int64_t step = 0; step < options.n_steps; ++step) {
-    const at::Tensor score = std::get<1>(energy.value_and_score(states)).contiguous();
-    check_score(score, step);
+    if (step > 0) score = checked_score(energy, states, step);
     const at::Tensor noise =
         detail::normal_like(states, {key, static_cast<uint32_t>(step), detail::kNoise});
     states.add_(score, options.step_size).add_(noise, noise_scale);
     progress.step(step + 1);
   }
+  check_chains_finite("state", states, options.n_steps);
   return states;
 }
 

@@ -14,8 +14,9 @@ from tqdm import tqdm
 from data import Digits
 from training import Settings, descend, mean_log_probability, new_rbm
 
-LEARNING_RATES = (0.03, 0.1, 0.3, 1.0)
-NAIVE_STEPS = (1, 10, 100)
+LEARNING_RATES = (0.03, 0.1, 0.3, 1.0, 3.0)
+STEPS = {"PCD": (1, 3, 10), "CD-1": (1,), "naive MCMC": (10, 30, 100)}
+_VALIDATION_SEEDS = 3
 _VALIDATION_FRACTION = 0.2
 
 
@@ -35,23 +36,19 @@ def candidates(n_pixels: int, n_chains: int) -> dict[str, list[Method]]:
     def sampler(n_steps: int) -> torch_ebm.Sampler:
         return functools.partial(torch_ebm.gibbs, n_steps=n_steps)
 
-    shape = (n_pixels,)
-    naive = {
-        k: functools.partial(
-            lambda k, seed: torch_ebm.NaiveMCMC(n_chains, shape, sampler(k), seed=seed), k
-        )
-        for k in NAIVE_STEPS
-    }
-    makers = {
-        "PCD": [
-            ("PCD, 1 step", lambda seed: torch_ebm.PCD(n_chains, shape, sampler(1), seed=seed))
-        ],
-        "CD-1": [("CD-1", lambda seed: torch_ebm.CD(sampler(1), seed=seed))],
-        "naive MCMC": [(f"naive MCMC, {k} steps", make) for k, make in naive.items()],
-    }
+    def make(group: str, n_steps: int, seed: int) -> torch_ebm.NegativePhase:
+        if group == "CD-1":
+            return torch_ebm.CD(sampler(n_steps), seed=seed)
+        kind = {"PCD": torch_ebm.PCD, "naive MCMC": torch_ebm.NaiveMCMC}[group]
+        return kind(n_chains, (n_pixels,), sampler(n_steps), seed=seed)
+
     return {
-        group: [Method(name, make, lr) for name, make in options for lr in LEARNING_RATES]
-        for group, options in makers.items()
+        group: [
+            Method(f"{group}, {n} step{'s' * (n > 1)}", functools.partial(make, group, n), rate)
+            for n in options
+            for rate in LEARNING_RATES
+        ]
+        for group, options in STEPS.items()
     }
 
 
@@ -110,39 +107,47 @@ def choose(
     best: dict[str, tuple[float, Method]] = {}
     everything = [(group, method) for group, options in methods.items() for method in options]
     for group, method in sorted(everything, key=lambda pair: pair[1].learning_rate):
-        score, _ = train_for(seconds, validation, settings, method, settings.seed)
+        score = 0.0
+        for seed in range(settings.seed, settings.seed + _VALIDATION_SEEDS):
+            score += train_for(seconds, validation, settings, method, seed)[0] / _VALIDATION_SEEDS
+            bar.update()
         if group not in best or score > best[group][0]:
             best[group] = score, method
-        bar.update()
     return {group: method for group, (_, method) in best.items()}
+
+
+def _test_seeds(settings: Settings, n_seeds: int) -> range:
+    first = settings.seed + _VALIDATION_SEEDS
+    return range(first, first + n_seeds)
 
 
 def run(digits: Digits, settings: Settings, seconds: float, n_seeds: int) -> None:
     """Prints a line for every method: test log-probability, mean and spread over seeds."""
     settings = replace(settings, weight_decay=0.0)
     methods = candidates(digits.train.size(1), settings.chains)
-    n_runs = sum(len(options) + n_seeds for options in methods.values())
+    n_runs = sum(len(options) * _VALIDATION_SEEDS + n_seeds for options in methods.values())
     print(
         f"Every run gets {seconds:g} s of processor time on {settings.threads} thread(s), batches"
         f" of {settings.batch_size}, {settings.chains} chains,\nmomentum {settings.momentum:g}, and"
-        " a learning rate that falls linearly to 0. Where it starts (and the steps of\nnaive MCMC)"
-        f" was chosen by log-probability of {_VALIDATION_FRACTION:.0%} of the training images, held"
-        f" out, among\n{', '.join(map(str, LEARNING_RATES))} (steps"
-        f" {', '.join(map(str, NAIVE_STEPS))}). Then {n_seeds} runs with other seeds on all training"
-        " images.\nExact mean log-probability of the test images:"
+        " a learning rate that falls linearly to 0. Its start and the number of steps were\nchosen"
+        f" by the log-probability of {_VALIDATION_FRACTION:.0%} of the training images, held out"
+        f" (mean of {_VALIDATION_SEEDS} runs),\namong rates {LEARNING_RATES} and steps {STEPS}."
+        f"\nThen {n_seeds} runs with other seeds on all training images. Exact mean log-probability"
+        " of the test images:"
     )
     with tqdm(total=n_runs, desc="comparing", unit="run", leave=False) as bar:
         best = choose(methods, with_validation(digits), settings, seconds, bar)
         results: dict[str, list[tuple[float, int]]] = {group: [] for group in methods}
-        for seed in range(settings.seed + 1, settings.seed + 1 + n_seeds):
+        for seed in _test_seeds(settings, n_seeds):
             for group, method in best.items():
                 results[group].append(train_for(seconds, digits, settings, method, seed))
                 bar.update()
-    print(f"  {'':<24} {'mean':>8} +- sd")
+    print(f"  {'':<24} {'mean':>8} +- standard error")
     for group, method in best.items():
         tested = torch.tensor([value for value, _ in results[group]], dtype=torch.float64)
         updates = sum(n for _, n in results[group]) / n_seeds
+        error = tested.std() / n_seeds**0.5
         print(
-            f"  {method.name:<24} {tested.mean():8.3f} +- {tested.std():.3f}"
+            f"  {method.name:<24} {tested.mean():8.3f} +- {error:.3f}"
             f"   learning rate {method.learning_rate:g}, {updates:.0f} updates"
         )

@@ -76,9 +76,9 @@ def parser() -> argparse.ArgumentParser:
         "--chain-steps", type=int, default=5000, help="Gibbs steps of pictures (default: 5000)"
     )
     effort.add_argument(
-        "--compare-seconds", type=float, default=10, help="for each run (default: 10)"
+        "--compare-seconds", type=float, default=3, help="for each run (default: 3)"
     )
-    effort.add_argument("--compare-seeds", type=int, default=5, help="default: 5")
+    effort.add_argument("--compare-seeds", type=int, default=20, help="default: 20")
     p.add_argument("--cpp-program", type=Path, help=argparse.SUPPRESS)  # run.sh sets it
     return p
 
@@ -113,8 +113,8 @@ def check(arguments: argparse.Namespace) -> None:
         refuse(f"--momentum must be at least 0 and below 1, got {arguments.momentum}")
     if not 0 <= arguments.weight_decay < float("inf"):
         refuse(f"--weight-decay must not be negative, got {arguments.weight_decay}")
-    if not 0 <= arguments.seed < 2**40:
-        refuse(f"--seed must be between 0 and 2^40, got {arguments.seed}")
+    if not 0 <= arguments.seed < 2**32:
+        refuse(f"--seed must be between 0 and 2^32, got {arguments.seed}")
 
 
 def settings_for(arguments: argparse.Namespace, digits: Digits) -> Settings:

@@ -134,11 +134,14 @@ class Trainer:
         """Goes on where the checkpoint was written.
 
         Raises:
-            CannotResume: there is none, or it was written with other settings.
+            CannotResume: there is none, it is cut off, or it was written with other settings.
         """
         if not path.exists():
             raise CannotResume(f"there is no checkpoint {path} to resume from")
-        saved = torch_ebm.load_checkpoint(path, **self._states())
+        try:
+            saved = torch_ebm.checkpoint_values(path)
+        except ValueError as error:
+            raise CannotResume(str(error)) from error
         mine = asdict(self.settings)
         other = [name for name in mine if mine[name] != saved["settings"].get(name)]
         if other:
@@ -147,6 +150,7 @@ class Trainer:
                 f"{path} was written with --{name.replace('_', '-')}"
                 f" {saved['settings'].get(name)}, not {mine[name]}: resume with the same arguments"
             )
+        torch_ebm.load_checkpoint(path, **self._states())
         self.epoch = self.saved_epoch = saved["epoch"]
         self.seconds = saved["seconds"]
         self.history = [Point(**point) for point in saved["history"]]

@@ -42,7 +42,7 @@ class Network(torch.nn.Module):
 
 
 class OwnGibbs(torch.nn.Module):
-    """A Python energy with a Gibbs method, which records how it was called and flips every unit."""
+    """A Python energy with a Gibbs method: it records its calls and flips what is not clamped."""
 
     def __init__(self):
         super().__init__()
@@ -53,7 +53,7 @@ class OwnGibbs(torch.nn.Module):
 
     def gibbs(self, x, n_steps, beta, clamp, generator):
         self.calls.append((n_steps, beta, clamp, generator))
-        return 1 - x
+        return 1 - x if clamp is None else torch.where(clamp, x, 1 - x)
 
 
 def standard_normal(x):

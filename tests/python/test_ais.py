@@ -192,3 +192,31 @@ def test_last_states_follow_the_model_when_annealing_is_slow():
 def test_estimate_prints_itself():
     text = str(torch_ebm.ais(random_rbm(4, 3, 1.0, seed=97), n_chains=10))
     assert text.startswith("log Z = ") and "ESS" in text and "of 10" in text
+
+
+def test_one_chain_is_refused_before_any_work():
+    generator = seeded(1)
+    before = generator.get_state()
+    with pytest.raises(ValueError, match="ais: n_chains must be at least 2, got 1"):
+        torch_ebm.ais(random_rbm(4, 3, 1.0, seed=1), n_chains=1, generator=generator)
+    assert torch.equal(generator.get_state(), before)
+
+
+def test_a_beta_too_small_to_divide_by_is_refused():
+    with pytest.raises(ValueError, match="first beta after 0 must be at least"):
+        torch_ebm.ais(random_rbm(4, 3, 1.0, seed=1), betas=torch.tensor([0, 1e-30, 1.0]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_makes_the_weights_of_float(dtype):
+    rbm = random_rbm(5, 3, 0.5, seed=7, dtype=torch.float32).to(dtype)
+    base = torch.full((5,), 2.0)
+    betas = torch.tensor([0, 1e-5, 0.5, 1])
+    estimate = torch_ebm.ais(
+        rbm, betas=betas, base_visible_bias=base.to(dtype), generator=seeded(3)
+    )
+    expected = torch_ebm.ais(
+        rbm.float(), betas=betas, base_visible_bias=base, generator=seeded(3)
+    )
+    assert estimate.log_z == expected.log_z
+    assert estimate.log_weights.dtype == torch.float64

@@ -358,7 +358,7 @@ REFUSED = [
         lambda: torch_ebm.ais(torch_ebm.RBM(4, 2), n_chains=1),
         {},
         ValueError,
-        "the number of log_weights must be at least 2, got 1",
+        "ais: n_chains must be at least 2, got 1",
     ),
     (
         estimate,

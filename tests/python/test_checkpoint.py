@@ -91,3 +91,22 @@ def test_a_run_killed_while_saving_leaves_the_old_checkpoint(tmp_path, monkeypat
     torch_ebm.save_checkpoint(tmp_path / "c.pt", step=3)  # whatever the killed one left behind
     assert torch_ebm.load_checkpoint(tmp_path / "c.pt") == {"step": 3}
     assert os.listdir(tmp_path) == ["c.pt"]
+
+
+def test_what_could_not_be_read_back_is_not_written(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    torch_ebm.save_checkpoint(path, epoch=1)
+    with pytest.raises(TypeError, match="to be read back"):
+        torch_ebm.save_checkpoint(path, epoch=2, folder=tmp_path)
+    assert torch_ebm.checkpoint_values(path) == {"epoch": 1}
+
+
+def test_a_cut_off_file_is_no_checkpoint(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    torch_ebm.save_checkpoint(path, epoch=1)
+    path.write_bytes(path.read_bytes()[:100])
+    for read in (torch_ebm.checkpoint_values, torch_ebm.load_checkpoint):
+        with pytest.raises(ValueError, match="is not a checkpoint, or is cut off"):
+            read(path)
+    with pytest.raises(FileNotFoundError):
+        torch_ebm.checkpoint_values(tmp_path / "none.pt")

@@ -238,6 +238,9 @@ def test_resume_with_other_settings_is_refused(main, finished):
     status, _, stderr = main(*SMALL, "--run-dir", finished[0], "--resume", "--momentum", "0.9")
     assert status == 2
     assert "--momentum 0.5, not 0.9" in stderr
+    status, _, stderr = main(*SMALL, "--run-dir", finished[0], "--resume", "--chains", "7")
+    assert status == 2
+    assert "not 7: resume with the same arguments" in stderr
 
 
 def test_help(main):

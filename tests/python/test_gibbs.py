@@ -127,7 +127,7 @@ def test_an_energy_with_its_own_gibbs_method_is_sampled_by_it():
     x = torch_ebm.gibbs(
         energy, torch.zeros(3, 2), n_steps=7, beta=0.25, clamp=clamp, generator=generator
     )
-    assert torch.equal(x, torch.ones(3, 2))
+    assert torch.equal(x, torch.tensor([0.0, 1.0]).expand(3, 2))
     ((n_steps, beta, given_clamp, given_generator),) = energy.calls
     assert (n_steps, beta.item()) == (7, 0.25)
     assert torch.equal(given_clamp, clamp) and given_generator is not None
@@ -183,3 +183,77 @@ def test_without_a_generator_the_default_one_is_used():
     torch.manual_seed(5)
     assert torch.equal(one, torch_ebm.gibbs(fully_visible(), start))
     assert not torch.equal(one, other)
+
+
+def test_an_energy_may_reuse_its_memory_or_return_a_view_of_x():
+    # One step: more of them would hide a first site that is wrong.
+    weight = torch.tensor([1.0, -3.0, 2.0], dtype=torch.float64)
+    buffer = torch.empty(500, dtype=torch.float64)
+    start = torch.zeros(500, 3, dtype=torch.float64)
+
+    def reusing(x):
+        return torch.mv(x, weight, out=buffer)
+
+    for careless, careful in [(reusing, lambda x: x @ weight), (lambda x: x[:, 0], lambda x: x[:, 0] + 0)]:
+        expected = torch_ebm.gibbs(careful, start, generator=seeded(3))
+        assert torch.equal(torch_ebm.gibbs(careless, start, generator=seeded(3)), expected)
+
+
+def test_an_energy_that_changes_x_is_refused_in_inference_mode_too():
+    def changes_x(x):
+        x.fill_(1)
+        return x.sum(1)
+
+    with torch.inference_mode(), pytest.raises(ValueError, match="must not change x in place"):
+        torch_ebm.gibbs(changes_x, torch.zeros(3, 3))
+
+
+class OwnSteps:
+    """An energy whose own Gibbs sampler does what it is told to."""
+
+    def __init__(self, steps):
+        self.steps = steps
+
+    def __call__(self, x):
+        return x.sum(1)
+
+    def gibbs(self, x, n_steps, beta, clamp, generator):
+        return self.steps(x)
+
+
+def test_what_an_energys_own_sampler_returns_is_checked():
+    start = torch.zeros(4, 3)
+    assert torch_ebm.gibbs(OwnSteps(lambda x: x.fill_(1)), start).eq(1).all()
+    assert start.eq(0).all()
+    with pytest.raises(ValueError, match="energy's gibbs returns must hold zeros and ones"):
+        torch_ebm.gibbs(OwnSteps(lambda x: x + 7), start)
+    with pytest.raises(ValueError, match="must keep the units that clamp keeps"):
+        torch_ebm.gibbs(OwnSteps(lambda x: x + 1), start, clamp=torch.tensor([True, False, False]))
+
+
+class Sampling(torch.nn.Module):
+    """A model that samples a submodule by an operator."""
+
+    def __init__(self, energy):
+        super().__init__()
+        self.energy = energy
+
+    def forward(self, x):
+        return torch.ops.torch_ebm.gibbs(self.energy, x)
+
+
+def test_a_frozen_model_needs_its_energy_preserved():
+    scripted = torch.jit.script(Sampling(torch_ebm.RBM(4, 3)).eval())
+    frozen = torch.jit.freeze(scripted, preserved_attrs=["energy"])
+    assert frozen(torch.zeros(5, 4)).shape == (5, 4)
+    with pytest.raises(RuntimeError, match="preserved_attrs"):
+        torch.jit.freeze(scripted)(torch.zeros(5, 4))
+
+
+@pytest.mark.parametrize("sampler", [torch_ebm.gibbs, torch_ebm.langevin])
+def test_a_refused_call_draws_no_key(sampler):
+    generator = seeded(1)
+    before = generator.get_state()
+    with pytest.raises(ValueError):
+        sampler(lambda x: x.sum(1) * float("nan"), torch.zeros(2, 2), generator=generator)
+    assert torch.equal(generator.get_state(), before)

@@ -141,3 +141,8 @@ def test_chains_of_any_shape_are_served():
     x = torch_ebm.langevin(standard_normal, start, n_steps=2, generator=seeded(64))
     flat = torch_ebm.langevin(standard_normal, start.flatten(1), n_steps=2, generator=seeded(64))
     assert torch.equal(x.flatten(1), flat)
+
+
+def test_a_last_step_that_overflows_is_refused():
+    with pytest.raises(ValueError, match="state of chain 0 is not finite at step 1"):
+        torch_ebm.langevin(lambda x: -1e30 * x.sum(1), torch.ones(1, 1), step_size=1e30)

@@ -76,3 +76,10 @@ def test_half_precision_is_averaged_in_single(dtype):
     assert value.dtype == torch.float32 and value.item() == -1
     value.backward()
     assert energies.grad.dtype == dtype
+
+
+def test_the_value_is_log_z_however_large_the_energies():
+    energies = torch.tensor([3e7, 5e7], requires_grad=True)
+    value = torch.ops.torch_ebm.log_partition(energies, torch.tensor(0.3))
+    assert value == torch.tensor(0.3)
+    assert torch.equal(torch.autograd.grad(value, energies)[0], torch.tensor([-0.5, -0.5]))

@@ -285,3 +285,17 @@ def test_a_continuous_energy_is_trained_by_langevin():
     train(energy, phase, data, 400, method=torch.optim.Adam)
     assert energy.mean.item() == pytest.approx(2, abs=0.1)
     assert energy.precision.item() == pytest.approx(4, rel=0.15)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_uniform_starts_lie_below_one(dtype):
+    x = torch_ebm.start_states("uniform", (10000, 100), dtype=dtype, generator=seeded(1))
+    assert x.dtype == dtype and 0 < x.min() and x.max() < 1
+
+
+def test_an_unknown_law_draws_no_key():
+    generator = seeded(1)
+    before = generator.get_state()
+    with pytest.raises(ValueError, match="law must be"):
+        torch_ebm.start_states("cauchy", (2, 2), generator=generator)
+    assert torch.equal(generator.get_state(), before)

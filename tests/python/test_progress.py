@@ -69,3 +69,16 @@ def test_several_operators_show_their_own_bars(capfd):
         torch_ebm.gibbs(lambda x: x.sum(1), torch.zeros(10, 100), n_steps=60)
     shown = capfd.readouterr().err
     assert "rbm_ais: " in shown and "gibbs: " in shown
+
+
+def test_an_operator_has_one_bar_that_fills(monkeypatch):
+    bars = []
+
+    class Bar(torch_ebm.progress.tqdm):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            bars.append(self)
+
+    monkeypatch.setattr(torch_ebm.progress, "tqdm", Bar)
+    long_ais(n_temperatures=10000, progress=True)
+    assert len(bars) == 1 and bars[0].n > 0

@@ -1,5 +1,6 @@
 """The RBM: energies against enumeration, block Gibbs against its exact kernel."""
 
+import copy
 import functools
 import math
 
@@ -312,3 +313,21 @@ def test_a_constant_added_to_the_energy_changes_no_sample():
     assert torch.equal(*same)
     shift = math.log1p(math.exp(3.0))
     assert wider.log_z().item() - rbm.log_z().item() == pytest.approx(shift, abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_base_rates_of_many_examples_in_half_precision(dtype):
+    data = torch.ones(70001, 1)
+    data[:700] = 0
+    expected = torch_ebm.base_rate_bias(data).to(dtype)
+    assert torch.equal(torch_ebm.base_rate_bias(data.to(dtype)), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_makes_the_chains_of_float(dtype):
+    rbm = random_rbm(12, 9, 0.5, seed=5, dtype=torch.float32).to(dtype)
+    start = torch.zeros(200, 12)
+    beta = torch.tensor(0.999)  # 1 in bfloat16
+    expected = copy.deepcopy(rbm).float().gibbs(start, 5, beta, None, seeded(2))
+    states = rbm.gibbs(start.to(dtype), 5, beta, None, seeded(2))
+    assert states.dtype == dtype and torch.equal(states.float(), expected)
