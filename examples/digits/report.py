@@ -16,6 +16,10 @@ from data import Digits
 from training import Point, mean_log_probability
 
 
+#: Below this fraction of effective chains the table says that AIS's interval is not to be trusted.
+_FEW_CHAINS = 0.1
+
+
 @dataclass(frozen=True)
 class Numbers:
     """Mean log-probabilities of the training and test data, in nats, and log Z."""
@@ -86,10 +90,14 @@ def table(numbers: Numbers) -> str:
         ),
         ("  independent pixels (to beat)", *_cells(numbers.independent)),
     ]
-    return "\n".join(
+    lines = [
         f"{name:<46} {train:>10}{error_1:<9} {test:>10}{error_2}".rstrip()
         for name, train, error_1, test, error_2 in rows
-    )
+    ]
+    n_chains = len(ais.log_weights)
+    trust = "" if ais.ess > _FEW_CHAINS * n_chains else "; so few make its interval too short"
+    lines.append(f"AIS: {float(ais.ess):.0f} of {n_chains} chains are effective{trust}")
+    return "\n".join(lines)
 
 
 def _cells(values: tuple[float, float], error: str = "") -> tuple[str, str, str, str]:

@@ -71,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
         "--checkpoint-every", type=int, help="epochs between checkpoints (default: a 50th of them)"
     )
     effort.add_argument("--ais-chains", type=int, default=500, help="default: 500")
-    effort.add_argument("--ais-steps", type=int, default=2000, help="default: 2000")
+    effort.add_argument("--ais-steps", type=int, default=5000, help="default: 5000")
     effort.add_argument(
         "--chain-steps", type=int, default=5000, help="Gibbs steps of pictures (default: 5000)"
     )

@@ -155,14 +155,31 @@ def wait_for_epoch(folder, epoch, process):
     pytest.fail("no checkpoint in 120 s")
 
 
-def start(folder, *arguments):
-    return subprocess.Popen(
-        command(*arguments, "--run-dir", folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+@pytest.fixture
+def start(tmp_path):
+    """Starts a run in the background; it does not outlive the test."""
+    processes = []
+
+    def start(*arguments):
+        processes.append(
+            subprocess.Popen(
+                command(*arguments, "--run-dir", tmp_path),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                # A test run in the background may ignore SIGINT, and its children would.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )
+        )
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
 
 
-def test_killed_and_resumed_is_bit_for_bit_the_same(finished, tmp_path):
-    process = start(tmp_path, *SMALL)
+def test_killed_and_resumed_is_bit_for_bit_the_same(finished, start, tmp_path):
+    process = start(*SMALL)
     wait_for_epoch(tmp_path, 4, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -183,8 +200,8 @@ def test_killed_and_resumed_is_bit_for_bit_the_same(finished, tmp_path):
     assert numbers[0] == numbers[1]
 
 
-def test_interrupted_names_the_checkpoint_and_exits_130(tmp_path):
-    process = start(tmp_path, "--hidden", 4, "--epochs", 100000, "--checkpoint-every", 2)
+def test_interrupted_names_the_checkpoint_and_exits_130(start, tmp_path):
+    process = start("--hidden", 4, "--epochs", 100000, "--checkpoint-every", 2)
     wait_for_epoch(tmp_path, 2, process)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
