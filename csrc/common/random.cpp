@@ -44,6 +44,10 @@ uint64_t draw_key(const std::optional<at::Generator>& generator, at::Device devi
   return cpu->random64();
 }
 
+at::Tensor at_least_float(const at::Tensor& x) {
+  return x.to(at::promote_types(x.scalar_type(), at::kFloat)).contiguous();
+}
+
 void check_no_nan_logit(const char* op, bool valid) {
   TORCH_CHECK_VALUE(
       valid, op, ": the input of a unit is NaN: the weights are so large that their sums overflow");

@@ -19,6 +19,10 @@ uint64_t draw_key(const std::optional<at::Generator>& generator, at::Device devi
 /// in float and move them there: slow, but the same numbers as everywhere.
 bool has_kernel(const at::Tensor& x);
 
+/// x, contiguous, in float if its precision is half. Half precision is not enough to sample in: it rounds uniform
+/// numbers up to 1, probabilities to 3 digits, and temperatures to each other.
+at::Tensor at_least_float(const at::Tensor& x);
+
 /// Throws what sample_bernoulli_ throws if a logit was NaN.
 void check_no_nan_logit(const char* op, bool valid);
 

@@ -37,8 +37,7 @@ at::Tensor start_states(const std::string& law, at::IntArrayRef size,
                     law, "\"");
   const kernels::Draw draw{detail::draw_key(generator, at::kCPU), 0, detail::kStart};
   if (law == "normal") return detail::normal_like(x, draw);
-  const at::Tensor u =
-      detail::uniform_like(x.to(at::promote_types(x.scalar_type(), at::kFloat)), draw);
+  const at::Tensor u = detail::uniform_like(detail::at_least_float(x), draw);
   if (law == "bernoulli") return u.lt(0.5).to(x.dtype());
   // Half precision rounds numbers just below 1 up to it.
   const double epsilon = x.scalar_type() == at::kHalf ? 0x1p-10 : 0x1p-7;

@@ -32,12 +32,6 @@ struct RBMChains {
   at::Tensor h;
 };
 
-/// What the states and parameters of chains are computed in. Half precision is not enough: it rounds uniform
-/// numbers up to 1, probabilities to 3 digits, and temperatures to each other.
-inline at::ScalarType sampling_dtype(const at::Tensor& weight) {
-  return at::promote_types(weight.scalar_type(), at::kFloat);
-}
-
 class TensorChains {
  public:
   explicit TensorChains(const RBMChains& chains) : c_(chains), bias_(chains.visible_bias) {}

@@ -74,19 +74,16 @@ std::tuple<at::Tensor, at::Tensor> rbm_gibbs_kernel(
   TORCH_CHECK_VALUE(n_steps <= UINT32_MAX, op, ": n_steps must be below 2^32, got ", n_steps);
   detail::check_rbm_finite(op, weight, visible_bias, hidden_bias);
   detail::check_binary(op, "visible", visible);
-  const auto exactly = [&](const at::Tensor& t) {
-    return t.to(detail::sampling_dtype(weight)).contiguous();
-  };
-  const at::Tensor start = exactly(visible);
+  const at::Tensor start = detail::at_least_float(visible);
   const at::Tensor row_beta = detail::checked_beta(op, beta, start);
   std::optional<at::Tensor> mask = detail::checked_clamp(op, clamp, visible);
   if (mask) mask = mask->contiguous();
 
   const uint64_t key = detail::draw_key(generator, visible.device());
   const detail::RBMChains chains{op,
-                                 exactly(weight),
-                                 exactly(visible_bias),
-                                 exactly(hidden_bias),
+                                 detail::at_least_float(weight),
+                                 detail::at_least_float(visible_bias),
+                                 detail::at_least_float(hidden_bias),
                                  start.clone(),
                                  at::empty({visible.size(0), weight.size(1)}, start.options())};
   detail::run_chains(chains, n_steps, [&](auto& these, int64_t k) {

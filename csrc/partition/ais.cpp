@@ -65,20 +65,18 @@ std::tuple<at::Tensor, at::Tensor> rbm_ais_kernel(const at::Tensor& weight,
   const double* const beta = schedule.const_data_ptr<double>();
   const int64_t n_steps = schedule.size(0) - 1;
 
-  const auto exactly = [&](const at::Tensor& t) {
-    return t.to(detail::sampling_dtype(weight)).contiguous();
-  };
-  const auto options = weight.options().dtype(detail::sampling_dtype(weight));
+  const at::Tensor w = detail::at_least_float(weight);
+  const auto options = w.options();
   const uint64_t key = detail::draw_key(generator, weight.device());
-  const at::Tensor base = exactly(base_visible_bias);
-  const at::Tensor b = exactly(visible_bias);
+  const at::Tensor base = detail::at_least_float(base_visible_bias);
+  const at::Tensor b = detail::at_least_float(visible_bias);
   at::Tensor v = at::zeros({n_chains, weight.size(0)}, options);
   detail::sample_bernoulli_(kOp, v, base, at::ones({}, options), {key, 0, detail::kStart});
 
   at::Tensor log_weights = at::zeros({n_chains}, options.dtype(at::kDouble));
   const at::Tensor bias_change = b - base;
-  const detail::RBMChains chains{kOp, exactly(weight),
-                                 b,   exactly(hidden_bias),
+  const detail::RBMChains chains{kOp, w,
+                                 b,   detail::at_least_float(hidden_bias),
                                  v,   at::empty({n_chains, weight.size(1)}, options)};
   detail::run_chains(chains, n_steps, [&](auto& these, int64_t k) {
     these.hidden_input();

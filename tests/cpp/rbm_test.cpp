@@ -223,14 +223,7 @@ TEST(RBM, ChainsDoNotDependOnThreadsOrOnTheirNumber) {
   const auto sample = [&](int64_t n_chains) {
     return gibbs(rbm, start.slice(0, 0, n_chains), {.n_steps = 5, .generator = seeded(10)});
   };
-  const int threads = at::get_num_threads();
-  const at::Tensor expected = sample(2000);
-  for (int n : {1, 2, 5}) {
-    at::set_num_threads(n);
-    EXPECT_TRUE(at::equal(sample(2000), expected)) << n << " threads";
-  }
-  at::set_num_threads(threads);
-  EXPECT_TRUE(at::equal(sample(7), expected.slice(0, 0, 7)));
+  testing::expect_same_for_any_threads_and_chains(sample, 2000);
 }
 
 TEST(RBM, GibbsRepeatsWithItsGeneratorAndGoesOnWithIt) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -18,6 +19,19 @@ inline ::testing::AssertionResult close(const at::Tensor& a, const at::Tensor& b
     return ::testing::AssertionSuccess();
   }
   return ::testing::AssertionFailure() << a << "\nis not close to\n" << b;
+}
+
+/// That run(n_chains) gives the same chains with any number of threads, and as the first of many.
+template <typename Run>
+void expect_same_for_any_threads_and_chains(Run run, int64_t n_chains) {
+  const int threads = at::get_num_threads();
+  const at::Tensor expected = run(n_chains);
+  for (int n : {1, 2, 5}) {
+    at::set_num_threads(n);
+    EXPECT_TRUE(at::equal(run(n_chains), expected)) << n << " threads";
+  }
+  at::set_num_threads(threads);
+  EXPECT_TRUE(at::equal(run(7), expected.slice(0, 0, 7)));
 }
 
 }  // namespace torch_ebm::testing
