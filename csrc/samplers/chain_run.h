@@ -4,6 +4,7 @@
 #include <tuple>
 
 #include "csrc/common/grad_mode.h"
+#include "csrc/common/progress.h"
 #include "csrc/common/random.h"
 #include "torch_ebm/sampler.h"
 
@@ -27,6 +28,9 @@ class ChainRun {
   /// The result of a run whose steps something else made: its last states, all of them accepted.
   Samples finished(const at::Tensor& last_states);
 
+  /// To be called now and then within a long step: lets the progress handler stop it.
+  void within_step() { progress_.step(step_); }
+
   /// The random numbers of one pass of the current step.
   kernels::Draw draw(uint32_t stream) const;
   /// One uniform number in (0, 1) a chain, (N,), float64.
@@ -45,6 +49,7 @@ class ChainRun {
   const char* op_;
   RunOptions run_;
   at::Tensor start_;
+  Progress progress_;
   uint64_t key_ = 0;
   int64_t step_ = 0;
 };
