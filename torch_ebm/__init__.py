@@ -5,7 +5,7 @@ algorithms live in a C++ library over LibTorch, as operators ``torch.ops.torch_e
 here call them, and so may a scripted module and a C++ program.
 """
 
-from . import plots
+from . import plots, testing
 from ._library import __version__, cmake_prefix_path, cpu_kernels
 from .ais import LogZEstimate, ais, log_z_from_weights
 from .checkpoint import checkpoint_values, load_checkpoint, save_checkpoint
@@ -54,5 +54,6 @@ __all__ = [
     "rbm_gibbs",
     "save_checkpoint",
     "start_states",
+    "testing",
     "underdamped_langevin",
 ]
