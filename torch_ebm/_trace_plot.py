@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -38,10 +39,12 @@ def plot_trace(
             or max_lag < 1.
         ImportError: matplotlib is missing.
     """
-    correlations = autocorrelation(trajectory).flatten(1)
-    draws = trajectory.detach().flatten(2).cpu()
-    n_coordinates = draws[0, 0].numel()
-    draws = draws.view(*draws.shape[:2], n_coordinates)
+    if trajectory.dim() < 2:
+        raise ValueError(
+            f"plots: trajectory must have shape (n_draws, n_chains, ...),"
+            f" got {tuple(trajectory.shape)}"
+        )
+    n_coordinates = math.prod(trajectory.shape[2:])
     if coordinates is None:
         coordinates = range(min(3, n_coordinates))
     if len(coordinates) == 0 or not all(0 <= i < n_coordinates for i in coordinates):
@@ -51,14 +54,15 @@ def plot_trace(
         )
     if max_lag < 1:
         raise ValueError(f"plots: max_lag must be at least 1, got {max_lag}")
-    chosen = draws[:, :, list(coordinates)]
-    times, agreements = autocorrelation_time(chosen), r_hat(chosen)
+    draws = trajectory.detach().reshape(*trajectory.shape[:2], n_coordinates)
+    chosen = draws[:, :, list(coordinates)].cpu()
+    rho, times, agreements = autocorrelation(chosen), autocorrelation_time(chosen), r_hat(chosen)
     figure = make_figure(8, 0.8 + 1.6 * len(coordinates))
     axes = figure.subplots(len(coordinates), 2, squeeze=False, width_ratios=[2, 1], sharex="col")
     for row, i in enumerate(coordinates):
         _trace(axes[row, 0], chosen[:, :_MAX_CHAINS, row], f"coordinate {i}")
         axes[row, 0].set_title(f"r_hat {agreements[row]:.3f}", fontsize=8, color=GREY, loc="right")
-        _correlogram(axes[row, 1], correlations[: max_lag + 1, i].cpu())
+        _correlogram(axes[row, 1], rho[: max_lag + 1, row])
         axes[row, 1].set_title(f"time {times[row]:.1f}", fontsize=8, color=GREY, loc="right")
     axes[-1, 0].set_xlabel("draw")
     axes[-1, 1].set_xlabel("lag")
