@@ -63,7 +63,7 @@ def autocorrelation_time(x: Tensor) -> Tensor:
 def autocorrelation(x: Tensor) -> Tensor:
     """rho_t for the lags t = 0, ..., n_draws - 1: (n_draws, ...), of all chains together, not split.
 
-    Vehtari et al. (2021), eq. 10: chains that disagree keep it above 0. NaN for a quantity that never
+    Vehtari et al. (2021), section 3.2: chains that disagree keep it above 0. NaN for a quantity that never
     changes.
     """
     return torch.ops.torch_ebm.autocorrelation(x)

@@ -66,7 +66,7 @@ at::Tensor fold(const at::Tensor& chains, const Sorted& sorted) {
   return (chains - (sum / 2).view({-1, 1, 1})).abs();
 }
 
-/// Every value replaced by the normal quantile of its rank (Vehtari et al. 2021, eq. 14); equal values share
+/// Every value replaced by the normal quantile of its rank; equal values share
 /// their mean rank.
 at::Tensor normal_scores(const at::Tensor& chains, const Sorted& sorted) {
   const auto& [values, order] = sorted;
@@ -86,7 +86,7 @@ at::Tensor normal_scores(const at::Tensor& chains, const Sorted& sorted) {
   return at::empty_like(values).scatter_(1, order, scores.take(first + last)).view(chains.sizes());
 }
 
-/// R-hat of chains as they are (eqs. 1-4).
+/// R-hat of chains as they are.
 at::Tensor plain_r_hat(const at::Tensor& chains) {
   const double n = static_cast<double>(chains.size(2));
   const auto [variance, mean] = at::var_mean(chains, at::IntArrayRef{2}, /*correction=*/1);
@@ -104,7 +104,7 @@ at::Tensor rank_r_hat(const at::Tensor& chains) {
                   plain_r_hat(normal_scores(folded, sort_values(folded))));
 }
 
-/// rho_t of all chains together (eq. 10), (Q, n_draws); the autocovariances by FFT.
+/// rho_t of all chains together (Vehtari et al. 2021, section 3.2), (Q, n_draws); the autocovariances by FFT.
 at::Tensor correlations(const at::Tensor& chains) {
   const int64_t n = chains.size(2);
   const int64_t length = fast_length(2 * n);

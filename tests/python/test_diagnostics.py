@@ -47,7 +47,7 @@ ARRAYS = {
     "one chain stands out in scale": lambda: normal(60, 4, 3) * torch.tensor([1, 1, 1, 5.0])[:, None],
     "many ties": lambda: torch.randint(0, 3, (60, 4, 8), generator=seeded(1)).double(),
     "binary": lambda: torch.randint(0, 2, (50, 2, 9), generator=seeded(2)).double(),
-    "spins, half up": lambda: (1 - 2 * (torch.arange(40) // 3 % 2.0)).double().repeat(3, 1).t(),
+    "spins, half up": lambda: (1 - 2 * (torch.arange(42) // 3 % 2.0)).double().repeat(3, 1).t(),
     "heavy tails": lambda: normal(77, 5, 4) / normal(77, 5, 4, seed=1),
     "trend": lambda: torch.linspace(0, 1, 30).double()[:, None] + 0.1 * normal(30, 2),
     "one quantity": lambda: ar1(0.5, 90, 4),
