@@ -36,6 +36,16 @@ class Op(NamedTuple):
     empty: bool = False  # serves an empty batch
 
 
+DIAGNOSTICS = [
+    "r_hat",
+    "ess_bulk",
+    "ess_tail",
+    "ess_mean",
+    "mcse_mean",
+    "autocorrelation_time",
+    "autocorrelation",
+]
+
 OPS = {
     "rbm_energy": Op(
         lambda t, n: (bits(n, V, dtype=t), bits(n, H, dtype=t), *weights(t)),
@@ -61,6 +71,11 @@ OPS = {
         outputs=2,
     ),
     "log_z_from_weights": Op(lambda t, n: (normal(n, dtype=t), torch.tensor(0.5, dtype=t))),
+    **{
+        name: Op(lambda t, n: (normal(7, 3, n, 2, dtype=t),))
+        for name in DIAGNOSTICS
+    },
+    "round_trips": Op(lambda t, n: (torch.rand(9, 3, n).argsort(1),)),
     "start_states": Op(
         lambda t, n: ("normal", [n, V]),
         lambda n: {"dtype": torch.float64},
@@ -98,6 +113,10 @@ def map_tensors(function, values):
     return tuple(function(v) if isinstance(v, torch.Tensor) else v for v in values)
 
 
+def requiring_grad(tensor):
+    return tensor.clone().requires_grad_(tensor.is_floating_point())
+
+
 def strided(tensor):
     """The same values with other strides: every second element of a wider tensor."""
     return torch.stack([tensor, tensor + 1], -1)[..., 0]
@@ -133,7 +152,7 @@ def test_opcheck(name, kind, dtype):
     arguments, options = inputs(name, dtype, n=0 if kind == "empty" else 6)
     checks = list(torch.library._OPCHECK_DEFAULT_UTILS)
     if kind == "requires_grad":
-        arguments = map_tensors(lambda t: t.clone().requires_grad_(), arguments)
+        arguments = map_tensors(requiring_grad, arguments)
     elif kind == "strided":
         arguments = map_tensors(strided, arguments)
     elif kind == "generator":
@@ -153,7 +172,7 @@ def test_first_and_second_derivatives_in_all_arguments(name):
 @EVERY_TENSOR_OP
 def test_outputs_of_samplers_and_estimates_carry_no_gradient(name):
     arguments, options = inputs(name)
-    arguments = map_tensors(lambda t: t.clone().requires_grad_(), arguments)
+    arguments = map_tensors(requiring_grad, arguments)
     for result in call(name, arguments, options):
         assert result.requires_grad == OPS[name].differentiable
     assert all(t.grad is None for t in arguments)
@@ -168,6 +187,8 @@ SCRIPTS = {
     "rbm_log_z": "w: Tensor, b: Tensor, c: Tensor",
     "rbm_ais": "w: Tensor, b: Tensor, c: Tensor, base: Tensor, betas: Tensor",
     "log_z_from_weights": "log_w: Tensor, base: Tensor",
+    **{name: "x: Tensor" for name in DIAGNOSTICS},
+    "round_trips": "replica_trace: Tensor",
     "start_states": "law: str, size: List[int]",
 }
 
