@@ -8,6 +8,11 @@ here call them, and so may a scripted module and a C++ program.
 from . import plots
 from ._library import __version__, cmake_prefix_path, cpu_kernels
 from .ais import LogZEstimate, ais, log_z_from_weights
+from .boltzmann_machine import (
+    BoltzmannMachine,
+    boltzmann_gibbs,
+    boltzmann_gibbs_with_gradients,
+)
 from .checkpoint import checkpoint_values, load_checkpoint, save_checkpoint
 from .energy import Energy
 from .exact_log_z import exact_log_z
@@ -20,6 +25,7 @@ from .rbm import RBM, base_rate_bias, rbm_gibbs
 from .training_monitor import TrainingMonitor, TrainingWarning
 
 __all__ = [
+    "BoltzmannMachine",
     "CD",
     "Energy",
     "LogZEstimate",
@@ -33,6 +39,8 @@ __all__ = [
     "__version__",
     "ais",
     "base_rate_bias",
+    "boltzmann_gibbs",
+    "boltzmann_gibbs_with_gradients",
     "checkpoint_values",
     "cmake_prefix_path",
     "cpu_kernels",

@@ -3,8 +3,10 @@
 #include <torch/library.h>
 
 #include <cmath>
+#include <limits>
 
 #include "csrc/common/checks.h"
+#include "csrc/common/langevin_update.h"
 #include "csrc/common/progress.h"
 #include "csrc/common/random.h"
 
@@ -13,6 +15,7 @@ namespace torch_ebm {
 namespace {
 
 constexpr const char* kOp = "langevin";
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 void check_chains_finite(const char* what, const at::Tensor& values, int64_t step) {
   const at::Tensor bad = at::isfinite(values.view({values.size(0), -1})).all(1).logical_not();
@@ -45,19 +48,21 @@ at::Tensor langevin(const Energy& energy, const at::Tensor& x, const LangevinOpt
                     ": step_size must be > 0 and finite, got ", options.step_size);
   detail::check_finite(kOp, "x", x);
 
-  const double noise_scale = std::sqrt(2 * options.step_size);
+  const auto numbers = x.options().dtype(at::promote_types(x.scalar_type(), at::kFloat));
+  const at::Tensor drift = at::full({}, options.step_size, numbers);
+  const at::Tensor noise = at::full({}, std::sqrt(2 * options.step_size), numbers);
   at::Tensor states = x.detach().clone(at::MemoryFormat::Contiguous);
   at::Tensor score = checked_score(energy, states, 0);
   const uint64_t key = detail::draw_key(options.generator, x.device());
   detail::Progress progress(kOp, options.n_steps);
   for (int64_t step = 0; step < options.n_steps; ++step) {
     if (step > 0) score = checked_score(energy, states, step);
-    const at::Tensor noise =
-        detail::normal_like(states, {key, static_cast<uint32_t>(step), detail::kNoise});
-    states.add_(score, options.step_size).add_(noise, noise_scale);
+    const bool finite =
+        detail::langevin_update(states, score, drift, noise, kInfinity, -kInfinity, kInfinity,
+                                {key, static_cast<uint32_t>(step), detail::kNoise}, states);
+    if (!finite) check_chains_finite("state", states, step + 1);
     progress.step(step + 1);
   }
-  check_chains_finite("state", states, options.n_steps);
   return states;
 }
 
