@@ -26,10 +26,8 @@ void check_chains_finite(const char* what, const at::Tensor& values, int64_t ste
                     "finite");
 }
 
-at::Tensor checked_score(const Energy& energy, const at::Tensor& states, int64_t step) {
-  const at::Tensor score = std::get<1>(energy.value_and_score(states)).contiguous();
-  check_chains_finite("score", score, step);
-  return score;
+at::Tensor score_of(const Energy& energy, const at::Tensor& states) {
+  return std::get<1>(energy.value_and_score(states)).contiguous();
 }
 
 at::Tensor langevin_op(const c10::IValue& energy, const at::Tensor& x, int64_t n_steps,
@@ -52,15 +50,19 @@ at::Tensor langevin(const Energy& energy, const at::Tensor& x, const LangevinOpt
   const at::Tensor drift = at::full({}, options.step_size, numbers);
   const at::Tensor noise = at::full({}, std::sqrt(2 * options.step_size), numbers);
   at::Tensor states = x.detach().clone(at::MemoryFormat::Contiguous);
-  at::Tensor score = checked_score(energy, states, 0);
+  at::Tensor score = score_of(energy, states);
+  check_chains_finite("score", score, 0);
   const uint64_t key = detail::draw_key(options.generator, x.device());
   detail::Progress progress(kOp, options.n_steps);
   for (int64_t step = 0; step < options.n_steps; ++step) {
-    if (step > 0) score = checked_score(energy, states, step);
+    if (step > 0) score = score_of(energy, states);
     const bool finite =
         detail::langevin_update(states, score, drift, noise, kInfinity, -kInfinity, kInfinity,
                                 {key, static_cast<uint32_t>(step), detail::kNoise}, states);
-    if (!finite) check_chains_finite("state", states, step + 1);
+    if (!finite) {
+      check_chains_finite("score", score, step);
+      check_chains_finite("state", states, step + 1);
+    }
     progress.step(step + 1);
   }
   return states;
