@@ -35,6 +35,16 @@ TORCH_LIBRARY(torch_ebm, m) {
         "-> (Tensor visible, Tensor hidden)"), random);
   m.def("base_rate_bias(Tensor data, float pseudocount=1.0) -> Tensor");
 
+  // The fully visible Boltzmann machine.
+  m.def("boltzmann_energy(Tensor x, Tensor weight, Tensor bias) -> Tensor", compiles);
+  m.def(conservative(
+        "boltzmann_gibbs(Tensor x, Tensor weight, Tensor bias, *, int n_steps=1, Tensor? beta=None, "
+        "Tensor? clamp=None, Generator? generator=None) -> Tensor"), random);
+  m.def(conservative(
+        "boltzmann_gibbs_with_gradients(Tensor x, Tensor weight, Tensor bias, *, int n_steps=1, "
+        "Tensor? beta=None, Generator? generator=None) -> (Tensor x, Tensor acceptance_rate)"),
+        random);
+
   // Samplers of any energy: a scripted module, or the handle of a Python callable.
   // `Any step_size` is a number, a list with one for every step, or a tensor with one for every chain.
   const auto sampler = [&](const std::string& name, const std::string& options) {

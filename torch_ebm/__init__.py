@@ -8,6 +8,11 @@ here call them, and so may a scripted module and a C++ program.
 from . import plots, testing
 from ._library import __version__, cmake_prefix_path, cpu_kernels
 from .ais import LogZEstimate, ais, log_z_from_weights
+from .boltzmann_machine import (
+    BoltzmannMachine,
+    boltzmann_gibbs,
+    boltzmann_gibbs_with_gradients,
+)
 from .checkpoint import checkpoint_values, load_checkpoint, save_checkpoint
 from .diagnostics import (
     Summary,
@@ -36,6 +41,7 @@ from .training_monitor import TrainingMonitor, TrainingWarning
 from .underdamped_langevin import underdamped_langevin
 
 __all__ = [
+    "BoltzmannMachine",
     "CD",
     "Energy",
     "LogZEstimate",
@@ -53,6 +59,8 @@ __all__ = [
     "autocorrelation",
     "autocorrelation_time",
     "base_rate_bias",
+    "boltzmann_gibbs",
+    "boltzmann_gibbs_with_gradients",
     "checkpoint_values",
     "cmake_prefix_path",
     "cpu_kernels",

@@ -1,8 +1,10 @@
 #include "torch_ebm/langevin.h"
 
 #include <cmath>
+#include <utility>
 
 #include "csrc/common/checks.h"
+#include "csrc/common/langevin_update.h"
 #include "csrc/common/operator.h"
 #include "csrc/samplers/chain_run.h"
 
@@ -20,10 +22,8 @@ void check_options(const LangevinOptions& options) {
                     " and ", options.high);
 }
 
-at::Tensor checked_score(const Energy& energy, const detail::ChainRun& chains, int64_t step) {
-  const at::Tensor score = std::get<1>(energy.value_and_score(chains.x, chains.beta)).contiguous();
-  detail::check_chains_finite(kOp, "score", score, step);
-  return score;
+at::Tensor score_of(const Energy& energy, const detail::ChainRun& chains) {
+  return std::get<1>(energy.value_and_score(chains.x, chains.beta)).contiguous();
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> langevin_op(
@@ -48,21 +48,23 @@ Samples langevin(const Energy& energy, const at::Tensor& x, const RunOptions& ru
   options.step_size.check(kOp, chains.n_chains(), run.n_steps);
   check_options(options);
   detail::check_finite(kOp, "x", x);
-  at::Tensor score = checked_score(energy, chains, 0);
+  at::Tensor score = score_of(energy, chains);
+  detail::check_chains_finite(kOp, "score", score, 0);
 
+  const auto numbers = x.options().dtype(at::promote_types(x.scalar_type(), at::kFloat));
+  at::Tensor next = at::empty_like(chains.x);
   return chains.run([&](int64_t step) {
-    if (step > 0) score = checked_score(energy, chains, step);
+    if (step > 0) score = score_of(energy, chains);
     const at::Tensor step_size = options.step_size.at(step);
-    const at::Tensor noise = detail::normal_like(chains.x, chains.draw(detail::kNoise));
-    const at::Tensor drift = detail::per_chain(step_size, chains.x);
-    const at::Tensor scale =
-        detail::per_chain((2 * step_size).sqrt() * options.noise_scale, chains.x);
-    const at::Tensor next =
-        chains.x.add(score.clamp(-options.max_score, options.max_score).mul_(drift))
-            .add_(noise.mul_(scale))
-            .clamp_(options.low, options.high);
-    detail::check_chains_finite(kOp, "state", next, step + 1);
-    chains.x = next;
+    const at::Tensor noise = (2 * step_size).sqrt() * options.noise_scale;
+    const bool finite = detail::langevin_update(chains.x, score, step_size.to(numbers),
+                                                noise.to(numbers), options.max_score, options.low,
+                                                options.high, chains.draw(detail::kNoise), next);
+    if (!finite || std::isfinite(options.max_score)) {  // clamping hides an infinite score
+      detail::check_chains_finite(kOp, "score", score, step);
+    }
+    if (!finite) detail::check_chains_finite(kOp, "state", next, step + 1);
+    std::swap(chains.x, next);
     return at::Tensor();
   });
 }

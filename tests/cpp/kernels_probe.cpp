@@ -27,6 +27,30 @@ TORCH_EBM_PROBE(expm1)
 TORCH_EBM_PROBE(log1p_negative_half)
 #undef TORCH_EBM_PROBE
 
+template <typename Function>
+void for_each_word(const uint32_t* words, int64_t n, float* out, Function function) {
+  for (int64_t i = 0; i < n; i += kLanes) {
+    store<float>(out + i, function(load(words + i, n - i)), n - i);
+  }
+}
+
+void probe_log_uniform(const uint32_t* words, int64_t n, float* out) {
+  for_each_word(words, n, out, [](Lanes<uint32_t> word) {
+    Lanes<float> result;
+    log_uniform(word, result);
+    return result;
+  });
+}
+
+template <bool kSine>
+void probe_sin_cos(const uint32_t* words, int64_t n, float* out) {
+  for_each_word(words, n, out, [](Lanes<uint32_t> word) {
+    Lanes<float> sin, cos;
+    sin_cos(word, sin, cos);
+    return kSine ? sin : cos;
+  });
+}
+
 bool runs_here() {
 #if defined(__AVX512F__)
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -51,7 +75,10 @@ extern const Probe probe{TORCH_EBM_NAME(TORCH_EBM_ISA),
                          &words,
                          &probe_exp,
                          &probe_expm1,
-                         &probe_log1p_negative_half};
+                         &probe_log1p_negative_half,
+                         &probe_log_uniform,
+                         &probe_sin_cos<true>,
+                         &probe_sin_cos<false>};
 }  // namespace TORCH_EBM_ISA
 
 }  // namespace torch_ebm::kernels

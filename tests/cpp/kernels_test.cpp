@@ -17,24 +17,6 @@ namespace {
 // Sizes around the widths of registers (4, 8, 16) and of a tile of random words (64).
 constexpr int64_t kSizes[] = {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 100, 129};
 
-std::vector<const Probe*> instruction_sets() {
-  std::vector<const Probe*> sets = {&baseline::probe};
-#ifdef TORCH_EBM_X86
-  if (avx2::probe.runs_here()) sets.push_back(&avx2::probe);
-  if (avx512::probe.runs_here()) sets.push_back(&avx512::probe);
-#endif
-  return sets;
-}
-
-template <typename T>
-const Table<T>& table_of(const Probe& probe) {
-  if constexpr (std::is_same_v<T, float>) {
-    return *probe.float_table;
-  } else {
-    return *probe.double_table;
-  }
-}
-
 std::vector<float> words_as_floats(const std::vector<uint32_t>& words) {
   std::vector<float> result;
   for (uint32_t word : words) result.push_back((static_cast<float>(word >> 9) + 0.5f) / 8388608.f);
@@ -177,30 +159,6 @@ TYPED_TEST(KernelsOf, FillsTouchNothingOutsideTheirRows) {
   }
 }
 
-TYPED_TEST(KernelsOf, NormalsAreThoseOfTheBaselineAndHaveTheirMoments) {
-  using T = TypeParam;
-  constexpr int64_t kRows = 100, kSites = 1000;
-  std::vector<T> expected(kRows * kSites);
-  table_of<T>(baseline::probe).fill_normal(expected.data(), {0, kRows, kSites}, {5, 0, 3});
-  for (const Probe* probe : instruction_sets()) {
-    SCOPED_TRACE(probe->name);
-    std::vector<T> x(kRows * kSites);
-    table_of<T>(*probe).fill_normal(x.data(), {0, kRows, kSites}, {5, 0, 3});
-    EXPECT_EQ(x, expected);
-  }
-  double moment[5] = {};
-  for (double value : expected) {
-    ASSERT_TRUE(std::isfinite(value));
-    for (int k = 1; k <= 4; ++k) moment[k] += std::pow(value, k) / (kRows * kSites);
-  }
-  // Standard errors of the moments of N(0, 1) from n numbers: sqrt((1, 2, 15, 96) / n); |z| < 4.56.
-  const double unit = 4.56 / std::sqrt(static_cast<double>(kRows * kSites));
-  EXPECT_NEAR(moment[1], 0, unit);
-  EXPECT_NEAR(moment[2], 1, unit * std::sqrt(2));
-  EXPECT_NEAR(moment[3], 0, unit * std::sqrt(15));
-  EXPECT_NEAR(moment[4], 3, unit * std::sqrt(96));
-}
-
 // --- Vector mathematics -----------------------------------------------------------------------------
 
 std::vector<float> between(float low, float high, int n) {
@@ -245,6 +203,42 @@ TEST(VectorMath, AgreesWithLibm) {
     expect_relative_error_below(
         3e-7, probe->log1p_negative_half, [](double v) { return std::log1p(v); },
         arguments(-0.5f, 0));
+  }
+}
+
+/// Words around the powers of two and their complements, and many others.
+std::vector<uint32_t> many_words() {
+  std::vector<uint32_t> words;
+  for (int bit = 0; bit < 32; ++bit) {
+    for (uint32_t offset : {-2u, -1u, 0u, 1u, 2u}) {
+      words.push_back((1u << bit) + offset);
+      words.push_back(~words.back());
+      words.push_back(words.back() + (1u << 30));
+    }
+  }
+  std::mt19937 random(12);
+  for (int i = 0; i < 200000; ++i) words.push_back(static_cast<uint32_t>(random()));
+  return words;
+}
+
+TEST(VectorMath, FunctionsOfWordsAgreeWithLibm) {
+  const std::vector<uint32_t> words = many_words();
+  const auto n = static_cast<int64_t>(words.size());
+  for (const Probe* probe : instruction_sets()) {
+    SCOPED_TRACE(probe->name);
+    std::vector<float> log(n), sin(n), cos(n);
+    probe->log_uniform(words.data(), n, log.data());
+    probe->sin(words.data(), n, sin.data());
+    probe->cos(words.data(), n, cos.data());
+    for (int64_t i = 0; i < n; ++i) {
+      const long double u = (words[i] + 0.5L) / 4294967296.0L;
+      const long double expected = std::log(u);
+      ASSERT_LT(log[i], 0) << words[i];
+      ASSERT_LT(std::abs(log[i] - expected), 3e-7L * std::abs(expected)) << words[i];
+      const long double angle = 2 * 3.14159265358979323846L * u;
+      ASSERT_LT(std::abs(sin[i] - std::sin(angle)), 2e-7L) << words[i];
+      ASSERT_LT(std::abs(cos[i] - std::cos(angle)), 2e-7L) << words[i];
+    }
   }
 }
 

@@ -27,6 +27,10 @@ def weights(dtype):
     return normal(V, H, dtype=dtype), normal(V, dtype=dtype), normal(H, dtype=dtype)
 
 
+def square_weights(dtype):
+    return normal(V, V, dtype=dtype), normal(V, dtype=dtype)
+
+
 class Op(NamedTuple):
     arguments: Callable  # (dtype, batch size) -> tensors, all positional
     options: Callable = lambda n: {}  # keyword arguments for batch size n
@@ -62,6 +66,20 @@ OPS = {
         outputs=2,
     ),
     "base_rate_bias": Op(lambda t, n: (bits(n, V, dtype=t),), empty=True),
+    "boltzmann_energy": Op(
+        lambda t, n: (bits(n, V, dtype=t), *square_weights(t)), differentiable=True, empty=True
+    ),
+    "boltzmann_gibbs": Op(
+        lambda t, n: (bits(n, V, dtype=t), *square_weights(t)),
+        lambda n: {"n_steps": 2, "beta": torch.rand(n), "clamp": torch.rand(n, V) < 0.3},
+        random=True,
+    ),
+    "boltzmann_gibbs_with_gradients": Op(
+        lambda t, n: (bits(n, V, dtype=t), *square_weights(t)),
+        lambda n: {"n_steps": 2, "beta": torch.rand(n)},
+        random=True,
+        outputs=2,
+    ),
     "log_partition": Op(lambda t, n: (normal(n, dtype=t),), differentiable=True),
     "rbm_log_z": Op(lambda t, n: weights(t), differentiable=True),
     "rbm_ais": Op(
@@ -183,6 +201,9 @@ SCRIPTS = {
     "rbm_free_energy": "v: Tensor, w: Tensor, b: Tensor, c: Tensor",
     "rbm_gibbs": "v: Tensor, w: Tensor, b: Tensor, c: Tensor",
     "base_rate_bias": "data: Tensor",
+    "boltzmann_energy": "x: Tensor, w: Tensor, b: Tensor",
+    "boltzmann_gibbs": "x: Tensor, w: Tensor, b: Tensor",
+    "boltzmann_gibbs_with_gradients": "x: Tensor, w: Tensor, b: Tensor",
     "log_partition": "energies: Tensor",
     "rbm_log_z": "w: Tensor, b: Tensor, c: Tensor",
     "rbm_ais": "w: Tensor, b: Tensor, c: Tensor, base: Tensor, betas: Tensor",
@@ -438,14 +459,14 @@ class GibbsTwice(torch.nn.Module):
         self.energy = network()
 
     def forward(self, x: torch.Tensor):
-        one = torch.ops.torch_ebm.gibbs(self.energy, x)[0]
-        return (one - torch.ops.torch_ebm.gibbs(self.energy, x)[0]).abs().sum()
+        one = torch.ops.torch_ebm.gibbs(self.energy, x)[0][0]
+        return (one - torch.ops.torch_ebm.gibbs(self.energy, x)[0][0]).abs().sum()
 
 
 class LangevinTwice(GibbsTwice):
     def forward(self, x: torch.Tensor):
-        one = torch.ops.torch_ebm.langevin(self.energy, x)[0]
-        return (one - torch.ops.torch_ebm.langevin(self.energy, x)[0]).abs().sum()
+        one = torch.ops.torch_ebm.langevin(self.energy, x)[0][0]
+        return (one - torch.ops.torch_ebm.langevin(self.energy, x)[0][0]).abs().sum()
 
 
 @pytest.mark.parametrize("model", [GibbsTwice, LangevinTwice])

@@ -146,3 +146,25 @@ def test_chains_of_any_shape_are_served():
 def test_a_last_step_that_overflows_is_refused():
     with pytest.raises(ValueError, match="state of chain 0 is not finite at step 1"):
         torch_ebm.langevin(lambda x: -1e30 * x.sum(1), torch.ones(1, 1), step_size=1e30).x
+
+
+def test_one_wide_chain_is_the_same_for_any_number_of_threads():
+    # A single row is split over the threads too.
+    start, results = torch.zeros(1, 100_003), []
+    for n_threads in (1, 2, 4):
+        torch.set_num_threads(n_threads)
+        x = torch_ebm.langevin(
+            standard_normal, start, n_steps=3, step_size=0.1, generator=seeded(65)
+        ).x
+        results.append(x)
+    assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
+    check_mean(results[0].flatten(), 0.0, what="mean of a wide chain")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_takes_the_steps_of_float(dtype):
+    start = torch.ones(20, 3, dtype=dtype)
+    options = {"n_steps": 1, "step_size": 0.25}
+    half = torch_ebm.langevin(standard_normal, start, generator=seeded(66), **options).x
+    wide = torch_ebm.langevin(standard_normal, start.float(), generator=seeded(66), **options).x
+    assert half.dtype == dtype and torch.equal(half, wide.to(dtype))

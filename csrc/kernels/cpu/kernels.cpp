@@ -3,7 +3,9 @@
 
 #include "csrc/kernels/cpu/kernels.h"
 
+#include "csrc/kernels/cpu/boltzmann.h"
 #include "csrc/kernels/cpu/lanes.h"
+#include "csrc/kernels/cpu/normal.h"
 #include "csrc/kernels/cpu/threefry.h"
 #include "csrc/kernels/cpu/vector_math.h"
 
@@ -60,27 +62,49 @@ void fill_uniform(T* out, Rows rows, Draw draw) {
   }
 }
 
-/// Box & Muller (1958), one normal from two words: the site's own, and that of stream + 2^31.
 template <typename T>
 void fill_normal(T* out, Rows rows, Draw draw) {
-  Draw angle = draw;
-  angle.stream |= 0x80000000u;
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     T* const x = out + row * rows.n_sites;
-    for_each_site(angle, row, rows.n_sites,
-                  [&](int64_t site, int64_t count, Lanes<uint32_t> words) {
-                    const Lanes<double> u = uniform<double>(words);
-                    for (int64_t i = 0; i < count && i < kLanes; ++i) {
-                      x[site + i] = static_cast<T>(__builtin_cos(6.283185307179586 * u[i]));
-                    }
-                  });
-    for_each_site(draw, row, rows.n_sites, [&](int64_t site, int64_t count, Lanes<uint32_t> words) {
-      const Lanes<double> u = uniform<double>(words);
-      for (int64_t i = 0; i < count && i < kLanes; ++i) {
-        x[site + i] *= static_cast<T>(__builtin_sqrt(-2 * __builtin_log(u[i])));
-      }
-    });
+    for_each_normal<T>(draw, row, 0, rows.n_sites,
+                       [&](int64_t site, int64_t count, Lanes<T> normal)
+                           TORCH_EBM_INLINE_LAMBDA { store(x + site, normal, count); });
   }
+}
+
+/// Calls body(row, begin, end) for the sites [begin, end) of every row that `tiles` touches.
+template <typename Body>
+TORCH_EBM_INLINE void for_each_row(Tiles tiles, Body body) {
+  const int64_t per_row = (tiles.n_sites + kTileSites - 1) / kTileSites;
+  for (int64_t tile = tiles.begin; tile < tiles.end;) {
+    const int64_t row = tile / per_row;
+    const int64_t last = smaller(tiles.end, (row + 1) * per_row);
+    body(row, (tile - row * per_row) * kTileSites,
+         smaller(tiles.n_sites, (last - row * per_row) * kTileSites));
+    tile = last;
+  }
+}
+
+template <typename T>
+bool langevin_update(const T* x, const T* score, LangevinScales<T> scales, T* next, Tiles tiles,
+                     Draw draw) {
+  Mask<T> bad{};
+  for_each_row(tiles, [&](int64_t row, int64_t begin, int64_t end) TORCH_EBM_INLINE_LAMBDA {
+    const int64_t offset = row * tiles.n_sites;
+    const T drift = scales.drift[row];
+    const T noise = scales.noise[row];
+    for_each_normal<T>(draw, row, begin, end,
+                       [&](int64_t site, int64_t count, Lanes<T> normal) TORCH_EBM_INLINE_LAMBDA {
+                         const int64_t i = offset + site;
+                         const Lanes<T> g =
+                             clamp(load(score + i, count), -scales.max_score, scales.max_score);
+                         const Lanes<T> moved = load(x + i, count) + drift * g + noise * normal;
+                         const Lanes<T> result = clamp(moved, scales.low, scales.high);
+                         bad |= not_finite<T>(result);
+                         store(next + i, result, count);
+                       });
+  });
+  return !any(bad);
 }
 
 template <typename T>
@@ -89,16 +113,6 @@ bool all_binary(const T* x, int64_t n) {
   for (int64_t i = 0; i < n; i += kLanes) {
     const Lanes<T> lanes = load(x + i, n - i);  // padding: 0 is binary
     bad |= (lanes != T(0)) & (lanes != T(1));
-  }
-  return !any(bad);
-}
-
-template <typename T>
-bool all_finite(const T* x, int64_t n) {
-  Mask<T> bad{};
-  for (int64_t i = 0; i < n; i += kLanes) {
-    const Lanes<T> lanes = load(x + i, n - i);
-    bad |= (lanes - lanes) != T(0);  // inf - inf and NaN are NaN
   }
   return !any(bad);
 }
@@ -156,10 +170,17 @@ void add_dot(const T* x, const T* y, double scale, double* log_ratio, Rows rows)
 }
 
 template <typename T>
-constexpr Table<T> kTable{&sample_bernoulli<T>, &add_softplus_difference<T>,
-                          &fill_normal<T>,      &fill_uniform<T>,
-                          &all_binary<T>,       &all_finite<T>,
-                          &multiply<T>,         &add_dot<T>};
+constexpr Table<T> kTable{&sample_bernoulli<T>,
+                          &add_softplus_difference<T>,
+                          &fill_normal<T>,
+                          &fill_uniform<T>,
+                          &all_binary<T>,
+                          &all_finite<T>,
+                          &multiply<T>,
+                          &add_dot<T>,
+                          &langevin_update<T>,
+                          &boltzmann_gibbs<T>,
+                          &gibbs_with_gradients<T>};
 
 }  // namespace
 

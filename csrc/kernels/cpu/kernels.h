@@ -23,12 +23,32 @@ struct Rows {
   int64_t n_sites;
 };
 
+/// Random words come in tiles: a row is cut into tiles of this many sites, of which the last may be shorter.
+constexpr int64_t kTileSites = 64;
+
+/// The tiles [begin, end) of a row-major matrix with `n_sites` columns, counted through all rows: one range,
+/// whether there are many short rows or one long row.
+struct Tiles {
+  int64_t begin;
+  int64_t end;
+  int64_t n_sites;
+};
+
 /// One value per row, or the same value for every row (stride 0).
 template <typename T>
 struct PerRow {
   const T* data;
   int64_t stride;
   T operator[](int64_t row) const { return data[row * stride]; }
+};
+
+template <typename T>
+struct LangevinScales {
+  PerRow<T> drift;
+  PerRow<T> noise;
+  T max_score;
+  T low;
+  T high;
 };
 
 /// A row-major matrix whose rows are followed by zeros up to a multiple of kPaddedTo values, so that
@@ -38,8 +58,25 @@ struct Padded {
   const T* data;
   int64_t n_rows;
   int64_t stride;
+  const T* row(int64_t i) const { return data + i * stride; }
 };
 constexpr int64_t kPaddedTo = 32;
+constexpr int64_t kFlipScratch = 5;
+
+/// A fully visible Boltzmann machine at the inverse temperature of every chain: p(x) ~ exp(beta (b.x + x J x / 2)),
+/// J symmetric with a zero diagonal. `bias` is padded as the rows of J.
+template <typename T>
+struct Boltzmann {
+  Padded<T> coupling;
+  const T* bias;
+  PerRow<T> beta;
+};
+
+/// The steps [begin, end) of a chain.
+struct Steps {
+  uint32_t begin;
+  uint32_t end;
+};
 
 template <typename T>
 struct Table {
@@ -52,7 +89,8 @@ struct Table {
   void (*add_softplus_difference)(const T* field, const T* bias, T beta_previous, T beta,
                                   double* log_ratio, Rows rows);
 
-  /// out[i, j] <- a standard normal number.
+  /// out[i, j] <- a standard normal number, by Box & Muller (1958). In float up to 6.76 away from 0, as
+  /// in double; never infinite.
   void (*fill_normal)(T* out, Rows rows, Draw draw);
 
   /// out[i, j] <- a uniform number in (0, 1): the one that sample_bernoulli compares with.
@@ -67,6 +105,24 @@ struct Table {
 
   /// log_ratio[i] += scale * sum_j x[i, j] y[j].
   void (*add_dot)(const T* x, const T* y, double scale, double* log_ratio, Rows rows);
+
+  /// next = x + drift * score + noise * xi, with the normal numbers xi of fill_normal, the score first cut to
+  /// [-max_score, max_score] and the result to [low, high] (infinite: not at all). next may be x. Cutting
+  /// keeps NaN. Returns false if an entry of next is not finite.
+  bool (*langevin_update)(const T* x, const T* score, LangevinScales<T> scales, T* next,
+                          Tiles tiles, Draw draw);
+
+  /// Sweeps over the units of every chain, in their order: x[i, j] <- 1 with probability
+  /// sigmoid(beta[i] field_j), field = bias + x coupling, else 0; where clamp[i, j], x stays (clamp may be
+  /// null). scratch: coupling.stride values. draw.step is not used. Returns false if a field is not finite.
+  bool (*boltzmann_gibbs)(T* x, const bool* clamp, Boltzmann<T> model, T* scratch, Rows rows,
+                          Steps steps, Draw draw);
+
+  /// Steps of Gibbs with gradients (Grathwohl et al. 2021, algorithm 1): one proposed flip each.
+  /// acceptance[i] += the probability of accepting, for every step. scratch: kFlipScratch * coupling.stride
+  /// values. draw.step is not used. Returns false if a field is not finite.
+  bool (*gibbs_with_gradients)(T* x, double* acceptance, Boltzmann<T> model, T* scratch, Rows rows,
+                               Steps steps, Draw draw);
 };
 
 template <typename T>

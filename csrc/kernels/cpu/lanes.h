@@ -90,5 +90,44 @@ TORCH_EBM_INLINE bool any(M mask) {
   return result;
 }
 
+/// The first `count` lanes of x; the others are `rest`.
+template <typename T>
+TORCH_EBM_INLINE Lanes<T> first_lanes(Lanes<T> x, int64_t count, T rest) {
+  if (count >= kLanes) return x;
+  Mask<T> index;
+  for (int lane = 0; lane < kLanes; ++lane) index[lane] = lane;
+  return index < static_cast<typename MaskOf<T>::type>(count) ? x : broadcast(rest);
+}
+
+/// x cut to [low, high]; NaN stays NaN.
+template <typename T>
+TORCH_EBM_INLINE Lanes<T> clamp(Lanes<T> x, T low, T high) {
+  x = x > high ? broadcast(high) : x;
+  return x < low ? broadcast(low) : x;
+}
+
+template <typename T>
+TORCH_EBM_INLINE Mask<T> not_finite(Lanes<T> x) {
+  return (x - x) != T(0);  // inf - inf and NaN are NaN
+}
+
+template <typename T>
+bool all_finite(const T* x, int64_t n) {
+  Mask<T> bad{};
+  for (int64_t i = 0; i < n; i += kLanes) bad |= not_finite<T>(load(x + i, n - i));
+  return !any(bad);
+}
+
+// Not std's: a template of the standard library that is not inlined would be merged with that of another
+// instruction set.
+TORCH_EBM_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+template <typename Value>
+TORCH_EBM_INLINE void exchange(Value& a, Value& b) {
+  const Value old_a = a;
+  a = b;
+  b = old_a;
+}
+
 }  // namespace
 }  // namespace torch_ebm::kernels

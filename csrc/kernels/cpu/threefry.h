@@ -16,7 +16,7 @@ namespace torch_ebm::kernels {
 namespace {
 
 constexpr int kTileLanes = 16;
-constexpr int kTileSites = 4 * kTileLanes;
+static_assert(kTileSites == 4 * kTileLanes);
 
 TORCH_EBM_INLINE Lanes<uint32_t> rotate_left(Lanes<uint32_t> x, int bits) {
   return x << bits | x >> (32 - bits);
@@ -59,21 +59,32 @@ TORCH_EBM_INLINE void threefry(Draw draw, uint32_t chain, uint32_t block,
   words[0] = x0, words[1] = x1, words[2] = x2, words[3] = x3;
 }
 
+/// Calls body(site, words) for every register-wide group of blocks of the tiles that hold the sites
+/// [begin, end) of one row; begin is a multiple of kTileSites. words[w] serves the sites from
+/// site + w * kTileLanes on.
+template <typename Body>
+TORCH_EBM_INLINE void for_each_block(Draw draw, int64_t chain, int64_t begin, int64_t end,
+                                     Body body) {
+  for (int64_t first = begin; first < end; first += kTileSites) {
+    for (int lane = 0; lane < kTileLanes && first + lane < end; lane += kLanes) {
+      Lanes<uint32_t> words[4];
+      threefry(draw, static_cast<uint32_t>(chain), static_cast<uint32_t>(first / 4 + lane), words);
+      body(first + lane, words);
+    }
+  }
+}
+
 /// Calls body(site, count, words) for every register-wide group of sites of one row.
 template <typename Body>
 TORCH_EBM_INLINE void for_each_site(Draw draw, int64_t chain, int64_t n_sites, Body body) {
-  for (int64_t tile = 0; tile * kTileSites < n_sites; ++tile) {
-    for (int lane = 0; lane < kTileLanes; lane += kLanes) {
-      Lanes<uint32_t> words[4];
-      threefry(draw, static_cast<uint32_t>(chain), static_cast<uint32_t>(tile * kTileLanes + lane),
-               words);
-      for (int word = 0; word < 4; ++word) {
-        const int64_t site = tile * kTileSites + word * kTileLanes + lane;
-        if (site >= n_sites) break;
-        body(site, n_sites - site, words[word]);
-      }
-    }
-  }
+  for_each_block(draw, chain, 0, n_sites,
+                 [&](int64_t first, const Lanes<uint32_t>* words) TORCH_EBM_INLINE_LAMBDA {
+                   for (int word = 0; word < 4; ++word) {
+                     const int64_t site = first + word * kTileLanes;
+                     if (site >= n_sites) break;
+                     body(site, n_sites - site, words[word]);
+                   }
+                 });
 }
 
 /// Uniform in the open interval (0, 1), symmetric about 1/2, from the top bits of a word: 23 bits in

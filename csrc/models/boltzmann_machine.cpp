@@ -1,0 +1,60 @@
+#include "csrc/models/boltzmann_machine.h"
+
+#include <torch/nn/init.h>
+
+#include "csrc/common/checks.h"
+
+namespace torch_ebm {
+
+namespace detail {
+
+at::Tensor coupling(const at::Tensor& weight) {
+  const at::Tensor off_diagonal = at::tril(weight, -1) + at::triu(weight, 1);
+  return 0.5 * off_diagonal + 0.5 * off_diagonal.t();  // halves first: their sum cannot overflow
+}
+
+}  // namespace detail
+
+namespace {
+
+constexpr double kInitialWeightScale = 0.01;
+
+}  // namespace
+
+BoltzmannMachineImpl::BoltzmannMachineImpl(int64_t n_units) : n_units_(n_units) {
+  detail::check_at_least("BoltzmannMachine", "n_units", n_units, 1);
+  BoltzmannMachineImpl::reset();
+}
+
+void BoltzmannMachineImpl::reset() {
+  weight = register_parameter("weight", at::empty({n_units_, n_units_}));
+  bias = register_parameter("bias", at::zeros({n_units_}));
+  torch::nn::init::normal_(weight, 0, kInitialWeightScale);
+}
+
+void BoltzmannMachineImpl::pretty_print(std::ostream& stream) const {
+  stream << "torch_ebm::BoltzmannMachine(n_units=" << n_units_ << ")";
+}
+
+at::Tensor BoltzmannMachineImpl::forward(const at::Tensor& x) const {
+  return boltzmann_energy(x, weight, bias);
+}
+
+std::tuple<at::Tensor, at::Tensor> BoltzmannMachineImpl::gibbs_with_gradients(
+    const at::Tensor& x, const RunOptions& run) const {
+  return boltzmann_gibbs_with_gradients(x, weight, bias, run);
+}
+
+std::tuple<at::Tensor, at::Tensor> BoltzmannMachineImpl::value_and_score(
+    const at::Tensor& x) const {
+  const at::NoGradGuard no_grad;
+  const at::Tensor energy = forward(x);  // first: it checks x
+  return {energy, at::addmm(bias, x, detail::coupling(weight))};
+}
+
+std::optional<at::Tensor> BoltzmannMachineImpl::gibbs(
+    const at::Tensor& x, const RunOptions& run, const std::optional<at::Tensor>& clamp) const {
+  return boltzmann_gibbs(x, weight, bias, run, clamp);
+}
+
+}  // namespace torch_ebm

@@ -1,0 +1,249 @@
+// The Boltzmann machine's operators: the energy is a composite of differentiable torch ops; the samplers
+// run every chain within one thread, by kernels that keep its field in the cache.
+
+#include <torch/library.h>
+
+#include <algorithm>
+#include <atomic>
+#include <vector>
+
+#include "csrc/common/checks.h"
+#include "csrc/common/operator.h"
+#include "csrc/common/progress.h"
+#include "csrc/common/random.h"
+#include "csrc/models/boltzmann_machine.h"
+
+namespace torch_ebm {
+
+namespace {
+
+constexpr const char* kGibbs = "boltzmann_gibbs";
+constexpr const char* kWithGradients = "boltzmann_gibbs_with_gradients";
+
+void check_arguments(const char* op, const at::Tensor& x, const at::Tensor& weight,
+                     const at::Tensor& bias) {
+  detail::check_floating(op, "weight", weight);
+  detail::check_shape(op, "weight", weight, {-1, -1}, "(D, D)");
+  detail::check_shape(op, "weight", weight, {weight.size(0), weight.size(0)}, "(D, D)");
+  detail::check_shape(op, "bias", bias, {weight.size(0)}, "(D,)");
+  detail::check_same_type(op, "bias", bias, "weight", weight);
+  detail::check_shape(op, "x", x, {-1, weight.size(0)}, "(N, D)");
+  detail::check_same_type(op, "x", x, "weight", weight);
+}
+
+at::Tensor boltzmann_energy_composite(const at::Tensor& x, const at::Tensor& weight,
+                                      const at::Tensor& bias) {
+  check_arguments("boltzmann_energy", x, weight, bias);
+  const at::Tensor pairs = (at::matmul(x, detail::coupling(weight)) * x).sum(1);
+  return -(at::matmul(x, bias) + 0.5 * pairs);
+}
+
+void check_chains(const char* op, const at::Tensor& x, const at::Tensor& weight,
+                  const at::Tensor& bias, int64_t n_steps) {
+  check_arguments(op, x, weight, bias);
+  detail::check_chains(op, "x", x);
+  detail::check_at_least(op, "n_steps", n_steps, 1);
+  TORCH_CHECK_VALUE(n_steps <= UINT32_MAX, op, ": n_steps must be below 2^32, got ", n_steps);
+  detail::check_finite(op, "weight", weight);
+  detail::check_finite(op, "bias", bias);
+  detail::check_binary(op, "x", x);
+}
+
+/// A copy that the kernels take.
+at::Tensor for_kernels(const at::Tensor& x) {
+  return detail::at_least_float(x.detach().to(at::kCPU)).clone();
+}
+
+/// The parameters as the kernels take them.
+struct Model {
+  Model(const at::Tensor& weight, const at::Tensor& b, at::Tensor inverse_temperature)
+      : coupling(padded(detail::coupling(for_kernels(weight)))),
+        bias(padded(for_kernels(b))),
+        beta(std::move(inverse_temperature)) {}
+
+  template <typename T>
+  kernels::Boltzmann<T> view() const {
+    return {{coupling.const_data_ptr<T>(), coupling.size(0), coupling.size(1)},
+            bias.const_data_ptr<T>(),
+            {beta.const_data_ptr<T>(), beta.dim()}};
+  }
+
+  static at::Tensor padded(const at::Tensor& x) {
+    const int64_t excess = x.size(-1) % kernels::kPaddedTo;
+    return at::constant_pad_nd(x, {0, excess == 0 ? 0 : kernels::kPaddedTo - excess}).contiguous();
+  }
+
+  at::Tensor coupling;
+  at::Tensor bias;
+  at::Tensor beta;
+};
+
+/// How the steps of many chains are cut into pieces. A piece starts with a fresh field, which ends the growth of
+/// its rounding errors: so `steps_at_once` may depend on the model, not on the number of chains.
+struct Pieces {
+  const char* op;
+  int64_t n_chains;
+  int64_t n_steps;
+  int64_t steps_at_once;
+  int64_t work;  // additions in a step of a chain
+};
+
+/// kernel(rows, steps) for all chains and steps, over the threads, with reports of progress between pieces.
+/// Throws if the kernel returns false.
+template <typename Kernel>
+void run_pieces(const Pieces& pieces, int64_t n_units, Kernel kernel) {
+  constexpr int64_t kWorkAtOnce = 1 << 26;
+  constexpr int64_t kWorthAThread = 1 << 16;
+  const int64_t work = pieces.work * std::min(pieces.steps_at_once, pieces.n_steps);
+  const int64_t rows_at_once = std::max<int64_t>(at::get_num_threads(), kWorkAtOnce / work);
+  const int64_t grain = std::max<int64_t>(1, kWorthAThread / work);
+  detail::Progress progress(pieces.op, pieces.n_steps);
+  for (int64_t first = 0; first < pieces.n_steps; first += pieces.steps_at_once) {
+    const int64_t last = std::min(pieces.n_steps, first + pieces.steps_at_once);
+    const kernels::Steps steps{static_cast<uint32_t>(first), static_cast<uint32_t>(last)};
+    for (int64_t row = 0; row < pieces.n_chains; row += rows_at_once) {
+      progress.step(first);
+      std::atomic<bool> valid{true};
+      at::parallel_for(row, std::min(pieces.n_chains, row + rows_at_once), grain,
+                       [&](int64_t begin, int64_t end) {
+                         if (!kernel(kernels::Rows{begin, end, n_units}, steps)) valid = false;
+                       });
+      TORCH_CHECK_VALUE(
+          valid, pieces.op,
+          ": the input of a unit is not finite: the weights are so large that their sums overflow");
+    }
+  }
+  progress.step(pieces.n_steps);
+}
+
+at::Tensor boltzmann_gibbs_kernel(const at::Tensor& x, const at::Tensor& weight,
+                                  const at::Tensor& bias, int64_t n_steps,
+                                  const std::optional<at::Tensor>& beta,
+                                  const std::optional<at::Tensor>& clamp,
+                                  std::optional<at::Generator> generator) {
+  constexpr int64_t kSweepsAtOnce = 16;
+  const at::NoGradGuard no_grad;
+  check_chains(kGibbs, x, weight, bias, n_steps);
+  const at::Tensor states = for_kernels(x);
+  const Model model(weight, bias, detail::checked_beta(kGibbs, beta, states));
+  std::optional<at::Tensor> mask = detail::checked_clamp(kGibbs, clamp, x);
+  if (mask) mask = mask->cpu().contiguous();
+  const bool* const clamped = mask ? mask->const_data_ptr<bool>() : nullptr;
+
+  const int64_t n_units = x.size(1);
+  const uint64_t key = detail::draw_key(generator, x.device());
+  const Pieces pieces{kGibbs, x.size(0), n_steps, kSweepsAtOnce, n_units * (n_units + 64)};
+  AT_DISPATCH_FLOATING_TYPES(states.scalar_type(), kGibbs, [&] {
+    scalar_t* const data = states.mutable_data_ptr<scalar_t>();
+    run_pieces(pieces, n_units, [&](kernels::Rows rows, kernels::Steps steps) {
+      std::vector<scalar_t> scratch(model.bias.numel());
+      return kernels::kernels<scalar_t>().boltzmann_gibbs(data, clamped, model.view<scalar_t>(),
+                                                          scratch.data(), rows, steps,
+                                                          {key, 0, detail::kSite});
+    });
+  });
+  return states.to(x.options());
+}
+
+std::tuple<at::Tensor, at::Tensor> gibbs_with_gradients_kernel(
+    const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, int64_t n_steps,
+    const std::optional<at::Tensor>& beta, std::optional<at::Generator> generator) {
+  constexpr int64_t kStepsAtOnce = 4;  // for every unit
+  const at::NoGradGuard no_grad;
+  check_chains(kWithGradients, x, weight, bias, n_steps);
+  const at::Tensor states = for_kernels(x);
+  const Model model(weight, bias, detail::checked_beta(kWithGradients, beta, states));
+  const at::Tensor acceptance = at::zeros({x.size(0)}, at::kDouble);
+
+  const int64_t n_units = x.size(1);
+  const uint64_t key = detail::draw_key(generator, x.device());
+  const Pieces pieces{kWithGradients, x.size(0), n_steps, kStepsAtOnce * n_units,
+                      8 * n_units + 256};
+  AT_DISPATCH_FLOATING_TYPES(states.scalar_type(), kWithGradients, [&] {
+    scalar_t* const data = states.mutable_data_ptr<scalar_t>();
+    double* const accepted = acceptance.mutable_data_ptr<double>();
+    run_pieces(pieces, n_units, [&](kernels::Rows rows, kernels::Steps steps) {
+      std::vector<scalar_t> scratch(kernels::kFlipScratch * model.bias.numel());
+      return kernels::kernels<scalar_t>().gibbs_with_gradients(
+          data, accepted, model.view<scalar_t>(), scratch.data(), rows, steps,
+          {key, 0, detail::kSite});
+    });
+  });
+  return {states.to(x.options()), (acceptance / n_steps).to(x.device())};
+}
+
+/// One meta tensor among others sends the whole call to the meta kernels.
+void check_meta(const char* op, const at::Tensor& x, const at::Tensor& weight,
+                const at::Tensor& bias) {
+  check_arguments(op, x, weight, bias);
+  TORCH_CHECK_VALUE(x.is_meta(), op, ": beta and clamp must be on the device of x, ", x.device(),
+                    ", got meta");
+}
+
+at::Tensor boltzmann_gibbs_meta(const at::Tensor& x, const at::Tensor& weight,
+                                const at::Tensor& bias, int64_t, const std::optional<at::Tensor>&,
+                                const std::optional<at::Tensor>&, std::optional<at::Generator>) {
+  check_meta(kGibbs, x, weight, bias);
+  return at::empty_symint(x.sym_sizes(), x.options());
+}
+
+std::tuple<at::Tensor, at::Tensor> gibbs_with_gradients_meta(const at::Tensor& x,
+                                                             const at::Tensor& weight,
+                                                             const at::Tensor& bias, int64_t,
+                                                             const std::optional<at::Tensor>&,
+                                                             std::optional<at::Generator>) {
+  check_meta(kWithGradients, x, weight, bias);
+  return {at::empty_symint(x.sym_sizes(), x.options()),
+          at::empty_symint({x.sym_size(0)}, x.options().dtype(at::kDouble))};
+}
+
+}  // namespace
+
+at::Tensor boltzmann_energy(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  static const auto op =
+      detail::find_operator<decltype(boltzmann_energy_composite)>("torch_ebm::boltzmann_energy");
+  return op.call(x, weight, bias);
+}
+
+at::Tensor boltzmann_gibbs(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                           const RunOptions& run, const std::optional<at::Tensor>& clamp) {
+  static const auto op =
+      detail::find_operator<decltype(boltzmann_gibbs_kernel)>("torch_ebm::boltzmann_gibbs");
+  return op.call(x, weight, bias, run.n_steps, run.beta, clamp, run.generator);
+}
+
+std::tuple<at::Tensor, at::Tensor> boltzmann_gibbs_with_gradients(const at::Tensor& x,
+                                                                  const at::Tensor& weight,
+                                                                  const at::Tensor& bias,
+                                                                  const RunOptions& run) {
+  static const auto op = detail::find_operator<decltype(gibbs_with_gradients_kernel)>(
+      "torch_ebm::boltzmann_gibbs_with_gradients");
+  return op.call(x, weight, bias, run.n_steps, run.beta, run.generator);
+}
+
+TORCH_LIBRARY_IMPL(torch_ebm, CompositeImplicitAutograd, m) {
+  m.impl("boltzmann_energy", &boltzmann_energy_composite);
+}
+// As a vmap rule: see rbm_ops.cpp.
+TORCH_LIBRARY_IMPL(torch_ebm, FuncTorchBatchedDecomposition, m) {
+  m.impl("boltzmann_energy", &boltzmann_energy_composite);
+}
+TORCH_LIBRARY_IMPL(torch_ebm, CPU, m) {
+  m.impl("boltzmann_gibbs", &boltzmann_gibbs_kernel);
+  m.impl("boltzmann_gibbs_with_gradients", &gibbs_with_gradients_kernel);
+}
+TORCH_LIBRARY_IMPL(torch_ebm, CUDA, m) {
+  m.impl("boltzmann_gibbs", &boltzmann_gibbs_kernel);
+  m.impl("boltzmann_gibbs_with_gradients", &gibbs_with_gradients_kernel);
+}
+TORCH_LIBRARY_IMPL(torch_ebm, Meta, m) {
+  m.impl("boltzmann_gibbs", &boltzmann_gibbs_meta);
+  m.impl("boltzmann_gibbs_with_gradients", &gibbs_with_gradients_meta);
+}
+// Samples have no gradient.
+TORCH_LIBRARY_IMPL(torch_ebm, Autograd, m) {
+  m.impl("boltzmann_gibbs", torch::CppFunction::makeFallthrough());
+  m.impl("boltzmann_gibbs_with_gradients", torch::CppFunction::makeFallthrough());
+}
+
+}  // namespace torch_ebm

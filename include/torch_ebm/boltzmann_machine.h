@@ -1,0 +1,75 @@
+#pragma once
+
+#include <torch/nn/cloneable.h>
+#include <torch/nn/pimpl.h>
+
+#include <optional>
+#include <tuple>
+
+#include "torch_ebm/energy.h"
+#include "torch_ebm/export.h"
+
+namespace torch_ebm {
+
+// The fully visible Boltzmann machine (Ackley, Hinton & Sejnowski 1985): D units that are 0 or 1,
+//     E(x) = -b.x - x W x / 2,
+// weight W (D, D), bias b (D,), both of one floating dtype and device. Only the symmetric part of W counts, and
+// its diagonal does not, so W may be trained as a free matrix.
+
+/// Energies E(x), shape (N,), of x (N, D). Differentiable any number of times in all arguments.
+TORCH_EBM_API at::Tensor boltzmann_energy(const at::Tensor& x, const at::Tensor& weight,
+                                          const at::Tensor& bias);
+
+/// run.n_steps sweeps of single-site Gibbs updates in the order of the units (Geman & Geman 1984):
+/// x_i = 1 with probability sigmoid(beta (b + W x)_i). Leaves exp(-beta E(x)) exactly invariant.
+///
+/// x: (N, D) of zeros and ones. clamp: (D,) or (N, D). Returns the new states, detached.
+/// The random numbers of chain i depend on the generator's next key, i, the step and the unit alone, and so do
+/// its states: not on the number of chains or threads. Computed on the CPU, in float at least.
+/// Throws ValueError for states other than 0 and 1, N = 0, n_steps < 1, beta < 0, parameters that are not finite
+/// or so large that sums of them are not, wrong shapes; TypeError for other dtypes.
+TORCH_EBM_API at::Tensor boltzmann_gibbs(const at::Tensor& x, const at::Tensor& weight,
+                                         const at::Tensor& bias, const RunOptions& run = {},
+                                         const std::optional<at::Tensor>& clamp = std::nullopt);
+
+/// Gibbs with gradients (Grathwohl, Swersky, Hashemi, Duvenaud & Maddison 2021, algorithm 1). A step proposes
+/// to flip one unit, i with probability softmax(d / 2)_i, where d_i is what the flip adds to -beta E (the energy
+/// is quadratic, so the gradient gives it exactly), and accepts by Metropolis & Hastings. Leaves
+/// exp(-beta E(x)) exactly invariant.
+///
+/// x, guarantees and errors: as in boltzmann_gibbs. Returns the new states, detached, and the mean probability
+/// of accepting of every chain, (N,), float64.
+TORCH_EBM_API std::tuple<at::Tensor, at::Tensor> boltzmann_gibbs_with_gradients(
+    const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+    const RunOptions& run = {});
+
+/// The machine as a module: forward(x) is the energy E(x). Its parameters are named as in the Python module, so
+/// that state dicts are exchanged freely.
+class TORCH_EBM_API BoltzmannMachineImpl : public torch::nn::Cloneable<BoltzmannMachineImpl>,
+                                           public EnergyFunction {
+ public:
+  /// Weights ~ N(0, 0.01^2), biases 0.
+  explicit BoltzmannMachineImpl(int64_t n_units);
+
+  void reset() override;
+  void pretty_print(std::ostream& stream) const override;
+
+  at::Tensor forward(const at::Tensor& x) const;
+  std::tuple<at::Tensor, at::Tensor> gibbs_with_gradients(const at::Tensor& x,
+                                                          const RunOptions& run = {}) const;
+
+  at::Tensor value(const at::Tensor& x) const override { return forward(x); }
+  /// The score is b + W x, for any real x.
+  std::tuple<at::Tensor, at::Tensor> value_and_score(const at::Tensor& x) const override;
+  std::optional<at::Tensor> gibbs(const at::Tensor& x, const RunOptions& run,
+                                  const std::optional<at::Tensor>& clamp) const override;
+
+  at::Tensor weight;
+  at::Tensor bias;
+
+ private:
+  int64_t n_units_;
+};
+TORCH_MODULE(BoltzmannMachine);
+
+}  // namespace torch_ebm
