@@ -126,28 +126,32 @@ class NumPyro(Contender):
 
         energy = self.target.jax_energy()
         nuts = self.sampler == "nuts"
-        kernel = NUTS if nuts else HMC
-        options = {} if nuts else {"num_steps": self.work.n_leapfrog, "trajectory_length": None}
-        self.key = jax.random.key
-        self.mcmc = MCMC(
-            kernel(potential_fn=energy, **options),
+        fixed = {} if nuts else {"num_steps": self.work.n_leapfrog, "trajectory_length": None}
+        kernel = (NUTS if nuts else HMC)(potential_fn=energy, **fixed)
+        mcmc = MCMC(
+            kernel,
             num_warmup=self.work.n_warm_up,
             num_samples=self.work.n_draws,
             num_chains=self.work.n_chains,
             chain_method="vectorized",
             progress_bar=False,
         )
-        self.mcmc.warmup(self.key(0), init_params=self.start.numpy())
-        self.state = self.mcmc.post_warmup_state
-        self.sample(0)  # compiles
+        mcmc.warmup(jax.random.key(0), init_params=self.start.numpy())
+
+        def step(state: Any, _: Any) -> Any:
+            state = kernel.sample(state, (), {})
+            return state, state.z
+
+        def chains(state: Any) -> Any:
+            return jax.lax.scan(step, state, length=self.work.n_draws)[1]
+
+        # mcmc.run would compile anew in every call.
+        self.keys = lambda seed: jax.random.split(jax.random.key(seed), self.work.n_chains)
+        self.state = mcmc.post_warmup_state._replace(rng_key=self.keys(0))
+        self.chains = jax.jit(chains).lower(self.state).compile()
 
     def sample(self, seed: int) -> Any:
-        self.mcmc.post_warmup_state = self.state
-        self.mcmc.run(self.key(seed))
-        return self.mcmc.get_samples(group_by_chain=True).block_until_ready()
-
-    def as_draws(self, result: Any) -> Tensor:
-        return super().as_draws(result).transpose(0, 1)
+        return self.chains(self.state._replace(rng_key=self.keys(seed))).block_until_ready()
 
 
 CONTENDERS = (Ours, BlackJAX, NumPyro)
