@@ -27,8 +27,8 @@ TORCH_LIBRARY(torch_ebm, m) {
   // The Bernoulli RBM.
   m.def("rbm_energy(Tensor visible, Tensor hidden, Tensor weight, Tensor visible_bias, "
         "Tensor hidden_bias) -> Tensor", compiles);
-  m.def("rbm_free_energy(Tensor visible, Tensor weight, Tensor visible_bias, Tensor hidden_bias) "
-        "-> Tensor", compiles);
+  m.def("rbm_free_energy(Tensor visible, Tensor weight, Tensor visible_bias, Tensor hidden_bias, "
+        "Tensor? beta=None) -> Tensor", compiles);
   m.def(conservative(
         "rbm_gibbs(Tensor visible, Tensor weight, Tensor visible_bias, Tensor hidden_bias, *, "
         "int n_steps=1, Tensor? beta=None, Tensor? clamp=None, Generator? generator=None) "
@@ -36,12 +36,20 @@ TORCH_LIBRARY(torch_ebm, m) {
   m.def("base_rate_bias(Tensor data, float pseudocount=1.0) -> Tensor");
 
   // Samplers of any energy: a scripted module, or the handle of a Python callable.
-  m.def(conservative(
-        "gibbs(Any energy, Tensor x, *, int n_steps=1, Tensor? beta=None, Tensor? clamp=None, "
-        "Generator? generator=None) -> Tensor"), {at::Tag::nondeterministic_seeded});
-  m.def(conservative(
-        "langevin(Any energy, Tensor x, *, int n_steps=1, float step_size=0.01, "
-        "Generator? generator=None) -> Tensor"), {at::Tag::nondeterministic_seeded});
+  // `Any step_size` is a number, a list with one for every step, or a tensor with one for every chain.
+  const auto sampler = [&](const std::string& name, const std::string& options) {
+    m.def(conservative((
+        name + "(Any energy, Tensor x, *, " + options + "int n_steps=1, Tensor? beta=None, "
+        "int thin=0, bool inplace=False, Generator? generator=None) "
+        "-> (Tensor x, Tensor acceptance_rate, Tensor trajectory)").c_str()),
+        {at::Tag::nondeterministic_seeded});
+  };
+  sampler("gibbs", "Tensor? clamp=None, ");
+  sampler("langevin", "Any step_size, float noise_scale=1.0, float? max_score=None, float? low=None, "
+          "float? high=None, ");
+  sampler("underdamped_langevin", "Any step_size, float friction=1.0, Tensor? inverse_mass=None, ");
+  sampler("mala", "Any step_size, Tensor? inverse_mass=None, ");
+  sampler("hmc", "Any step_size, int n_leapfrog=10, float jitter=0.0, Tensor? inverse_mass=None, ");
 
   m.def(conservative(
         "start_states(str law, int[] size, *, ScalarType? dtype=None, Device? device=None, "
@@ -62,7 +70,8 @@ TORCH_LIBRARY(torch_ebm, m) {
 
   // Implemented from Python, where there is one.
   m.def(conservative("_call_energy(Tensor x, int handle) -> Tensor"));
-  m.def(conservative("_energy_has_gibbs(int handle) -> bool"));
+  m.def(conservative("_energy_has(int handle, str method) -> bool"));
+  m.def(conservative("_call_energy_tempered(Tensor x, int handle, Tensor beta) -> Tensor"));
   m.def(conservative(
         "_call_energy_gibbs(Tensor x, int handle, int n_steps, Tensor? beta, Tensor? clamp, "
         "Generator? generator) -> Tensor"));

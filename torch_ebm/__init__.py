@@ -12,12 +12,16 @@ from .checkpoint import checkpoint_values, load_checkpoint, save_checkpoint
 from .energy import Energy
 from .exact_log_z import exact_log_z
 from .gibbs import gibbs
+from .hmc import hmc
 from .langevin import langevin
 from .log_partition import log_partition
-from .negative_phase import CD, PCD, NaiveMCMC, NegativePhase, Sampler, start_states
+from .mala import mala
+from .negative_phase import CD, PCD, NaiveMCMC, NegativePhase, start_states
 from .progress import progress_bar
 from .rbm import RBM, base_rate_bias, rbm_gibbs
+from .sampler import Sampler, Samples
 from .training_monitor import TrainingMonitor, TrainingWarning
+from .underdamped_langevin import underdamped_langevin
 
 __all__ = [
     "CD",
@@ -28,6 +32,7 @@ __all__ = [
     "PCD",
     "RBM",
     "Sampler",
+    "Samples",
     "TrainingMonitor",
     "TrainingWarning",
     "__version__",
@@ -38,13 +43,16 @@ __all__ = [
     "cpu_kernels",
     "exact_log_z",
     "gibbs",
+    "hmc",
     "langevin",
     "load_checkpoint",
     "log_partition",
     "log_z_from_weights",
+    "mala",
     "plots",
     "progress_bar",
     "rbm_gibbs",
     "save_checkpoint",
     "start_states",
+    "underdamped_langevin",
 ]

@@ -13,7 +13,9 @@ from torch import Tensor
 from . import _library  # noqa: F401  (defines the operators implemented here)
 
 #: What every sampler and estimator takes: anything that maps a batch (N, ...) to energies (N,). A
-#: method ``gibbs(x, n_steps, beta, clamp, generator)``, if there is one, is used for Gibbs sampling.
+#: method ``gibbs(x, n_steps, beta, clamp, generator)``, if there is one, is used for Gibbs sampling; a
+#: method ``tempered(x, beta)``, (N,), is the energy at inverse temperature beta, () or (N,), in the place of
+#: beta * energy(x): for every sampler, and what ``gibbs`` must leave invariant.
 Energy = Union[Callable[[Tensor], Tensor], torch.nn.Module, torch.jit.ScriptModule]
 
 _callables: dict[int, Energy] = {}
@@ -45,14 +47,23 @@ def as_argument(energy: Energy) -> Iterator[object]:
 def _call_energy(x: Tensor, handle: int) -> Tensor:
     if handle not in _callables:
         raise ValueError(f"energy: no callable is registered by the handle {handle}")
-    value = _callables[handle](x)
+    return _energies(_callables[handle](x))
+
+
+def _call_energy_tempered(x: Tensor, handle: int, beta: Tensor) -> Tensor:
+    return _energies(_callables[handle].tempered(x, beta))
+
+
+def _energies(value: object) -> Tensor:
     if not isinstance(value, Tensor):
         raise TypeError(f"energy must return a tensor of shape (N,), got {type(value).__name__}")
     return value
 
 
-def _energy_has_gibbs(handle: int) -> bool:
-    return callable(getattr(_callables[handle], "gibbs", None))
+def _energy_has(handle: int, method: str) -> bool:
+    if handle not in _callables:
+        raise ValueError(f"energy: no callable is registered by the handle {handle}")
+    return callable(getattr(_callables[handle], method, None))
 
 
 def _call_energy_gibbs(
@@ -68,5 +79,6 @@ def _call_energy_gibbs(
 
 _implementations = torch.library.Library("torch_ebm", "IMPL")
 _implementations.impl("_call_energy", _call_energy, "CompositeImplicitAutograd")
-_implementations.impl("_energy_has_gibbs", _energy_has_gibbs, "CompositeImplicitAutograd")
+_implementations.impl("_call_energy_tempered", _call_energy_tempered, "CompositeImplicitAutograd")
+_implementations.impl("_energy_has", _energy_has, "CompositeImplicitAutograd")
 _implementations.impl("_call_energy_gibbs", _call_energy_gibbs, "CompositeImplicitAutograd")

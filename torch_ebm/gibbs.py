@@ -7,8 +7,8 @@ from typing import Optional, Union
 import torch
 from torch import Tensor
 
-from ._arguments import as_beta
-from .energy import Energy, as_argument
+from .energy import Energy
+from .sampler import Samples, run_sampler
 
 
 @torch.compiler.disable
@@ -16,11 +16,13 @@ def gibbs(
     energy: Energy,
     x: Tensor,
     *,
+    clamp: Optional[Tensor] = None,
     n_steps: int = 1,
     beta: Union[float, Tensor, None] = None,
-    clamp: Optional[Tensor] = None,
+    thin: int = 0,
+    inplace: bool = False,
     generator: Optional[torch.Generator] = None,
-) -> Tensor:
+) -> Samples:
     """Gibbs sampling of N chains of a binary energy.
 
     Leaves exp(-beta E(x)) exactly invariant. An energy with a ``gibbs`` method of its own, such as an
@@ -30,19 +32,21 @@ def gibbs(
     Args:
         energy: any callable or module that maps (N, ...) to energies (N,).
         x: the states to start from, zeros and ones, (N, ...), floating.
-        beta: inverse temperature, one number or one for every chain, (N,). Default 1.
         clamp: boolean, (...) or (N, ...); true where a unit keeps its value.
-        generator: draws one key from it; default: torch's default generator.
-
-    Returns:
-        The new states, detached, in the shape of ``x``.
+        n_steps, beta, thin, inplace, generator: see :mod:`torch_ebm.sampler`.
 
     Raises:
-        ValueError: states other than 0 and 1, no chains, ``n_steps`` < 1, negative ``beta``, an energy
-            that is NaN or -inf (the chain, step and site are named) or has the wrong shape.
-        Whatever ``energy`` raises comes through with its own type.
+        ValueError: states other than 0 and 1, or an energy that is NaN or -inf (the chain, step and site
+            are named); +inf forbids a state.
     """
-    with as_argument(energy) as argument:
-        return torch.ops.torch_ebm.gibbs(
-            argument, x, n_steps=n_steps, beta=as_beta(beta), clamp=clamp, generator=generator
-        )
+    return run_sampler(
+        "gibbs",
+        energy,
+        x,
+        clamp=clamp,
+        n_steps=n_steps,
+        beta=beta,
+        thin=thin,
+        inplace=inplace,
+        generator=generator,
+    )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Optional, Union
 
 import torch
 from torch import Tensor
 
-from .energy import Energy, as_argument
+from .energy import Energy
+from .sampler import Samples, StepSize, run_sampler
 
 
 @torch.compiler.disable
@@ -15,29 +16,46 @@ def langevin(
     energy: Energy,
     x: Tensor,
     *,
+    step_size: StepSize = 0.01,
+    noise_scale: float = 1.0,
+    max_score: Optional[float] = None,
+    bounds: Optional[tuple[float, float]] = None,
     n_steps: int = 1,
-    step_size: float = 0.01,
+    beta: Union[float, Tensor, None] = None,
+    thin: int = 0,
+    inplace: bool = False,
     generator: Optional[torch.Generator] = None,
-) -> Tensor:
+) -> Samples:
     """Unadjusted Langevin sampling of N chains (Parisi 1981).
 
-    ``x <- x - step_size dE/dx + sqrt(2 step_size) xi``, xi ~ N(0, 1). The target is left invariant
-    only as ``step_size`` -> 0: on N(0, 1) the variance is 1 / (1 - step_size / 2).
+    ``x <- x - step_size dE/dx + noise_scale sqrt(2 step_size) xi``, xi ~ N(0, 1). The target is left
+    invariant only as ``step_size`` -> 0: on N(0, 1) the variance is 1 / (1 - step_size / 2). Clamps and
+    another noise scale change the law further.
 
     Args:
-        energy: any callable or module that maps (N, ...) to energies (N,), differentiable in x.
-        x: the states to start from, (N, ...), floating.
-        generator: draws one key from it; default: torch's default generator.
-
-    Returns:
-        The new states, detached, in the shape of ``x``.
+        step_size: one number, a list with one for every step, or a tensor with one for every chain, (N,).
+        noise_scale: multiplies the noise; short-run training of image models takes far less than 1,
+            which samples exp(-E / noise_scale^2) (Nijkamp et al. 2019).
+        max_score: every element of the score is clamped to +-max_score (Du & Mordatch 2019).
+        bounds: states are clamped to (low, high).
+        n_steps, beta, thin, inplace, generator: see :mod:`torch_ebm.sampler`.
 
     Raises:
-        ValueError: no chains, ``n_steps`` < 1, ``step_size`` <= 0, a score that is not finite (the
-            chain and step are named).
-        Whatever ``energy`` raises comes through with its own type.
+        ValueError: a step size or ``max_score`` <= 0, ``noise_scale`` < 0, empty ``bounds``, a score or a
+            state that is not finite (the chain and step are named).
     """
-    with as_argument(energy) as argument:
-        return torch.ops.torch_ebm.langevin(
-            argument, x, n_steps=n_steps, step_size=step_size, generator=generator
-        )
+    return run_sampler(
+        "langevin",
+        energy,
+        x,
+        step_size=step_size,
+        noise_scale=noise_scale,
+        max_score=max_score,
+        low=bounds[0] if bounds else None,
+        high=bounds[1] if bounds else None,
+        n_steps=n_steps,
+        beta=beta,
+        thin=thin,
+        inplace=inplace,
+        generator=generator,
+    )

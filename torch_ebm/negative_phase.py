@@ -10,7 +10,7 @@ and its randomness as buffers, so that a saved and reloaded one goes on bit for 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Optional
 
 import torch
@@ -18,9 +18,7 @@ from torch import Tensor
 
 from .energy import Energy
 from .gibbs import gibbs
-
-#: A transition of all chains: ``sampler(energy, x, generator=...)`` returns the new states.
-Sampler = Callable[..., Tensor]
+from .sampler import Sampler, Samples
 
 
 def start_states(
@@ -84,6 +82,8 @@ class NegativePhase(torch.nn.Module):
         generator = self._generator()
         start = self._first_states(positive, generator)
         last = self.sampler(energy, start, generator=generator)
+        if isinstance(last, Samples):
+            last = last.x
         if not isinstance(last, Tensor) or last.shape != start.shape:
             got = tuple(last.shape) if isinstance(last, Tensor) else type(last).__name__
             raise ValueError(

@@ -63,6 +63,13 @@ class RBM(torch.nn.Module):
         )
 
     @torch.jit.export
+    def tempered(self, visible: Tensor, beta: Tensor) -> Tensor:
+        """Free energies at inverse temperature ``beta``, () or (N,): -log sum_h exp(-beta E(v, h))."""
+        return torch.ops.torch_ebm.rbm_free_energy(
+            visible, self.weight, self.visible_bias, self.hidden_bias, beta
+        )
+
+    @torch.jit.export
     def energy(self, visible: Tensor, hidden: Tensor) -> Tensor:
         """Joint energies E(v, h), shape (N,), of ``visible`` (N, V) and ``hidden`` (N, H)."""
         return torch.ops.torch_ebm.rbm_energy(

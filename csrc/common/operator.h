@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <torch/library.h>
 
 namespace torch_ebm::detail {
 
@@ -12,3 +13,12 @@ c10::TypedOperatorHandle<Signature> find_operator(const char* name) {
 }
 
 }  // namespace torch_ebm::detail
+
+/// Registers an operator that runs user code and returns states, which have no gradient. No meta kernel: what
+/// it returns depends on values.
+#define TORCH_EBM_DRIVER(name, function)                             \
+  TORCH_LIBRARY_IMPL(torch_ebm, CPU, m) { m.impl(name, function); }  \
+  TORCH_LIBRARY_IMPL(torch_ebm, CUDA, m) { m.impl(name, function); } \
+  TORCH_LIBRARY_IMPL(torch_ebm, Autograd, m) {                       \
+    m.impl(name, torch::CppFunction::makeFallthrough());             \
+  }

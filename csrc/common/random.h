@@ -10,7 +10,15 @@
 namespace torch_ebm::detail {
 
 /// Which pass of a step a random number is for.
-enum Stream : uint32_t { kHidden = 0, kVisible = 1, kStart = 2, kNoise = 3, kSite = 4 };
+enum Stream : uint32_t {
+  kHidden = 0,
+  kVisible = 1,
+  kStart = 2,
+  kNoise = 3,
+  kSite = 4,
+  kAccept = 5,
+  kPath = 6
+};
 
 /// The next key of `generator`, or of the default generator of `device` if there is none.
 uint64_t draw_key(const std::optional<at::Generator>& generator, at::Device device);

@@ -24,17 +24,29 @@ at::Tensor CallbackEnergy::value(const at::Tensor& x) const {
   return op.call(x, handle_);
 }
 
-std::optional<at::Tensor> CallbackEnergy::gibbs(const at::Tensor& x,
-                                                const GibbsOptions& options) const {
-  static const auto has_gibbs =
-      implemented_in_python<bool(int64_t)>("torch_ebm::_energy_has_gibbs");
+bool CallbackEnergy::has(const char* method) const {
+  static const auto op =
+      implemented_in_python<bool(int64_t, c10::string_view)>("torch_ebm::_energy_has");
+  return op.call(handle_, method);
+}
+
+std::optional<at::Tensor> CallbackEnergy::tempered(const at::Tensor& x,
+                                                   const at::Tensor& beta) const {
+  static const auto op =
+      implemented_in_python<at::Tensor(const at::Tensor&, int64_t, const at::Tensor&)>(
+          "torch_ebm::_call_energy_tempered");
+  if (!has("tempered")) return std::nullopt;
+  return op.call(x, handle_, beta);
+}
+
+std::optional<at::Tensor> CallbackEnergy::gibbs(const at::Tensor& x, const RunOptions& run,
+                                                const std::optional<at::Tensor>& clamp) const {
   static const auto op = implemented_in_python<at::Tensor(
       const at::Tensor&, int64_t, int64_t, const std::optional<at::Tensor>&,
       const std::optional<at::Tensor>&, std::optional<at::Generator>)>(
       "torch_ebm::_call_energy_gibbs");
-  if (!has_gibbs.call(handle_)) return std::nullopt;
-  return op.call(x.clone(), handle_, options.n_steps, options.beta, options.clamp,
-                 options.generator);
+  if (!has("gibbs")) return std::nullopt;
+  return op.call(x.clone(), handle_, run.n_steps, run.beta, clamp, run.generator);
 }
 
 }  // namespace torch_ebm::detail

@@ -10,9 +10,13 @@ class CallbackEnergy : public EnergyFunction {
  public:
   explicit CallbackEnergy(int64_t handle) : handle_(handle) {}
   at::Tensor value(const at::Tensor& x) const override;
-  std::optional<at::Tensor> gibbs(const at::Tensor& x, const GibbsOptions& options) const override;
+  std::optional<at::Tensor> tempered(const at::Tensor& x, const at::Tensor& beta) const override;
+  std::optional<at::Tensor> gibbs(const at::Tensor& x, const RunOptions& run,
+                                  const std::optional<at::Tensor>& clamp) const override;
 
  private:
+  bool has(const char* method) const;
+
   int64_t handle_;
 };
 

@@ -29,22 +29,58 @@ void check_energies(const at::Tensor& energies, const at::Tensor& x) {
                     energies.device());
 }
 
-}  // namespace
+at::Tensor leaf_like(const at::Tensor& x) { return x.detach().clone().requires_grad_(); }
 
-std::tuple<at::Tensor, at::Tensor> EnergyFunction::value_and_score(const at::Tensor& x) const {
-  const detail::InnerGradMode grad_mode;
-  const at::Tensor input = x.detach().clone().requires_grad_();
-  const at::Tensor energies = value(input);
-  check_energies(energies, x);
+/// Energies and scores of energies that were computed from `leaf`.
+std::tuple<at::Tensor, at::Tensor> differentiate(const at::Tensor& energies,
+                                                 const at::Tensor& leaf) {
+  check_energies(energies, leaf);
   TORCH_CHECK_VALUE(energies.requires_grad(),
                     "energy: its value must depend differentiably on x to have a score");
-  const auto gradient = torch::autograd::grad({energies.sum()}, {input}, {}, false, false, true)[0];
+  const auto gradient = torch::autograd::grad({energies.sum()}, {leaf}, {}, false, false, true)[0];
   TORCH_CHECK_VALUE(gradient.defined(),
                     "energy: its value must depend differentiably on x to have a score");
   return {energies.detach(), gradient.neg()};
 }
 
-std::optional<at::Tensor> EnergyFunction::gibbs(const at::Tensor&, const GibbsOptions&) const {
+/// Refuses an energy that changes the states it is given.
+class UnchangedGuard {
+ public:
+  explicit UnchangedGuard(const at::Tensor& x) : x_(x), before_(version()) {}
+  void check() const {
+    TORCH_CHECK_VALUE(version() == before_,
+                      "energy: it must not change x in place: the chains would change with it");
+  }
+
+ private:
+  uint32_t version() const { return x_.is_inference() ? 0 : x_._version(); }
+  const at::Tensor& x_;
+  uint32_t before_;
+};
+
+/// One factor for every chain, to multiply x (N, ...) with.
+at::Tensor like_chains(const at::Tensor& beta, const at::Tensor& x) {
+  const at::Tensor factor = beta.to(x.options());
+  if (factor.dim() == 0) return factor;
+  std::vector<int64_t> shape(x.dim(), 1);
+  shape[0] = factor.size(0);
+  return factor.view(shape);
+}
+
+}  // namespace
+
+std::tuple<at::Tensor, at::Tensor> EnergyFunction::value_and_score(const at::Tensor& x) const {
+  const detail::InnerGradMode grad_mode;
+  const at::Tensor leaf = leaf_like(x);
+  return differentiate(value(leaf), leaf);
+}
+
+std::optional<at::Tensor> EnergyFunction::tempered(const at::Tensor&, const at::Tensor&) const {
+  return std::nullopt;
+}
+
+std::optional<at::Tensor> EnergyFunction::gibbs(const at::Tensor&, const RunOptions&,
+                                                const std::optional<at::Tensor>&) const {
   return std::nullopt;
 }
 
@@ -67,30 +103,39 @@ Energy Energy::from_ivalue(const char* op, const c10::IValue& value) {
   return Energy(std::make_shared<detail::CallbackEnergy>(value.toInt()));
 }
 
-at::Tensor Energy::value(const at::Tensor& x) const {
-  const auto version = [&] { return x.is_inference() ? 0 : x._version(); };
-  const auto before = version();
-  at::Tensor energies = function_->value(x);
-  check_energies(energies, x);
-  TORCH_CHECK_VALUE(version() == before,
-                    "energy: it must not change x in place: the chains would change with it");
-  return energies;
+at::Tensor Energy::value(const at::Tensor& x, const std::optional<at::Tensor>& beta) const {
+  const UnchangedGuard unchanged(x);
+  std::optional<at::Tensor> energies;
+  if (beta) energies = function_->tempered(x, beta->to(x.options()));
+  const bool temper = beta && !energies;
+  if (!energies) energies = function_->value(x);
+  check_energies(*energies, x);
+  unchanged.check();
+  return temper ? energies->to(at::kDouble) * *beta : *energies;
 }
 
-std::tuple<at::Tensor, at::Tensor> Energy::value_and_score(const at::Tensor& x) const {
-  return function_->value_and_score(x);
-}
-
-std::optional<at::Tensor> Energy::gibbs(const at::Tensor& x, const GibbsOptions& options) const {
-  auto result = function_->gibbs(x, options);
-  if (result) {
-    detail::check_same_type("energy", "what its gibbs returns", *result, "x", x);
-    TORCH_CHECK_VALUE(
-        result->sizes() == x.sizes(), "energy: its gibbs must return the shape of x, ",
-        detail::describe_shape(x.sizes()), ", got ", detail::describe_shape(result->sizes()));
-    return result->detach();
+std::tuple<at::Tensor, at::Tensor> Energy::value_and_score(
+    const at::Tensor& x, const std::optional<at::Tensor>& beta) const {
+  if (!beta) return function_->value_and_score(x);
+  {
+    const detail::InnerGradMode grad_mode;
+    const at::Tensor leaf = leaf_like(x);
+    const auto energies = function_->tempered(leaf, beta->to(x.options()));
+    if (energies) return differentiate(*energies, leaf);
   }
-  return result;
+  const auto [energies, score] = function_->value_and_score(x);
+  return {energies.to(at::kDouble) * *beta, score * like_chains(*beta, score)};
+}
+
+std::optional<at::Tensor> Energy::gibbs(const at::Tensor& x, const RunOptions& run,
+                                        const std::optional<at::Tensor>& clamp) const {
+  auto result = function_->gibbs(x, run, clamp);
+  if (!result) return result;
+  detail::check_same_type("energy", "what its gibbs returns", *result, "x", x);
+  TORCH_CHECK_VALUE(result->sizes() == x.sizes(), "energy: its gibbs must return the shape of x, ",
+                    detail::describe_shape(x.sizes()), ", got ",
+                    detail::describe_shape(result->sizes()));
+  return result->detach();
 }
 
 }  // namespace torch_ebm

@@ -16,17 +16,29 @@ at::Tensor ScriptEnergy::value(const at::Tensor& x) const {
   return energies.toTensor();
 }
 
-std::optional<at::Tensor> ScriptEnergy::gibbs(const at::Tensor& x,
-                                              const GibbsOptions& options) const {
-  const auto method = module_.find_method("gibbs");
+std::optional<at::Tensor> ScriptEnergy::tempered(const at::Tensor& x,
+                                                 const at::Tensor& beta) const {
+  return call_if_there("tempered", "energies of shape (N,)", {x, beta});
+}
+
+std::optional<at::Tensor> ScriptEnergy::gibbs(const at::Tensor& x, const RunOptions& run,
+                                              const std::optional<at::Tensor>& clamp) const {
+  return call_if_there("gibbs", "a tensor like x", {x.clone()},
+                       {{"n_steps", run.n_steps},
+                        {"beta", run.beta},
+                        {"clamp", clamp},
+                        {"generator", run.generator}});
+}
+
+std::optional<at::Tensor> ScriptEnergy::call_if_there(const char* name, const char* expected,
+                                                      std::vector<c10::IValue> arguments,
+                                                      const torch::jit::Kwargs& options) const {
+  const auto method = module_.find_method(name);
   if (!method) return std::nullopt;
-  const c10::IValue states = (*method)({x.clone()}, {{"n_steps", options.n_steps},
-                                                     {"beta", options.beta},
-                                                     {"clamp", options.clamp},
-                                                     {"generator", options.generator}});
-  TORCH_CHECK_TYPE(states.isTensor(), "energy: gibbs must return a tensor like x, got ",
-                   states.tagKind());
-  return states.toTensor();
+  const c10::IValue result = (*method)(std::move(arguments), options);
+  TORCH_CHECK_TYPE(result.isTensor(), "energy: ", name, " must return ", expected, ", got ",
+                   result.tagKind());
+  return result.toTensor();
 }
 
 }  // namespace torch_ebm::detail

@@ -6,14 +6,21 @@
 
 namespace torch_ebm::detail {
 
-/// A scripted module, called through its methods `forward` and, if it has one, `gibbs`.
+/// A scripted module, called through its methods `forward` and, if it has them, `gibbs` and
+/// `tempered`.
 class ScriptEnergy : public EnergyFunction {
  public:
   explicit ScriptEnergy(torch::jit::Module module);
   at::Tensor value(const at::Tensor& x) const override;
-  std::optional<at::Tensor> gibbs(const at::Tensor& x, const GibbsOptions& options) const override;
+  std::optional<at::Tensor> tempered(const at::Tensor& x, const at::Tensor& beta) const override;
+  std::optional<at::Tensor> gibbs(const at::Tensor& x, const RunOptions& run,
+                                  const std::optional<at::Tensor>& clamp) const override;
 
  private:
+  std::optional<at::Tensor> call_if_there(const char* name, const char* expected,
+                                          std::vector<c10::IValue> arguments,
+                                          const torch::jit::Kwargs& options = {}) const;
+
   mutable torch::jit::Module module_;  // calling a scripted method is not const
 };
 

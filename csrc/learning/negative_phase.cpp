@@ -5,7 +5,6 @@
 
 #include "csrc/common/checks.h"
 #include "csrc/common/random.h"
-#include "torch_ebm/gibbs.h"
 
 namespace torch_ebm {
 
@@ -44,24 +43,6 @@ at::Tensor start_states(const std::string& law, at::IntArrayRef size,
   return x.element_size() < 4 ? u.to(x.dtype()).clamp_max_(1 - epsilon / 2) : u;
 }
 
-Sampler gibbs_sampler(GibbsOptions options) {
-  return
-      [options](const Energy& energy, const at::Tensor& x, std::optional<at::Generator> generator) {
-        GibbsOptions call = options;
-        call.generator = std::move(generator);
-        return gibbs(energy, x, call);
-      };
-}
-
-Sampler langevin_sampler(LangevinOptions options) {
-  return
-      [options](const Energy& energy, const at::Tensor& x, std::optional<at::Generator> generator) {
-        LangevinOptions call = options;
-        call.generator = std::move(generator);
-        return langevin(energy, x, call);
-      };
-}
-
 NegativePhaseImpl::NegativePhaseImpl(Sampler sampler, std::optional<uint64_t> seed)
     : sampler_(std::move(sampler)) {
   TORCH_CHECK_VALUE(sampler_, "NegativePhase: sampler must not be empty");
@@ -81,7 +62,7 @@ at::Tensor NegativePhaseImpl::forward(const Energy& energy, const at::Tensor& po
   const at::NoGradGuard no_grad;
   at::Generator generator = make_generator();
   const at::Tensor first = first_states(positive, generator);
-  const at::Tensor last = sampler_(energy, first, generator);
+  const at::Tensor last = sampler_(energy, first, {.generator = generator}).x;
   TORCH_CHECK_VALUE(last.defined() && last.sizes() == first.sizes(),
                     "NegativePhase: sampler must return the shape of the chains, ",
                     detail::describe_shape(first.sizes()), ", got ",

@@ -96,8 +96,13 @@ std::tuple<at::Tensor, at::Tensor> RBMImpl::value_and_score(const at::Tensor& x)
   return {forward(x), score};
 }
 
-std::optional<at::Tensor> RBMImpl::gibbs(const at::Tensor& x, const GibbsOptions& options) const {
-  return std::get<0>(rbm_gibbs(x, weight, visible_bias, hidden_bias, options));
+std::optional<at::Tensor> RBMImpl::tempered(const at::Tensor& x, const at::Tensor& beta) const {
+  return rbm_free_energy(x, weight, visible_bias, hidden_bias, beta);
+}
+
+std::optional<at::Tensor> RBMImpl::gibbs(const at::Tensor& x, const RunOptions& run,
+                                         const std::optional<at::Tensor>& clamp) const {
+  return std::get<0>(rbm_gibbs(x, weight, visible_bias, hidden_bias, run, clamp));
 }
 
 }  // namespace torch_ebm

@@ -33,14 +33,24 @@ at::Tensor rbm_energy_composite(const at::Tensor& visible, const at::Tensor& hid
 }
 
 at::Tensor rbm_free_energy_composite(const at::Tensor& visible, const at::Tensor& weight,
-                                     const at::Tensor& visible_bias,
-                                     const at::Tensor& hidden_bias) {
+                                     const at::Tensor& visible_bias, const at::Tensor& hidden_bias,
+                                     const std::optional<at::Tensor>& beta) {
   const char* const op = "rbm_free_energy";
   detail::check_rbm_shapes(op, weight, visible_bias, hidden_bias);
   check_shape(op, "visible", visible, {-1, weight.size(0)}, "(N, V)");
   detail::check_same_type(op, "visible", visible, "weight", weight);
-  const at::Tensor a = detail::hidden_input(visible, weight, hidden_bias);
-  return -(at::matmul(visible, visible_bias) + detail::exact_softplus(a).sum(1));
+  at::Tensor visible_input = at::matmul(visible, visible_bias);
+  at::Tensor hidden_input = detail::hidden_input(visible, weight, hidden_bias);
+  if (beta) {
+    TORCH_CHECK_VALUE(
+        beta->dim() == 0 || (beta->dim() == 1 && beta->sym_size(0) == visible.sym_size(0)), op,
+        ": beta must be one number or one for every state, shape () or (N,), got ",
+        detail::describe_shape(beta->sizes()));
+    const at::Tensor row_beta = beta->to(visible.options());
+    visible_input = row_beta * visible_input;
+    hidden_input = row_beta.unsqueeze(-1) * hidden_input;
+  }
+  return -(visible_input + detail::exact_softplus(hidden_input).sum(1));
 }
 
 at::Tensor base_rate_bias_kernel(const at::Tensor& data, double pseudocount) {
@@ -120,19 +130,20 @@ at::Tensor rbm_energy(const at::Tensor& visible, const at::Tensor& hidden, const
 }
 
 at::Tensor rbm_free_energy(const at::Tensor& visible, const at::Tensor& weight,
-                           const at::Tensor& visible_bias, const at::Tensor& hidden_bias) {
+                           const at::Tensor& visible_bias, const at::Tensor& hidden_bias,
+                           const std::optional<at::Tensor>& beta) {
   static const auto op =
       detail::find_operator<decltype(rbm_free_energy_composite)>("torch_ebm::rbm_free_energy");
-  return op.call(visible, weight, visible_bias, hidden_bias);
+  return op.call(visible, weight, visible_bias, hidden_bias, beta);
 }
 
 std::tuple<at::Tensor, at::Tensor> rbm_gibbs(const at::Tensor& visible, const at::Tensor& weight,
                                              const at::Tensor& visible_bias,
-                                             const at::Tensor& hidden_bias,
-                                             const GibbsOptions& options) {
+                                             const at::Tensor& hidden_bias, const RunOptions& run,
+                                             const std::optional<at::Tensor>& clamp) {
   static const auto op = detail::find_operator<decltype(rbm_gibbs_kernel)>("torch_ebm::rbm_gibbs");
-  return op.call(visible, weight, visible_bias, hidden_bias, options.n_steps, options.beta,
-                 options.clamp, options.generator);
+  return op.call(visible, weight, visible_bias, hidden_bias, run.n_steps, run.beta, clamp,
+                 run.generator);
 }
 
 at::Tensor base_rate_bias(const at::Tensor& data, double pseudocount) {

@@ -1,12 +1,10 @@
 #include "torch_ebm/langevin.h"
 
-#include <torch/library.h>
-
 #include <cmath>
 
 #include "csrc/common/checks.h"
-#include "csrc/common/progress.h"
-#include "csrc/common/random.h"
+#include "csrc/common/operator.h"
+#include "csrc/samplers/chain_run.h"
 
 namespace torch_ebm {
 
@@ -14,57 +12,61 @@ namespace {
 
 constexpr const char* kOp = "langevin";
 
-void check_chains_finite(const char* what, const at::Tensor& values, int64_t step) {
-  const at::Tensor bad = at::isfinite(values.view({values.size(0), -1})).all(1).logical_not();
-  if (!bad.any().item<bool>()) return;
-  TORCH_CHECK_VALUE(false, kOp, ": the ", what, " of chain ", bad.nonzero()[0][0].item<int64_t>(),
-                    " is not finite at step ", step,
-                    "; likely step_size is too large for this energy, or its parameters are not "
-                    "finite");
+void check_options(const LangevinOptions& options) {
+  TORCH_CHECK_VALUE(options.noise_scale >= 0 && std::isfinite(options.noise_scale), kOp,
+                    ": noise_scale must be >= 0 and finite, got ", options.noise_scale);
+  TORCH_CHECK_VALUE(options.max_score > 0, kOp, ": max_score must be > 0, got ", options.max_score);
+  TORCH_CHECK_VALUE(options.low < options.high, kOp, ": low must be below high, got ", options.low,
+                    " and ", options.high);
 }
 
-at::Tensor checked_score(const Energy& energy, const at::Tensor& states, int64_t step) {
-  const at::Tensor score = std::get<1>(energy.value_and_score(states)).contiguous();
-  check_chains_finite("score", score, step);
+at::Tensor checked_score(const Energy& energy, const detail::ChainRun& chains, int64_t step) {
+  const at::Tensor score = std::get<1>(energy.value_and_score(chains.x, chains.beta)).contiguous();
+  detail::check_chains_finite(kOp, "score", score, step);
   return score;
 }
 
-at::Tensor langevin_op(const c10::IValue& energy, const at::Tensor& x, int64_t n_steps,
-                       double step_size, std::optional<at::Generator> generator) {
-  return langevin(Energy::from_ivalue(kOp, energy), x, {n_steps, step_size, generator});
+std::tuple<at::Tensor, at::Tensor, at::Tensor> langevin_op(
+    const c10::IValue& energy, const at::Tensor& x, const c10::IValue& step_size,
+    double noise_scale, std::optional<double> max_score, std::optional<double> low,
+    std::optional<double> high, int64_t n_steps, const std::optional<at::Tensor>& beta,
+    int64_t thin, bool inplace, std::optional<at::Generator> generator) {
+  LangevinOptions options{.step_size = StepSize::from_ivalue(kOp, step_size),
+                          .noise_scale = noise_scale};
+  if (max_score) options.max_score = *max_score;
+  if (low) options.low = *low;
+  if (high) options.high = *high;
+  return detail::as_tuple(langevin(Energy::from_ivalue(kOp, energy), x,
+                                   {n_steps, beta, thin, inplace, std::move(generator)}, options));
 }
 
 }  // namespace
 
-at::Tensor langevin(const Energy& energy, const at::Tensor& x, const LangevinOptions& options) {
-  const at::NoGradGuard no_grad;
-  detail::check_floating(kOp, "x", x);
-  detail::check_chains(kOp, "x", x);
-  detail::check_at_least(kOp, "n_steps", options.n_steps, 1);
-  TORCH_CHECK_VALUE(options.step_size > 0 && std::isfinite(options.step_size), kOp,
-                    ": step_size must be > 0 and finite, got ", options.step_size);
+Samples langevin(const Energy& energy, const at::Tensor& x, const RunOptions& run,
+                 const LangevinOptions& options) {
+  detail::ChainRun chains(kOp, x, run);
+  options.step_size.check(kOp, chains.n_chains(), run.n_steps);
+  check_options(options);
   detail::check_finite(kOp, "x", x);
+  at::Tensor score = checked_score(energy, chains, 0);
 
-  const double noise_scale = std::sqrt(2 * options.step_size);
-  at::Tensor states = x.detach().clone(at::MemoryFormat::Contiguous);
-  at::Tensor score = checked_score(energy, states, 0);
-  const uint64_t key = detail::draw_key(options.generator, x.device());
-  detail::Progress progress(kOp, options.n_steps);
-  for (int64_t step = 0; step < options.n_steps; ++step) {
-    if (step > 0) score = checked_score(energy, states, step);
-    const at::Tensor noise =
-        detail::normal_like(states, {key, static_cast<uint32_t>(step), detail::kNoise});
-    states.add_(score, options.step_size).add_(noise, noise_scale);
-    progress.step(step + 1);
-  }
-  check_chains_finite("state", states, options.n_steps);
-  return states;
+  return chains.run([&](int64_t step) {
+    if (step > 0) score = checked_score(energy, chains, step);
+    const at::Tensor step_size = options.step_size.at(step);
+    const at::Tensor noise = detail::normal_like(chains.x, chains.draw(detail::kNoise));
+    const at::Tensor drift = detail::per_chain(step_size, chains.x);
+    const at::Tensor scale =
+        detail::per_chain((2 * step_size).sqrt() * options.noise_scale, chains.x);
+    const at::Tensor next =
+        chains.x.add(score.clamp(-options.max_score, options.max_score).mul_(drift))
+            .add_(noise.mul_(scale))
+            .clamp_(options.low, options.high);
+    detail::check_chains_finite(kOp, "state", next, step + 1);
+    chains.x = next;
+    return at::Tensor();
+  });
 }
 
-TORCH_LIBRARY_IMPL(torch_ebm, CPU, m) { m.impl("langevin", &langevin_op); }
-TORCH_LIBRARY_IMPL(torch_ebm, CUDA, m) { m.impl("langevin", &langevin_op); }
-TORCH_LIBRARY_IMPL(torch_ebm, Autograd, m) {
-  m.impl("langevin", torch::CppFunction::makeFallthrough());
-}
+TORCH_EBM_DRIVER("langevin", &langevin_op)
 
 }  // namespace torch_ebm

@@ -19,13 +19,15 @@ struct Module;
 
 namespace torch_ebm {
 
-/// How many transitions a Gibbs sampler makes, at which temperature, and what it leaves alone.
-struct TORCH_EBM_API GibbsOptions {
+/// What every sampler is asked: how many transitions, at which temperature, and what to keep of them.
+struct TORCH_EBM_API RunOptions {
   int64_t n_steps = 1;
-  /// Inverse temperature: one number, shape (), or one for every chain, shape (N,). Undefined means 1.
+  /// Inverse temperature: one number, shape (), or one for every chain, shape (N,). Absent means 1.
   std::optional<at::Tensor> beta = std::nullopt;
-  /// Boolean, (units...) or (N, units...): true where a unit keeps its value (conditional sampling).
-  std::optional<at::Tensor> clamp = std::nullopt;
+  /// Keep the states after every thin-th step; 0 keeps none.
+  int64_t thin = 0;
+  /// Write the last states into x. If a step throws, x holds the states of the last step that was completed.
+  bool inplace = false;
   std::optional<at::Generator> generator = std::nullopt;
 };
 
@@ -39,12 +41,18 @@ class TORCH_EBM_API EnergyFunction {
   /// asks for it.
   virtual at::Tensor value(const at::Tensor& x) const = 0;
 
-  /// Energies (N,) and scores -dE/dx, in the shape of x, both detached. By default through autograd.
+  /// Energies (N,) and scores -dE/dx, in the shape of x, both detached and in memory of their own. By default
+  /// through autograd.
   virtual std::tuple<at::Tensor, at::Tensor> value_and_score(const at::Tensor& x) const;
 
-  /// The state of the chains after options.n_steps block Gibbs steps, or nothing if this energy has no
-  /// Gibbs sampler of its own.
-  virtual std::optional<at::Tensor> gibbs(const at::Tensor& x, const GibbsOptions& options) const;
+  /// The energy at inverse temperature beta, () or (N,) in the dtype of x: what its own Gibbs sampler, if it has
+  /// one, leaves invariant there. Nothing, the default, means beta E(x).
+  virtual std::optional<at::Tensor> tempered(const at::Tensor& x, const at::Tensor& beta) const;
+
+  /// The states of the chains after run.n_steps block Gibbs steps at run.beta, or nothing if this energy has no
+  /// Gibbs sampler of its own. `clamp`, boolean, (units...) or (N, units...), is true where a unit keeps its value.
+  virtual std::optional<at::Tensor> gibbs(const at::Tensor& x, const RunOptions& run,
+                                          const std::optional<at::Tensor>& clamp) const;
 };
 
 /// The energy that every sampler and estimator takes: one value type, whatever is behind it. Copies share
@@ -56,8 +64,8 @@ class TORCH_EBM_API Energy {
   /// A function from a batch (N, ...) to energies (N,).
   explicit Energy(std::function<at::Tensor(const at::Tensor&)> function);
 
-  /// A scripted module: its forward is the energy; a method `gibbs(x, n_steps, beta, clamp, generator)`,
-  /// if it has one, its Gibbs sampler.
+  /// A scripted module: its forward is the energy; methods `gibbs(x, n_steps, beta, clamp, generator)` and
+  /// `tempered(x, beta)`, if it has them, are what EnergyFunction calls so.
   explicit Energy(const torch::jit::Module& module);
 
   /// A C++ module (or any shared object) whose forward is the energy.
@@ -75,9 +83,12 @@ class TORCH_EBM_API Energy {
   /// What the operators take as `Any energy`: a scripted module's object, or the handle of a Python callable.
   static Energy from_ivalue(const char* op, const c10::IValue& value);
 
-  at::Tensor value(const at::Tensor& x) const;
-  std::tuple<at::Tensor, at::Tensor> value_and_score(const at::Tensor& x) const;
-  std::optional<at::Tensor> gibbs(const at::Tensor& x, const GibbsOptions& options) const;
+  /// With beta, () or (N,), the tempered energy, float64 unless the energy defines it itself.
+  at::Tensor value(const at::Tensor& x, const std::optional<at::Tensor>& beta = std::nullopt) const;
+  std::tuple<at::Tensor, at::Tensor> value_and_score(
+      const at::Tensor& x, const std::optional<at::Tensor>& beta = std::nullopt) const;
+  std::optional<at::Tensor> gibbs(const at::Tensor& x, const RunOptions& run,
+                                  const std::optional<at::Tensor>& clamp = std::nullopt) const;
 
  private:
   template <typename Module>

@@ -2,25 +2,35 @@
 
 #include <ATen/ATen.h>
 
-#include "torch_ebm/energy.h"
+#include <limits>
+#include <tuple>
+
 #include "torch_ebm/export.h"
+#include "torch_ebm/sampler.h"
 
 namespace torch_ebm {
 
 struct TORCH_EBM_API LangevinOptions {
-  int64_t n_steps = 1;
-  double step_size = 0.01;
-  std::optional<at::Generator> generator = std::nullopt;
+  StepSize step_size = 0.01;
+  /// Multiplies the noise: 1 samples exp(-E), 0 descends the energy. Short-run training of image models takes
+  /// far less than 1, which samples exp(-E / noise_scale^2) (Nijkamp et al. 2019).
+  double noise_scale = 1;
+  /// Every element of the score is clamped to [-max_score, max_score] (Du & Mordatch 2019).
+  double max_score = std::numeric_limits<double>::infinity();
+  /// States are clamped to [low, high].
+  double low = -std::numeric_limits<double>::infinity();
+  double high = std::numeric_limits<double>::infinity();
 };
 
 /// The unadjusted Langevin algorithm (Parisi 1981): N chains,
-///     x <- x - step_size dE/dx + sqrt(2 step_size) xi,   xi ~ N(0, 1).
-/// Leaves p invariant only as step_size -> 0: on N(0, 1) its variance is 1 / (1 - step_size / 2).
+///     x <- x - step_size dE/dx + noise_scale sqrt(2 step_size) xi,   xi ~ N(0, 1).
+/// Leaves p invariant only as step_size -> 0: on N(0, 1) its variance is 1 / (1 - step_size / 2). Clamps and
+/// another noise scale change the law further. At inverse temperature beta, E stands for the tempered energy.
 ///
-/// x: (N, ...), floating. Returns the new states, detached, in the shape of x.
-/// Throws ValueError for no chains, n_steps < 1, step_size <= 0, and for a score that is not finite (the
-/// chain and the step are named).
-TORCH_EBM_API at::Tensor langevin(const Energy& energy, const at::Tensor& x,
-                                  const LangevinOptions& options = {});
+/// x: (N, ...), floating.
+/// Throws ValueError for no chains, n_steps < 1, step_size <= 0, noise_scale < 0, max_score <= 0, low >= high, and
+/// for a score or a state that is not finite (the chain and the step are named).
+TORCH_EBM_API Samples langevin(const Energy& energy, const at::Tensor& x,
+                               const RunOptions& run = {}, const LangevinOptions& options = {});
 
 }  // namespace torch_ebm

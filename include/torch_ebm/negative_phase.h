@@ -3,23 +3,13 @@
 #include <torch/nn/cloneable.h>
 #include <torch/nn/pimpl.h>
 
-#include <functional>
 #include <string>
 #include <vector>
 
-#include "torch_ebm/energy.h"
 #include "torch_ebm/export.h"
-#include "torch_ebm/langevin.h"
+#include "torch_ebm/sampler.h"
 
 namespace torch_ebm {
-
-/// A transition of all chains: (energy, x, generator) -> new x.
-using Sampler =
-    std::function<at::Tensor(const Energy&, const at::Tensor&, std::optional<at::Generator>)>;
-
-/// Samplers for the negative phase; a generator in the options is replaced by the negative phase's own.
-TORCH_EBM_API Sampler gibbs_sampler(GibbsOptions options = {});
-TORCH_EBM_API Sampler langevin_sampler(LangevinOptions options = {});
 
 /// States for chains to begin at, of the given size: "bernoulli" (0 or 1 with probability 1/2), "uniform"
 /// (on (0, 1)) or "normal" (N(0, 1)). Throws ValueError for another law or an empty size.

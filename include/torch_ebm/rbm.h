@@ -21,25 +21,25 @@ TORCH_EBM_API at::Tensor rbm_energy(const at::Tensor& visible, const at::Tensor&
                                     const at::Tensor& weight, const at::Tensor& visible_bias,
                                     const at::Tensor& hidden_bias);
 
-/// Free energies F(v), shape (N,), of visible (N, V): exp(-F(v)) = sum_h exp(-E(v, h)). Differentiable any
-/// number of times in all arguments.
+/// Free energies F(v), shape (N,), of visible (N, V): exp(-F(v)) = sum_h exp(-E(v, h)). With beta, () or
+/// (N,), the tempered one, -log sum_h exp(-beta E(v, h)), which is not beta F(v). Differentiable any number of times.
 TORCH_EBM_API at::Tensor rbm_free_energy(const at::Tensor& visible, const at::Tensor& weight,
                                          const at::Tensor& visible_bias,
-                                         const at::Tensor& hidden_bias);
+                                         const at::Tensor& hidden_bias,
+                                         const std::optional<at::Tensor>& beta = std::nullopt);
 
 /// Block Gibbs: n_steps times h ~ p(h | v), then v ~ p(v | h), at inverse temperature beta, that is for
 /// exp(-beta E(v, h)), which it leaves exactly invariant. Returns (visible, hidden) of the last step.
 ///
-/// visible: (N, V) of zeros and ones. options.clamp: (V,) or (N, V).
+/// visible: (N, V) of zeros and ones. clamp: (V,) or (N, V).
 /// The random numbers of chain i depend on the generator's next key, i, the step and the unit alone: not on
 /// the number of chains or threads.
 /// Throws ValueError for states other than 0 and 1, N = 0, n_steps < 1, beta < 0, parameters that are not
 /// finite, wrong shapes; TypeError for other dtypes.
-TORCH_EBM_API std::tuple<at::Tensor, at::Tensor> rbm_gibbs(const at::Tensor& visible,
-                                                           const at::Tensor& weight,
-                                                           const at::Tensor& visible_bias,
-                                                           const at::Tensor& hidden_bias,
-                                                           const GibbsOptions& options = {});
+TORCH_EBM_API std::tuple<at::Tensor, at::Tensor> rbm_gibbs(
+    const at::Tensor& visible, const at::Tensor& weight, const at::Tensor& visible_bias,
+    const at::Tensor& hidden_bias, const RunOptions& run = {},
+    const std::optional<at::Tensor>& clamp = std::nullopt);
 
 /// Exact log Z, float64, shape (), by summing over all states of the smaller layer, which may have at most
 /// 25 units. Differentiable (the graph then holds 2^min(V, H) x max(V, H) numbers).
@@ -68,7 +68,9 @@ class TORCH_EBM_API RBMImpl : public torch::nn::Cloneable<RBMImpl>, public Energ
 
   at::Tensor value(const at::Tensor& x) const override { return forward(x); }
   std::tuple<at::Tensor, at::Tensor> value_and_score(const at::Tensor& x) const override;
-  std::optional<at::Tensor> gibbs(const at::Tensor& x, const GibbsOptions& options) const override;
+  std::optional<at::Tensor> tempered(const at::Tensor& x, const at::Tensor& beta) const override;
+  std::optional<at::Tensor> gibbs(const at::Tensor& x, const RunOptions& run,
+                                  const std::optional<at::Tensor>& clamp) const override;
 
   at::Tensor weight;
   at::Tensor visible_bias;

@@ -1,0 +1,108 @@
+#include "csrc/samplers/chain_run.h"
+
+#include "csrc/common/checks.h"
+#include "csrc/common/progress.h"
+
+namespace torch_ebm::detail {
+
+ChainRun::ChainRun(const char* op, const at::Tensor& x, const RunOptions& run)
+    : op_(op), run_(run), start_(x) {
+  check_floating(op, "x", x);
+  check_chains(op, "x", x);
+  check_at_least(op, "n_steps", run.n_steps, 1);
+  TORCH_CHECK_VALUE(run.n_steps <= UINT32_MAX, op, ": n_steps must be below 2^32, got ",
+                    run.n_steps);
+  check_at_least(op, "thin", run.thin, 0);
+  if (run.beta && run.beta->defined()) beta = checked_beta(op, run.beta, x.to(at::kDouble));
+  this->x = x.detach().clone(at::MemoryFormat::Contiguous);
+}
+
+kernels::Draw ChainRun::draw(uint32_t stream) const {
+  return {key_, static_cast<uint32_t>(step_), stream};
+}
+
+at::Tensor ChainRun::uniform(uint32_t stream) const {
+  const auto options = x.options().dtype(at::kDouble);
+  return uniform_like(at::empty({n_chains(), 1}, options), draw(stream)).squeeze(1);
+}
+
+Samples ChainRun::run(const std::function<at::Tensor(int64_t)>& step) {
+  key_ = draw_key(run_.generator, x.device());
+  at::Tensor accepted = at::zeros({n_chains()}, x.options().dtype(at::kDouble));
+  std::vector<int64_t> kept(x.sizes().begin(), x.sizes().end());
+  kept.insert(kept.begin(), run_.thin > 0 ? run_.n_steps / run_.thin : 0);
+  at::Tensor trajectory = at::empty(kept, x.options());
+  Progress progress(op_, run_.n_steps);
+  try {
+    for (step_ = 0; step_ < run_.n_steps; ++step_) {
+      const at::Tensor acceptance = step(step_);
+      if (acceptance.defined()) {
+        accepted.add_(acceptance);
+      } else {
+        accepted.add_(1);
+      }
+      const int64_t done = step_ + 1;
+      if (run_.thin > 0 && done % run_.thin == 0) trajectory[done / run_.thin - 1].copy_(x);
+      progress.step(done);
+    }
+  } catch (...) {
+    leave(x);
+    throw;
+  }
+  leave(x);
+  return {run_.inplace ? start_ : x, accepted / static_cast<double>(run_.n_steps), trajectory};
+}
+
+Samples ChainRun::finished(const at::Tensor& last_states) {
+  leave(last_states);
+  std::vector<int64_t> kept(x.sizes().begin(), x.sizes().end());
+  kept.insert(kept.begin(), 0);
+  return {run_.inplace ? start_ : last_states,
+          at::ones({n_chains()}, x.options().dtype(at::kDouble)), at::empty(kept, x.options())};
+}
+
+void ChainRun::leave(const at::Tensor& last_states) const {
+  if (!run_.inplace) return;
+  const c10::InferenceMode mode(
+      start_.is_inference());  // the only mode in which such a tensor may be changed
+  const at::NoGradGuard no_grad;
+  at::Tensor(start_).copy_(last_states);
+}
+
+at::Tensor per_chain(const at::Tensor& value, const at::Tensor& x) {
+  const at::Tensor result = value.to(x.options());
+  if (result.dim() == 0) return result;
+  std::vector<int64_t> shape(x.dim(), 1);
+  shape[0] = x.size(0);
+  return result.view(shape);
+}
+
+at::Tensor sum_units(const at::Tensor& x) {
+  return x.reshape({x.size(0), -1}).sum(1, /*keepdim=*/false, at::kDouble);
+}
+
+at::Tensor Decision::choose(const at::Tensor& proposal, const at::Tensor& current) const {
+  std::vector<int64_t> shape(current.dim(), 1);
+  shape[0] = current.size(0);
+  return at::where(accepted.view(shape), proposal, current);
+}
+
+Decision metropolis(const at::Tensor& log_ratio, const at::Tensor& proposed_energy,
+                    const at::Tensor& uniform) {
+  const at::Tensor probability = log_ratio.exp()
+                                     .clamp_max(1)
+                                     .masked_fill(at::isfinite(proposed_energy).logical_not(), 0)
+                                     .nan_to_num(0);
+  return {uniform.lt(probability), probability};
+}
+
+void check_chains_finite(const char* op, const char* what, const at::Tensor& values, int64_t step) {
+  const at::Tensor bad = at::isfinite(values.reshape({values.size(0), -1})).all(1).logical_not();
+  if (!bad.any().item<bool>()) return;
+  TORCH_CHECK_VALUE(false, op, ": the ", what, " of chain ", bad.nonzero()[0][0].item<int64_t>(),
+                    " is not finite at step ", step,
+                    "; likely step_size is too large for this energy, or its parameters are not "
+                    "finite");
+}
+
+}  // namespace torch_ebm::detail

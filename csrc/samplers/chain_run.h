@@ -1,0 +1,76 @@
+#pragma once
+
+#include <functional>
+#include <tuple>
+
+#include "csrc/common/grad_mode.h"
+#include "csrc/common/random.h"
+#include "torch_ebm/sampler.h"
+
+namespace torch_ebm::detail {
+
+/// What all samplers share: the checks of their common arguments, the loop over steps, the trajectory, the
+/// acceptance rate, progress, and what is left behind when a step throws.
+///
+///     ChainRun chains(kOp, x, run);            // checks
+///     ...                                      // checks of the sampler's own, first energies
+///     return chains.run([&](int64_t step) {    // replaces chains.x as its last act
+///       ...
+///       return acceptance;                     // (N,), or an undefined tensor: all are accepted
+///     });
+class ChainRun {
+ public:
+  ChainRun(const char* op, const at::Tensor& x, const RunOptions& run);
+  ChainRun(const ChainRun&) = delete;
+
+  Samples run(const std::function<at::Tensor(int64_t step)>& step);
+  /// The result of a run whose steps something else made: its last states, all of them accepted.
+  Samples finished(const at::Tensor& last_states);
+
+  /// The random numbers of one pass of the current step.
+  kernels::Draw draw(uint32_t stream) const;
+  /// One uniform number in (0, 1) a chain, (N,), float64.
+  at::Tensor uniform(uint32_t stream) const;
+  int64_t n_chains() const { return x.size(0); }
+
+  /// The states after the last step that was completed, (N, ...), contiguous.
+  at::Tensor x;
+  /// Inverse temperatures, () or (N,), float64, if there are any.
+  std::optional<at::Tensor> beta;
+
+ private:
+  void leave(const at::Tensor& last_states) const;
+
+  NoGradMode no_grad_;
+  const char* op_;
+  RunOptions run_;
+  at::Tensor start_;
+  uint64_t key_ = 0;
+  int64_t step_ = 0;
+};
+
+/// What a sampler's operator returns.
+inline std::tuple<at::Tensor, at::Tensor, at::Tensor> as_tuple(Samples samples) {
+  return {samples.x, samples.acceptance_rate, samples.trajectory};
+}
+
+/// A value for every chain, () or (N,), shaped to multiply x (N, ...) and in its dtype.
+at::Tensor per_chain(const at::Tensor& value, const at::Tensor& x);
+/// Sums over all but the first dimension, (N,), in float64.
+at::Tensor sum_units(const at::Tensor& x);
+
+/// Which chains accept a proposal (Metropolis et al. 1953; Hastings 1970).
+struct Decision {
+  at::Tensor accepted;     // (N,), boolean
+  at::Tensor probability;  // (N,), float64: min(1, exp(log_ratio))
+
+  at::Tensor choose(const at::Tensor& proposal, const at::Tensor& current) const;
+};
+/// A log ratio of NaN rejects, and so does a proposal whose energy is not finite.
+Decision metropolis(const at::Tensor& log_ratio, const at::Tensor& proposed_energy,
+                    const at::Tensor& uniform);
+
+/// Throws if a value of a chain is not finite, naming the chain and the step.
+void check_chains_finite(const char* op, const char* what, const at::Tensor& values, int64_t step);
+
+}  // namespace torch_ebm::detail

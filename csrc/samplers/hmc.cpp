@@ -1,0 +1,65 @@
+#include "torch_ebm/hmc.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "csrc/common/checks.h"
+#include "csrc/common/operator.h"
+#include "csrc/samplers/hamiltonian.h"
+
+namespace torch_ebm {
+
+namespace {
+
+constexpr const char* kOp = "hmc";
+
+/// How many leapfrog steps this transition takes. Drawn as if for chain 0, so that it depends on the step alone.
+int64_t path_length(const HMCOptions& options, kernels::Draw draw) {
+  if (options.jitter == 0) return options.n_leapfrog;
+  const auto n = static_cast<double>(options.n_leapfrog);
+  const auto least = std::max<int64_t>(1, std::llround(std::ceil(n * (1 - options.jitter))));
+  const auto most = std::max<int64_t>(least, std::llround(std::floor(n * (1 + options.jitter))));
+  const double u = detail::uniform_like(at::empty({1, 1}, at::kDouble), draw).item<double>();
+  return least + static_cast<int64_t>(u * static_cast<double>(most - least + 1));
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> hmc_op(
+    const c10::IValue& energy, const at::Tensor& x, const c10::IValue& step_size,
+    int64_t n_leapfrog, double jitter, const std::optional<at::Tensor>& inverse_mass,
+    int64_t n_steps, const std::optional<at::Tensor>& beta, int64_t thin, bool inplace,
+    std::optional<at::Generator> generator) {
+  return detail::as_tuple(
+      hmc(Energy::from_ivalue(kOp, energy), x, {n_steps, beta, thin, inplace, std::move(generator)},
+          {StepSize::from_ivalue(kOp, step_size), n_leapfrog, jitter, inverse_mass}));
+}
+
+}  // namespace
+
+Samples hmc(const Energy& energy, const at::Tensor& x, const RunOptions& run,
+            const HMCOptions& options) {
+  detail::ChainRun chains(kOp, x, run);
+  options.step_size.check(kOp, chains.n_chains(), run.n_steps);
+  detail::check_at_least(kOp, "n_leapfrog", options.n_leapfrog, 1);
+  TORCH_CHECK_VALUE(options.jitter >= 0 && options.jitter < 1, kOp,
+                    ": jitter must be in [0, 1), got ", options.jitter);
+  const detail::Hamiltonian hamiltonian(kOp, energy, chains, options.inverse_mass);
+  detail::PhasePoint current = hamiltonian.start();
+
+  return chains.run([&](int64_t step) {
+    const at::Tensor step_size = options.step_size.at(step);
+    current.momentum = hamiltonian.momentum(chains.draw(detail::kNoise));
+    detail::PhasePoint end = current;
+    for (int64_t i = path_length(options, chains.draw(detail::kPath)); i > 0; --i) {
+      end = hamiltonian.leapfrog(end, step_size);
+    }
+    const auto decision = detail::metropolis(hamiltonian.total(current) - hamiltonian.total(end),
+                                             end.energy, chains.uniform(detail::kAccept));
+    current = end.chosen_over(current, decision);
+    chains.x = current.x;
+    return decision.probability;
+  });
+}
+
+TORCH_EBM_DRIVER("hmc", &hmc_op)
+
+}  // namespace torch_ebm

@@ -1,0 +1,47 @@
+#include "torch_ebm/mala.h"
+
+#include "csrc/common/operator.h"
+#include "csrc/samplers/hamiltonian.h"
+
+namespace torch_ebm {
+
+namespace {
+
+constexpr const char* kOp = "mala";
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> mala_op(
+    const c10::IValue& energy, const at::Tensor& x, const c10::IValue& step_size,
+    const std::optional<at::Tensor>& inverse_mass, int64_t n_steps,
+    const std::optional<at::Tensor>& beta, int64_t thin, bool inplace,
+    std::optional<at::Generator> generator) {
+  return detail::as_tuple(mala(Energy::from_ivalue(kOp, energy), x,
+                               {n_steps, beta, thin, inplace, std::move(generator)},
+                               {StepSize::from_ivalue(kOp, step_size), inverse_mass}));
+}
+
+}  // namespace
+
+Samples mala(const Energy& energy, const at::Tensor& x, const RunOptions& run,
+             const MALAOptions& options) {
+  detail::ChainRun chains(kOp, x, run);
+  options.step_size.check(kOp, chains.n_chains(), run.n_steps);
+  const detail::Hamiltonian hamiltonian(kOp, energy, chains, options.inverse_mass);
+  detail::PhasePoint current = hamiltonian.start();
+
+  // The proposal is the end of one leapfrog step of size sqrt(2 step_size), and the Metropolis-Hastings ratio that
+  // of its total energies (Neal 2011, section 5.2).
+  return chains.run([&](int64_t step) {
+    const at::Tensor step_size = (2 * options.step_size.at(step)).sqrt();
+    current.momentum = hamiltonian.momentum(chains.draw(detail::kNoise));
+    const detail::PhasePoint end = hamiltonian.leapfrog(current, step_size);
+    const auto decision = detail::metropolis(hamiltonian.total(current) - hamiltonian.total(end),
+                                             end.energy, chains.uniform(detail::kAccept));
+    current = end.chosen_over(current, decision);
+    chains.x = current.x;
+    return decision.probability;
+  });
+}
+
+TORCH_EBM_DRIVER("mala", &mala_op)
+
+}  // namespace torch_ebm

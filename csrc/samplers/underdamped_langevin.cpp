@@ -1,0 +1,58 @@
+#include "torch_ebm/underdamped_langevin.h"
+
+#include <cmath>
+
+#include "csrc/common/operator.h"
+#include "csrc/samplers/hamiltonian.h"
+
+namespace torch_ebm {
+
+namespace {
+
+constexpr const char* kOp = "underdamped_langevin";
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> underdamped_langevin_op(
+    const c10::IValue& energy, const at::Tensor& x, const c10::IValue& step_size, double friction,
+    const std::optional<at::Tensor>& inverse_mass, int64_t n_steps,
+    const std::optional<at::Tensor>& beta, int64_t thin, bool inplace,
+    std::optional<at::Generator> generator) {
+  return detail::as_tuple(underdamped_langevin(
+      Energy::from_ivalue(kOp, energy), x, {n_steps, beta, thin, inplace, std::move(generator)},
+      {StepSize::from_ivalue(kOp, step_size), friction, inverse_mass}));
+}
+
+}  // namespace
+
+Samples underdamped_langevin(const Energy& energy, const at::Tensor& x, const RunOptions& run,
+                             const UnderdampedLangevinOptions& options) {
+  detail::ChainRun chains(kOp, x, run);
+  options.step_size.check(kOp, chains.n_chains(), run.n_steps);
+  TORCH_CHECK_VALUE(options.friction > 0 && std::isfinite(options.friction), kOp,
+                    ": friction must be > 0 and finite, got ", options.friction);
+  const detail::Hamiltonian hamiltonian(kOp, energy, chains, options.inverse_mass);
+  detail::PhasePoint point = hamiltonian.start();
+
+  return chains.run([&](int64_t step) {
+    const at::Tensor half = options.step_size.at(step) / 2;
+    const at::Tensor half_kick = detail::per_chain(half, point.x);
+    const at::Tensor kept = (-2 * options.friction * half).exp();
+    if (step == 0) point.momentum = hamiltonian.momentum(chains.draw(detail::kStart));
+    at::Tensor momentum = point.momentum.addcmul(point.score, half_kick);  // B
+    at::Tensor x_next = hamiltonian.drift(point.x, momentum, half);        // A
+    momentum = momentum * detail::per_chain(kept, momentum) +              // O
+               hamiltonian.momentum(chains.draw(detail::kNoise)) *
+                   detail::per_chain((1 - kept.square()).sqrt(), momentum);
+    x_next = hamiltonian.drift(x_next, momentum, half);  // A
+    detail::check_chains_finite(kOp, "state", x_next, step + 1);
+    detail::PhasePoint next = hamiltonian.at(x_next);
+    detail::check_chains_finite(kOp, "score", next.score, step + 1);
+    next.momentum = momentum.addcmul(next.score, half_kick);  // B
+    point = next;
+    chains.x = point.x;
+    return at::Tensor();
+  });
+}
+
+TORCH_EBM_DRIVER("underdamped_langevin", &underdamped_langevin_op)
+
+}  // namespace torch_ebm

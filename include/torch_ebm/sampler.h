@@ -1,0 +1,64 @@
+#pragma once
+
+#include <ATen/ATen.h>
+#include <ATen/core/Generator.h>
+#include <ATen/core/ivalue.h>
+
+#include <functional>
+#include <optional>
+#include <type_traits>
+#include <vector>
+
+#include "torch_ebm/energy.h"
+#include "torch_ebm/export.h"
+
+namespace torch_ebm {
+
+/// What a sampler returns for N chains.
+struct TORCH_EBM_API Samples {
+  /// The last states, (N, ...), detached; the argument itself if the run was in place.
+  at::Tensor x;
+  /// The mean over the steps of the Metropolis acceptance probability, (N,), float64; 1 where every step
+  /// is accepted.
+  at::Tensor acceptance_rate;
+  /// The states after every `thin`-th step, (n_steps / thin, N, ...); (0, N, ...) if thin is 0.
+  at::Tensor trajectory;
+};
+
+/// One positive number, one for every step (a schedule), or one for every chain.
+class TORCH_EBM_API StepSize {
+ public:
+  StepSize(double value) : schedule_{value} {}                                // NOLINT
+  StepSize(std::vector<double> schedule) : schedule_(std::move(schedule)) {}  // NOLINT
+  StepSize(at::Tensor per_chain) : per_chain_(std::move(per_chain)) {}        // NOLINT
+  /// From what the operators take as `Any step_size`: a float, a list of floats or a tensor, () or (N,).
+  static StepSize from_ivalue(const char* op, const c10::IValue& value);
+
+  /// Throws ValueError unless it fits n_chains chains that make n_steps steps, finite and positive.
+  void check(const char* op, int64_t n_chains, int64_t n_steps) const;
+  /// The step size of one step, () or (N,), float64 on the CPU.
+  at::Tensor at(int64_t step) const;
+
+ private:
+  std::vector<double> schedule_;
+  at::Tensor per_chain_;
+};
+
+/// A transition of N chains that leaves exp(-beta E) invariant: what learning and tempering are built over.
+/// Of the options it takes beta and the generator.
+using Sampler = std::function<Samples(const Energy&, const at::Tensor& x, const RunOptions&)>;
+
+/// `function` (any sampler of this library) with its options: every call makes run.n_steps steps.
+template <typename Options>
+Sampler bind_sampler(Samples (*function)(const Energy&, const at::Tensor&, const RunOptions&,
+                                         const Options&),
+                     RunOptions run = {}, std::type_identity_t<Options> options = {}) {
+  return [=](const Energy& energy, const at::Tensor& x, const RunOptions& call) {
+    RunOptions both = run;
+    both.beta = call.beta;
+    both.generator = call.generator;
+    return function(energy, x, both, options);
+  };
+}
+
+}  // namespace torch_ebm

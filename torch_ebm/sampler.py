@@ -1,0 +1,60 @@
+"""What all samplers have in common.
+
+A sampler is called as ``sampler(energy, x, *, ...)`` and returns :class:`Samples`. All take
+
+* ``energy``: any callable or module that maps a batch (N, ...) to energies (N,);
+* ``x``: the states that N independent chains start from, (N, ...), floating;
+* ``n_steps``: transitions of every chain;
+* ``beta``: inverse temperature, one number or one for every chain, (N,); default 1. The target is
+  exp(-beta E(x)), or exp(-tempered(x, beta)) if the energy has a method ``tempered``;
+* ``thin``: keep the states after every ``thin``-th step; 0 keeps none;
+* ``inplace``: write the last states into ``x``. If a step raises, ``x`` then holds the states of the last
+  step that was completed; otherwise ``x`` is never changed;
+* ``generator``: where the one key of the call is drawn from; default: torch's default generator.
+
+All raise ValueError for no chains, ``n_steps`` < 1, ``thin`` < 0 and a ``beta`` that is negative, not finite
+or of another shape; what ``energy`` raises comes through with its own type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Union
+
+import torch
+from torch import Tensor
+
+from . import _library  # noqa: F401
+from ._arguments import as_beta
+from .energy import Energy, as_argument
+
+
+class Samples(NamedTuple):
+    """What a sampler returns for N chains.
+
+    Attributes:
+        x: the last states, (N, ...), detached.
+        acceptance_rate: the mean over the steps of the Metropolis acceptance probability, (N,), float64;
+            1 where every step is accepted.
+        trajectory: the states after every ``thin``-th step, (n_steps // thin, N, ...); (0, N, ...) if
+            ``thin`` is 0.
+    """
+
+    x: Tensor
+    acceptance_rate: Tensor
+    trajectory: Tensor
+
+
+#: A transition of all chains, ``sampler(energy, x, generator=...)``, and for tempering ``beta=...``, that
+#: returns Samples or the new states: for example ``functools.partial(torch_ebm.mala, step_size=0.1)``.
+Sampler = Callable[..., Union[Samples, Tensor]]
+
+#: A number, a sequence with one for every step, or a tensor with one for every chain.
+StepSize = Union[float, "list[float]", Tensor]
+
+
+def run_sampler(op: str, energy: Energy, x: Tensor, *, beta: object, **options: object) -> Samples:
+    """Calls the sampler's operator ``op``."""
+    with as_argument(energy) as argument:
+        function = getattr(torch.ops.torch_ebm, op)
+        return Samples(*function(argument, x, beta=as_beta(beta), **options))
