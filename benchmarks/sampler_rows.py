@@ -29,8 +29,13 @@ def gibbs_with_gradients(n_units: int = 500, n_chains: int = 100, n_steps: int =
     energy = BoltzmannEnergy(n_units)
     start = coin_flips(n_chains, n_units, seed=2)
 
-    def ours() -> Callable[[], Tensor]:
-        return lambda: torch_ebm.gibbs_with_gradients(energy, start, n_steps=n_steps).x
+    def closed_form() -> Callable[[], Tensor]:
+        machine = torch_ebm.BoltzmannMachine(n_units)
+        machine.load_state_dict(energy.state_dict())
+        return ours(machine)
+
+    def ours(module: nn.Module) -> Callable[[], Tensor]:
+        return lambda: torch_ebm.gibbs_with_gradients(module, start, n_steps=n_steps).x
 
     def ebmkit() -> Callable[[], Tensor]:
         from ebm.samplers import GibbsWithGradients
@@ -53,7 +58,8 @@ def gibbs_with_gradients(n_units: int = 500, n_chains: int = 100, n_steps: int =
         unit="step",
         units_per_call=n_steps,
         contenders=[
-            Contender("torch_ebm.gibbs_with_gradients", ours),
+            Contender("torch_ebm.gibbs_with_gradients, BoltzmannMachine", closed_form),
+            Contender("torch_ebm.gibbs_with_gradients, any module", lambda: ours(energy)),
             Contender("plain torch", lambda: plain_gibbs_with_gradients(energy, start, n_steps)),
             Contender("ebmkit", ebmkit),
         ],
