@@ -41,7 +41,7 @@ class BoltzmannEnergy(nn.Module):
 
     def __init__(self, n_units: int) -> None:
         super().__init__()
-        half = normal(n_units, n_units, seed=0).triu(1) / math.sqrt(n_units)
+        half = normal(n_units, n_units, seed=0).triu(1) * 2 / math.sqrt(n_units)
         self.weight = nn.Parameter(half + half.t())
         self.bias = nn.Parameter(normal(n_units, seed=1))
 

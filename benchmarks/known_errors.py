@@ -76,7 +76,6 @@ BETAS = torch.tensor([1 / t for t in TEMPERATURES])
 
 def tempered_transitions(n_chains: int = 500_000, n_steps: int = 5) -> Experiment:
     energy = BoltzmannEnergy(3).requires_grad_(False)
-    energy.weight.mul_(2)
     law = law_of(energy(binary_states(3)))
 
     def ebmkit(tempered: bool) -> float:
