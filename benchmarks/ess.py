@@ -1,8 +1,8 @@
-"""Effective samples per second of HMC and NUTS: the least bulk ESS over the coordinates (Vehtari et al.
-2021, as ArviZ computes it, for every contender alike) divided by the time of sampling.
+"""Effective samples per second of HMC and NUTS: the least bulk ESS over the coordinates (Vehtari et
+al. 2021, as ArviZ computes it, for every contender alike) divided by the time of sampling.
 
-As in harness.py, rounds time every contender once in a rotated order, and a ratio is that of one round.
-Every contender's means and variances are checked against the exact ones in every round.
+As in harness.py, rounds time every contender once in a rotated order, and a ratio is that of one
+round. Every contender's means and variances are checked against the exact ones in every round.
 
     python benchmarks/ess.py [target ...]
 """
@@ -68,7 +68,8 @@ def check(name: str, draws: Tensor, target: Target) -> None:
     """Means and variances are exact within Monte Carlo error."""
     x = draws.double()
     deviation2 = (x - target.mean) ** 2
-    for what, values, truth in (("mean", x, target.mean), ("variance", deviation2, target.variance)):
+    moments = ("mean", x, target.mean), ("variance", deviation2, target.variance)
+    for what, values, truth in moments:
         error = values.std((0, 1)) / ess(values, "mean").sqrt()
         z = ((values.mean((0, 1)) - truth) / error).abs().max().item()
         assert z < TOLERANCE, f"{name}, {target.name}: a {what} is {z:.1f} standard errors off"
@@ -128,7 +129,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
 
     unknown = set(options.targets) - set(TARGETS)
     if unknown:
-        parser.error(f"no such target: {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}")
+        parser.error(f"no such target: {', '.join(unknown)}; there are {', '.join(TARGETS)}")
     work = Work(options.chains, options.warm_up, options.draws, options.leapfrog)
     facts = environment(options.threads)
     print("\n".join(f"- {name}: {value}" for name, value in facts.items()))

@@ -39,7 +39,7 @@ class Contender(ABC):
 
     @abstractmethod
     def sample(self, seed: int) -> Any:
-        """Draws, (n_draws, n_chains, dimension) or with the first two exchanged: see ``as_draws``."""
+        """Draws, (n_draws, n_chains, dimension) or what ``as_draws`` makes that of."""
 
     def as_draws(self, result: Any) -> Tensor:
         """(n_draws, n_chains, dimension), not timed."""
@@ -53,7 +53,11 @@ class Ours(Contender):
         self.energy = torch.jit.script(self.target.energy)
         self.options = {} if self.sampler == "nuts" else {"n_leapfrog": self.work.n_leapfrog}
         self.adapted = torch_ebm.warm_up(
-            self.energy, self.start, sampler=self.sampler, n_steps=self.work.n_warm_up, **self.options
+            self.energy,
+            self.start,
+            sampler=self.sampler,
+            n_steps=self.work.n_warm_up,
+            **self.options,
         )
 
     def sample(self, seed: int) -> Tensor:

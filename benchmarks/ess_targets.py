@@ -1,4 +1,4 @@
-"""The laws that ess.py samples: energies in torch and in JAX, and their exact means and variances."""
+"""The laws that ess.py samples: energies in torch and in JAX, exact means and variances."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def eight_schools() -> Target:
 
 
 def eight_schools_moments() -> tuple[Tensor, Tensor]:
-    """By quadrature over (mu, log tau); given those, each eta is normal and independent of the others."""
+    """By quadrature over (mu, log tau); given those, the eta are normal and independent."""
     grid = {"dtype": torch.float64}
     mu = torch.linspace(-40, 45, 1201, **grid)[:, None]
     log_tau = torch.linspace(-16, 8, 2401, **grid)[None, :]

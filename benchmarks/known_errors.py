@@ -1,8 +1,7 @@
 """Small exact experiments that a sampler passes or fails, run on released libraries and on ours.
 
-Each starts chains at the exact law of a model that can be enumerated (or at one whose law is known), runs
-the sampler, and measures how far from that law the chains are. A library that is not installed is skipped
-with a line that says so.
+Each starts chains where a right sampler leaves their law as it is, runs the sampler, and measures how
+far from that law the chains are. A library that is not installed is skipped with a line that says so.
 
     python benchmarks/known_errors.py
 """
@@ -62,13 +61,13 @@ def draw_states(law: Tensor, n_chains: int) -> Tensor:
 
 
 def max_z(x: Tensor, law: Tensor) -> float:
-    """The largest deviation of a state's count among the chains x (N, units), in standard errors."""
+    """The largest error of a state's count among the chains x (N, units), in standard errors."""
     index = (x.long() * 2 ** torch.arange(x.size(1) - 1, -1, -1)).sum(1)
     count = torch.bincount(index, minlength=len(law))
     return ((count - len(x) * law) / (len(x) * law * (1 - law)).sqrt()).abs().max().item()
 
 
-# --- Tempered transitions (Neal 1996) -------------------------------------------------------------------
+# --- Tempered transitions (Neal 1996) -------------------------------------------------------------
 
 TEMPERATURES = (1.0, 2.0, 4.0)
 BETAS = torch.tensor([1 / t for t in TEMPERATURES])
@@ -108,7 +107,7 @@ def tempered_transitions(n_chains: int = 500_000, n_steps: int = 5) -> Experimen
     )
 
 
-# --- Replica exchange of underdamped Langevin -----------------------------------------------------------
+# --- Replica exchange of underdamped Langevin -----------------------------------------------------
 
 
 def exchange_with_velocity(n_chains: int = 20_000, n_steps: int = 400) -> Experiment:
@@ -135,7 +134,8 @@ def exchange_with_velocity(n_chains: int = 20_000, n_steps: int = 400) -> Experi
         return samples.x[0].var().item()
 
     return Experiment(
-        f"Replica exchange of underdamped Langevin on N(0, 1), {n_steps} sweeps of {n_chains:,} chains",
+        f"Replica exchange of underdamped Langevin on N(0, 1), {n_steps} sweeps of"
+        f" {n_chains:,} chains",
         "variance of the cold chains",
         "1.00 (standard error 0.01)",
         [
@@ -146,12 +146,12 @@ def exchange_with_velocity(n_chains: int = 20_000, n_steps: int = 400) -> Experi
     )
 
 
-# --- Replica exchange of an RBM -------------------------------------------------------------------------
+# --- Replica exchange of an RBM -------------------------------------------------------------------
 
 
 def exchange_of_rbm(n_chains: int = 100_000, n_sweeps: int = 50) -> Experiment:
-    """Block Gibbs tempers the joint energy E(v, h), so a swap of visible states has to weigh them by the
-    free energy of the tempered joint, which is not beta times the free energy."""
+    """Block Gibbs tempers the joint energy E(v, h), so a swap of visible states has to weigh them
+    by the free energy of the tempered joint, which is not beta times the free energy."""
     weight = torch.tensor([[2.0, -3.0], [-2.0, 3.0], [3.0, 2.0]])
     b, c = torch.tensor([-1.0, 0.5, -1.0]), torch.tensor([-1.0, 0.0])
     betas = torch.tensor([0.25, 0.5, 1.0])
@@ -184,7 +184,8 @@ def exchange_of_rbm(n_chains: int = 100_000, n_sweeps: int = 50) -> Experiment:
         return max_z(samples.x[-1], laws[-1])
 
     return Experiment(
-        f"Replica exchange of an RBM 3x2 from the exact laws, {n_sweeps} sweeps of {n_chains:,} chains",
+        f"Replica exchange of an RBM 3x2 from the exact laws, {n_sweeps} sweeps of"
+        f" {n_chains:,} chains",
         "max abs z of the 8 counts of cold visible states",
         "below 4",
         [
@@ -195,7 +196,7 @@ def exchange_of_rbm(n_chains: int = 100_000, n_sweeps: int = 50) -> Experiment:
     )
 
 
-# --- Persistent chains ----------------------------------------------------------------------------------
+# --- Persistent chains ----------------------------------------------------------------------------
 
 
 def persistent_chains() -> list[Experiment]:

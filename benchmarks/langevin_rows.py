@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import torch_ebm
 
 
-# --- One Langevin update ------------------------------------------------------------------------------
+# --- One Langevin update --------------------------------------------------------------------------
 
 
 def langevin_update(n_chains: int = 10_000, dimension: int = 100, step_size: float = 0.01) -> Row:
@@ -70,7 +70,7 @@ def jax_update(x: Tensor, slope: Tensor, step_size: float, keys: Any) -> Callabl
     return lambda: update(key, start, slopes)[1].block_until_ready()
 
 
-# --- Langevin sampling of a small network ---------------------------------------------------------------
+# --- Langevin sampling of a small network ---------------------------------------------------------
 
 
 def langevin_mlp(n_chains: int = 10_000, n_steps: int = 100, step_size: float = 0.01) -> Row:

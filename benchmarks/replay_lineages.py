@@ -1,7 +1,7 @@
 """What becomes of the chains in a replay buffer when the sampler leaves them where they are.
 
-Chain i starts at the number FIRST + i, so that every state tells which chain it descends from, and one
-near zero tells a restart.
+Chain i starts at the number FIRST + i, so that every state tells which chain it descends from, and
+one near zero tells a restart.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The workloads of samplers that take any energy: gradient-informed Gibbs sampling, and what our loops
-cost on top of the gradients. In float32."""
+"""The workloads of samplers that take any energy: gradient-informed Gibbs sampling, and what our
+loops cost on top of the gradients. In float32."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from energies import (
     BoltzmannEnergy,
     MLPEnergy,
     coin_flips,
-    normal,
     score,
     without_parameter_gradients,
 )
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 
 import torch_ebm
 
-# --- Gibbs with gradients -------------------------------------------------------------------------------
+# --- Gibbs with gradients -------------------------------------------------------------------------
 
 
 @torch.no_grad()
@@ -55,7 +54,8 @@ def gibbs_with_gradients(n_units: int = 500, n_chains: int = 100, n_steps: int =
         return lambda: sampler.sample(energy, start)
 
     def check(ours: Any, theirs: Any) -> None:
-        assert bool(((ours == 0) | (ours == 1)).all()) and bool(((theirs == 0) | (theirs == 1)).all())
+        for x in (ours, theirs):
+            assert bool(((x == 0) | (x == 1)).all())
         ours, theirs = (
             torch.stack([energy(x).detach(), x.sum(1), (x != start).float().sum(1)], dim=1)
             for x in (ours, theirs)
@@ -106,9 +106,9 @@ def plain_gibbs_with_gradients(
     return call
 
 
-# --- What the loop around the gradients costs -----------------------------------------------------------
+# --- What the loop around the gradients costs -----------------------------------------------------
 
-#: Of a sampler: how it is called for so many steps, and how many gradients those steps need at least.
+#: Of a sampler: its options, and how many gradients so many steps need at least.
 OVERHEAD: dict[str, tuple[dict[str, Any], Callable[[int], int]]] = {
     "langevin": ({"step_size": 0.01}, lambda n_steps: n_steps),
     "mala": ({"step_size": 0.01}, lambda n_steps: n_steps + 1),
