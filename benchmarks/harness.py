@@ -1,4 +1,4 @@
-"""Times the workloads of rows.py, each with several contenders, and prints a table.
+"""Times the workloads of the *rows.py files, each with several contenders, and prints a table.
 
 Timings on a shared machine drift, so nothing here compares two runs: a round times every contender of a
 row once, rounds take them in a rotated order, and what is reported is the median over the rounds of each
@@ -22,6 +22,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
+
+
+#: Whose versions the table names.
+PACKAGES = (
+    *("torch", "numpy", "jax", "jaxlib", "scikit-learn", "rbms"),
+    *("torchebm", "ebmkit", "blackjax", "numpyro"),
+)
 
 
 @dataclass
@@ -159,7 +166,7 @@ def environment(threads: int) -> dict[str, str]:
     import torch_ebm
 
     versions = {"torch_ebm": torch_ebm.__version__}
-    for package in ("torch", "numpy", "jax", "jaxlib", "scikit-learn", "rbms"):
+    for package in PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
@@ -209,16 +216,19 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     options = parser.parse_args(arguments)
 
     use_threads(options.threads)
-    import rows  # only now: it imports torch
+    import langevin_rows  # only now: they import torch
+    import rows
+    import sampler_rows
 
-    unknown = set(options.rows) - set(rows.ROWS)
+    every_row = {**rows.ROWS, **langevin_rows.ROWS, **sampler_rows.ROWS}
+    unknown = set(options.rows) - set(every_row)
     if unknown:
-        parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(rows.ROWS)}")
+        parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(every_row)}")
     facts = environment(options.threads)
     print("\n".join(f"- {name}: {value}" for name, value in facts.items()) + "\n", flush=True)
     results = {}
-    for name in options.rows or rows.ROWS:
-        row = rows.ROWS[name]()
+    for name in options.rows or every_row:
+        row = every_row[name]()
         measurements = measure(row, options.rounds)
         print(table(row, measurements), flush=True)
         results[name] = [m.summary() for m in measurements]

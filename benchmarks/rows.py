@@ -174,6 +174,11 @@ def check_samples(model: Model, ours: Any, theirs: Any) -> None:
         torch.cat([s, torch.ops.torch_ebm.rbm_free_energy(s, *model.parameters)[:, None]], dim=1)
         for s in (x, y)
     )
+    check_means(x, y)
+
+
+def check_means(x: Tensor, y: Tensor) -> None:
+    """Two samples, one row a chain, have the same mean within Monte Carlo error."""
     # One state in either sample may be the only one of its kind: its error is not zero.
     variance = (x.var(0) + y.var(0)).clamp(min=2 / len(x)) / len(x)
     z = ((x.mean(0) - y.mean(0)) / variance.sqrt()).abs().max().item()
