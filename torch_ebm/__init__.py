@@ -9,9 +9,11 @@ from . import plots
 from ._library import __version__, cmake_prefix_path, cpu_kernels
 from .ais import LogZEstimate, ais, log_z_from_weights
 from .checkpoint import checkpoint_values, load_checkpoint, save_checkpoint
+from .discrete_langevin import discrete_langevin
 from .energy import Energy
 from .exact_log_z import exact_log_z
 from .gibbs import gibbs
+from .gibbs_with_gradients import gibbs_with_gradients
 from .hmc import hmc
 from .langevin import langevin
 from .log_partition import log_partition
@@ -41,8 +43,10 @@ __all__ = [
     "checkpoint_values",
     "cmake_prefix_path",
     "cpu_kernels",
+    "discrete_langevin",
     "exact_log_z",
     "gibbs",
+    "gibbs_with_gradients",
     "hmc",
     "langevin",
     "load_checkpoint",

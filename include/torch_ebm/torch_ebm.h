@@ -1,9 +1,11 @@
 #pragma once
 
 #include "torch_ebm/ais.h"
+#include "torch_ebm/discrete_langevin.h"
 #include "torch_ebm/energy.h"
 #include "torch_ebm/exact_log_z.h"
 #include "torch_ebm/gibbs.h"
+#include "torch_ebm/gibbs_with_gradients.h"
 #include "torch_ebm/hmc.h"
 #include "torch_ebm/langevin.h"
 #include "torch_ebm/log_partition.h"
