@@ -88,7 +88,10 @@ def _call_energy_gibbs_with_gradients(
     beta: Optional[Tensor],
     generator: Optional[torch.Generator],
 ) -> tuple[Tensor, Tensor]:
-    return _callables[handle].gibbs_with_gradients(x, n_steps, beta, generator)
+    result = _callables[handle].gibbs_with_gradients(x, n_steps, beta, generator)
+    if not (isinstance(result, tuple) and [isinstance(r, Tensor) for r in result] == [True, True]):
+        raise TypeError("energy: gibbs_with_gradients must return states and acceptance rates (N,)")
+    return result
 
 
 _implementations = torch.library.Library("torch_ebm", "IMPL")
