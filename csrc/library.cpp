@@ -54,7 +54,10 @@ TORCH_LIBRARY(torch_ebm, m) {
         "-> (Tensor x, Tensor acceptance_rate, Tensor trajectory)").c_str()),
         {at::Tag::nondeterministic_seeded});
   };
-  sampler("gibbs", "Tensor? clamp=None, ");
+  sampler("gibbs", "Tensor? clamp=None, str scan='systematic', bool categorical=False, "
+          "Tensor? blocks=None, ");
+  sampler("gibbs_with_gradients", "bool categorical=False, ");
+  sampler("discrete_langevin", "Any step_size, bool metropolis=True, bool categorical=False, ");
   sampler("langevin", "Any step_size, float noise_scale=1.0, float? max_score=None, float? low=None, "
           "float? high=None, ");
   sampler("underdamped_langevin", "Any step_size, float friction=1.0, Tensor? inverse_mass=None, ");
@@ -95,6 +98,9 @@ TORCH_LIBRARY(torch_ebm, m) {
   m.def(conservative(
         "_call_energy_gibbs(Tensor x, int handle, int n_steps, Tensor? beta, Tensor? clamp, "
         "Generator? generator) -> Tensor"));
+  m.def(conservative(
+        "_call_energy_gibbs_with_gradients(Tensor x, int handle, int n_steps, Tensor? beta, "
+        "Generator? generator) -> (Tensor, Tensor)"));
   m.def(conservative("_progress(str operation, int done, int total) -> ()"));
   // clang-format on
 

@@ -26,9 +26,11 @@ from .diagnostics import (
     round_trips,
     summary,
 )
+from .discrete_langevin import discrete_langevin
 from .energy import Energy
 from .exact_log_z import exact_log_z
 from .gibbs import gibbs
+from .gibbs_with_gradients import gibbs_with_gradients
 from .hmc import hmc
 from .langevin import langevin
 from .log_partition import log_partition
@@ -64,11 +66,13 @@ __all__ = [
     "checkpoint_values",
     "cmake_prefix_path",
     "cpu_kernels",
+    "discrete_langevin",
     "ess_bulk",
     "ess_mean",
     "ess_tail",
     "exact_log_z",
     "gibbs",
+    "gibbs_with_gradients",
     "hmc",
     "langevin",
     "load_checkpoint",

@@ -12,10 +12,14 @@ from torch import Tensor
 
 from . import _library  # noqa: F401  (defines the operators implemented here)
 
-#: What every sampler and estimator takes: anything that maps a batch (N, ...) to energies (N,). A
-#: method ``gibbs(x, n_steps, beta, clamp, generator)``, if there is one, is used for Gibbs sampling; a
-#: method ``tempered(x, beta)``, (N,), is the energy at inverse temperature beta, () or (N,), in the place of
-#: beta * energy(x): for every sampler, and what ``gibbs`` must leave invariant.
+#: What every sampler and estimator takes: anything that maps a batch (N, ...) to energies (N,). Methods, if
+#: there are any, take the place of what is done for any energy:
+#:
+#: * ``gibbs(x, n_steps, beta, clamp, generator)``, the new states: in :func:`torch_ebm.gibbs`;
+#: * ``gibbs_with_gradients(x, n_steps, beta, generator)``, the new states and acceptance rates (N,): in
+#:   :func:`torch_ebm.gibbs_with_gradients`;
+#: * ``tempered(x, beta)``, (N,), the energy at inverse temperature beta, () or (N,), in the place of
+#:   beta * energy(x): for every sampler, and what the two above must leave invariant.
 Energy = Union[Callable[[Tensor], Tensor], torch.nn.Module, torch.jit.ScriptModule]
 
 _callables: dict[int, Energy] = {}
@@ -77,8 +81,26 @@ def _call_energy_gibbs(
     return _callables[handle].gibbs(x, n_steps, beta, clamp, generator)
 
 
+def _call_energy_gibbs_with_gradients(
+    x: Tensor,
+    handle: int,
+    n_steps: int,
+    beta: Optional[Tensor],
+    generator: Optional[torch.Generator],
+) -> tuple[Tensor, Tensor]:
+    result = _callables[handle].gibbs_with_gradients(x, n_steps, beta, generator)
+    if not (isinstance(result, tuple) and [isinstance(r, Tensor) for r in result] == [True, True]):
+        raise TypeError("energy: gibbs_with_gradients must return states and acceptance rates (N,)")
+    return result
+
+
 _implementations = torch.library.Library("torch_ebm", "IMPL")
 _implementations.impl("_call_energy", _call_energy, "CompositeImplicitAutograd")
 _implementations.impl("_call_energy_tempered", _call_energy_tempered, "CompositeImplicitAutograd")
 _implementations.impl("_energy_has", _energy_has, "CompositeImplicitAutograd")
 _implementations.impl("_call_energy_gibbs", _call_energy_gibbs, "CompositeImplicitAutograd")
+_implementations.impl(
+    "_call_energy_gibbs_with_gradients",
+    _call_energy_gibbs_with_gradients,
+    "CompositeImplicitAutograd",
+)

@@ -88,6 +88,16 @@ void check_binary(const char* op, const char* name, const at::Tensor& tensor) {
                     tensor.masked_select(bad())[0].item<double>());
 }
 
+void check_one_hot(const char* op, const char* name, const at::Tensor& x) {
+  TORCH_CHECK_VALUE(x.dim() >= 2 && x.size(-1) >= 2, op, ": ", name,
+                    " must have shape (N, ..., K) with K >= 2 states of a site, got ",
+                    describe_shape(x.sizes()));
+  const at::Tensor ones = x.sum(-1, /*keepdim=*/false, at::kLong);
+  TORCH_CHECK_VALUE(ones.eq(1).all().item<bool>(), op, ": ", name,
+                    " must be one-hot along its last dimension, got a site with ",
+                    ones.masked_select(ones.ne(1))[0].item<int64_t>(), " ones");
+}
+
 void check_at_least(const char* op, const char* name, int64_t value, int64_t least) {
   TORCH_CHECK_VALUE(value >= least, op, ": ", name, " must be at least ", least, ", got ", value);
 }

@@ -17,7 +17,8 @@ enum Stream : uint32_t {
   kNoise = 3,
   kSite = 4,
   kAccept = 5,
-  kPath = 6
+  kPath = 6,
+  kChoice = 7
 };
 
 /// The next key of `generator`, or of the default generator of `device` if there is none.

@@ -49,4 +49,13 @@ std::optional<at::Tensor> CallbackEnergy::gibbs(const at::Tensor& x, const RunOp
   return op.call(x.clone(), handle_, run.n_steps, run.beta, clamp, run.generator);
 }
 
+std::optional<std::tuple<at::Tensor, at::Tensor>> CallbackEnergy::gibbs_with_gradients(
+    const at::Tensor& x, const RunOptions& run) const {
+  static const auto op = implemented_in_python<std::tuple<at::Tensor, at::Tensor>(
+      const at::Tensor&, int64_t, int64_t, const std::optional<at::Tensor>&,
+      std::optional<at::Generator>)>("torch_ebm::_call_energy_gibbs_with_gradients");
+  if (!has("gibbs_with_gradients")) return std::nullopt;
+  return op.call(x.clone(), handle_, run.n_steps, run.beta, run.generator);
+}
+
 }  // namespace torch_ebm::detail

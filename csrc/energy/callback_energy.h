@@ -13,6 +13,8 @@ class CallbackEnergy : public EnergyFunction {
   std::optional<at::Tensor> tempered(const at::Tensor& x, const at::Tensor& beta) const override;
   std::optional<at::Tensor> gibbs(const at::Tensor& x, const RunOptions& run,
                                   const std::optional<at::Tensor>& clamp) const override;
+  std::optional<std::tuple<at::Tensor, at::Tensor>> gibbs_with_gradients(
+      const at::Tensor& x, const RunOptions& run) const override;
 
  private:
   bool has(const char* method) const;

@@ -29,6 +29,15 @@ void check_energies(const at::Tensor& energies, const at::Tensor& x) {
                     energies.device());
 }
 
+/// What the sampler `method` of an energy returned for the chains x.
+void check_own_states(const char* method, const at::Tensor& states, const at::Tensor& x) {
+  const std::string what = std::string("what its ") + method + " returns";
+  detail::check_same_type("energy", what.c_str(), states, "x", x);
+  TORCH_CHECK_VALUE(states.sizes() == x.sizes(), "energy: its ", method,
+                    " must return the shape of x, ", detail::describe_shape(x.sizes()), ", got ",
+                    detail::describe_shape(states.sizes()));
+}
+
 at::Tensor leaf_like(const at::Tensor& x) { return x.detach().clone().requires_grad_(); }
 
 /// Energies and scores of energies that were computed from `leaf`.
@@ -84,6 +93,11 @@ std::optional<at::Tensor> EnergyFunction::gibbs(const at::Tensor&, const RunOpti
   return std::nullopt;
 }
 
+std::optional<std::tuple<at::Tensor, at::Tensor>> EnergyFunction::gibbs_with_gradients(
+    const at::Tensor&, const RunOptions&) const {
+  return std::nullopt;
+}
+
 Energy::Energy(std::shared_ptr<const EnergyFunction> function) : function_(std::move(function)) {
   TORCH_CHECK_VALUE(function_, "Energy: the energy must not be null");
 }
@@ -131,11 +145,20 @@ std::optional<at::Tensor> Energy::gibbs(const at::Tensor& x, const RunOptions& r
                                         const std::optional<at::Tensor>& clamp) const {
   auto result = function_->gibbs(x, run, clamp);
   if (!result) return result;
-  detail::check_same_type("energy", "what its gibbs returns", *result, "x", x);
-  TORCH_CHECK_VALUE(result->sizes() == x.sizes(), "energy: its gibbs must return the shape of x, ",
-                    detail::describe_shape(x.sizes()), ", got ",
-                    detail::describe_shape(result->sizes()));
+  check_own_states("gibbs", *result, x);
   return result->detach();
+}
+
+std::optional<std::tuple<at::Tensor, at::Tensor>> Energy::gibbs_with_gradients(
+    const at::Tensor& x, const RunOptions& run) const {
+  const auto result = function_->gibbs_with_gradients(x, run);
+  if (!result) return std::nullopt;
+  const auto& [states, acceptance_rate] = *result;
+  check_own_states("gibbs_with_gradients", states, x);
+  const char* what = "the acceptance rate of its gibbs_with_gradients";
+  detail::check_floating("energy", what, acceptance_rate);
+  detail::check_shape("energy", what, acceptance_rate, {x.size(0)}, "(N,)");
+  return std::tuple(states.detach(), acceptance_rate.detach().to(x.device(), at::kDouble));
 }
 
 }  // namespace torch_ebm

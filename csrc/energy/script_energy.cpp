@@ -2,6 +2,16 @@
 
 namespace torch_ebm::detail {
 
+namespace {
+
+at::Tensor checked_tensor(const char* method, const char* expected, const c10::IValue& result) {
+  TORCH_CHECK_TYPE(result.isTensor(), "energy: ", method, " must return ", expected, ", got ",
+                   result.tagKind());
+  return result.toTensor();
+}
+
+}  // namespace
+
 ScriptEnergy::ScriptEnergy(torch::jit::Module module) : module_(std::move(module)) {
   TORCH_CHECK_VALUE(
       module_.find_method("forward"), "energy: the scripted module ", module_.type()->str(),
@@ -10,35 +20,48 @@ ScriptEnergy::ScriptEnergy(torch::jit::Module module) : module_(std::move(module
 }
 
 at::Tensor ScriptEnergy::value(const at::Tensor& x) const {
-  const c10::IValue energies = module_.forward({x});
-  TORCH_CHECK_TYPE(energies.isTensor(), "energy: forward must return a tensor of shape (N,), got ",
-                   energies.tagKind());
-  return energies.toTensor();
+  return checked_tensor("forward", "a tensor of shape (N,)", module_.forward({x}));
 }
 
 std::optional<at::Tensor> ScriptEnergy::tempered(const at::Tensor& x,
                                                  const at::Tensor& beta) const {
-  return call_if_there("tempered", "energies of shape (N,)", {x, beta});
+  const auto energies = call_if_there("tempered", {x, beta});
+  if (!energies) return std::nullopt;
+  return checked_tensor("tempered", "energies of shape (N,)", *energies);
 }
 
 std::optional<at::Tensor> ScriptEnergy::gibbs(const at::Tensor& x, const RunOptions& run,
                                               const std::optional<at::Tensor>& clamp) const {
-  return call_if_there("gibbs", "a tensor like x", {x.clone()},
-                       {{"n_steps", run.n_steps},
-                        {"beta", run.beta},
-                        {"clamp", clamp},
-                        {"generator", run.generator}});
+  const auto states = call_if_there("gibbs", {x.clone()},
+                                    {{"n_steps", run.n_steps},
+                                     {"beta", run.beta},
+                                     {"clamp", clamp},
+                                     {"generator", run.generator}});
+  if (!states) return std::nullopt;
+  return checked_tensor("gibbs", "a tensor like x", *states);
 }
 
-std::optional<at::Tensor> ScriptEnergy::call_if_there(const char* name, const char* expected,
-                                                      std::vector<c10::IValue> arguments,
-                                                      const torch::jit::Kwargs& options) const {
+std::optional<std::tuple<at::Tensor, at::Tensor>> ScriptEnergy::gibbs_with_gradients(
+    const at::Tensor& x, const RunOptions& run) const {
+  constexpr const char* kName = "gibbs_with_gradients";
+  constexpr const char* kExpected = "states like x and acceptance rates of shape (N,)";
+  const auto result =
+      call_if_there(kName, {x.clone()},
+                    {{"n_steps", run.n_steps}, {"beta", run.beta}, {"generator", run.generator}});
+  if (!result) return std::nullopt;
+  TORCH_CHECK_TYPE(result->isTuple() && result->toTupleRef().size() == 2, "energy: ", kName,
+                   " must return ", kExpected, ", got ", result->tagKind());
+  const auto& pair = result->toTupleRef().elements();
+  return std::tuple(checked_tensor(kName, kExpected, pair[0]),
+                    checked_tensor(kName, kExpected, pair[1]));
+}
+
+std::optional<c10::IValue> ScriptEnergy::call_if_there(const char* name,
+                                                       std::vector<c10::IValue> arguments,
+                                                       const torch::jit::Kwargs& options) const {
   const auto method = module_.find_method(name);
   if (!method) return std::nullopt;
-  const c10::IValue result = (*method)(std::move(arguments), options);
-  TORCH_CHECK_TYPE(result.isTensor(), "energy: ", name, " must return ", expected, ", got ",
-                   result.tagKind());
-  return result.toTensor();
+  return (*method)(std::move(arguments), options);
 }
 
 }  // namespace torch_ebm::detail

@@ -6,8 +6,8 @@
 
 namespace torch_ebm::detail {
 
-/// A scripted module, called through its methods `forward` and, if it has them, `gibbs` and
-/// `tempered`.
+/// A scripted module, called through its methods `forward` and, if it has them, `gibbs`,
+/// `gibbs_with_gradients` and `tempered`.
 class ScriptEnergy : public EnergyFunction {
  public:
   explicit ScriptEnergy(torch::jit::Module module);
@@ -15,11 +15,12 @@ class ScriptEnergy : public EnergyFunction {
   std::optional<at::Tensor> tempered(const at::Tensor& x, const at::Tensor& beta) const override;
   std::optional<at::Tensor> gibbs(const at::Tensor& x, const RunOptions& run,
                                   const std::optional<at::Tensor>& clamp) const override;
+  std::optional<std::tuple<at::Tensor, at::Tensor>> gibbs_with_gradients(
+      const at::Tensor& x, const RunOptions& run) const override;
 
  private:
-  std::optional<at::Tensor> call_if_there(const char* name, const char* expected,
-                                          std::vector<c10::IValue> arguments,
-                                          const torch::jit::Kwargs& options = {}) const;
+  std::optional<c10::IValue> call_if_there(const char* name, std::vector<c10::IValue> arguments,
+                                           const torch::jit::Kwargs& options = {}) const;
 
   mutable torch::jit::Module module_;  // calling a scripted method is not const
 };

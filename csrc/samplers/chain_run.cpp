@@ -51,12 +51,14 @@ Samples ChainRun::run(const std::function<at::Tensor(int64_t)>& step) {
   return {run_.inplace ? start_ : x, accepted / static_cast<double>(run_.n_steps), trajectory};
 }
 
-Samples ChainRun::finished(const at::Tensor& last_states) {
+Samples ChainRun::finished(const at::Tensor& last_states, const at::Tensor& acceptance_rate) {
   leave(last_states);
   std::vector<int64_t> kept(x.sizes().begin(), x.sizes().end());
   kept.insert(kept.begin(), 0);
   return {run_.inplace ? start_ : last_states,
-          at::ones({n_chains()}, x.options().dtype(at::kDouble)), at::empty(kept, x.options())};
+          acceptance_rate.defined() ? acceptance_rate
+                                    : at::ones({n_chains()}, x.options().dtype(at::kDouble)),
+          at::empty(kept, x.options())};
 }
 
 void ChainRun::leave(const at::Tensor& last_states) const {

@@ -25,8 +25,9 @@ class ChainRun {
   ChainRun(const ChainRun&) = delete;
 
   Samples run(const std::function<at::Tensor(int64_t step)>& step);
-  /// The result of a run whose steps something else made: its last states, all of them accepted.
-  Samples finished(const at::Tensor& last_states);
+  /// The result of a run whose steps something else made: its last states, and its acceptance rates, (N,), float64
+  /// (undefined: all are accepted).
+  Samples finished(const at::Tensor& last_states, const at::Tensor& acceptance_rate);
 
   /// To be called now and then within a long step: lets the progress handler stop it.
   void within_step() { progress_.step(step_); }

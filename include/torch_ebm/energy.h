@@ -53,6 +53,11 @@ class TORCH_EBM_API EnergyFunction {
   /// Gibbs sampler of its own. `clamp`, boolean, (units...) or (N, units...), is true where a unit keeps its value.
   virtual std::optional<at::Tensor> gibbs(const at::Tensor& x, const RunOptions& run,
                                           const std::optional<at::Tensor>& clamp) const;
+
+  /// The states of the binary chains after run.n_steps steps of Gibbs with gradients at run.beta and their acceptance
+  /// rates (N,), or nothing if this energy has no such sampler of its own.
+  virtual std::optional<std::tuple<at::Tensor, at::Tensor>> gibbs_with_gradients(
+      const at::Tensor& x, const RunOptions& run) const;
 };
 
 /// The energy that every sampler and estimator takes: one value type, whatever is behind it. Copies share
@@ -64,8 +69,9 @@ class TORCH_EBM_API Energy {
   /// A function from a batch (N, ...) to energies (N,).
   explicit Energy(std::function<at::Tensor(const at::Tensor&)> function);
 
-  /// A scripted module: its forward is the energy; methods `gibbs(x, n_steps, beta, clamp, generator)` and
-  /// `tempered(x, beta)`, if it has them, are what EnergyFunction calls so.
+  /// A scripted module: its forward is the energy; methods `gibbs(x, n_steps, beta, clamp, generator)`,
+  /// `gibbs_with_gradients(x, n_steps, beta, generator)` and `tempered(x, beta)`, if it has them, are what
+  /// EnergyFunction calls so.
   explicit Energy(const torch::jit::Module& module);
 
   /// A C++ module (or any shared object) whose forward is the energy.
@@ -89,6 +95,9 @@ class TORCH_EBM_API Energy {
       const at::Tensor& x, const std::optional<at::Tensor>& beta = std::nullopt) const;
   std::optional<at::Tensor> gibbs(const at::Tensor& x, const RunOptions& run,
                                   const std::optional<at::Tensor>& clamp = std::nullopt) const;
+  /// Acceptance rates in float64.
+  std::optional<std::tuple<at::Tensor, at::Tensor>> gibbs_with_gradients(
+      const at::Tensor& x, const RunOptions& run) const;
 
  private:
   template <typename Module>

@@ -1,0 +1,79 @@
+#include "csrc/samplers/discrete.h"
+
+#include "csrc/common/checks.h"
+
+namespace torch_ebm::detail {
+
+DiscreteSites::DiscreteSites(const char* op, const at::Tensor& x, bool categorical)
+    : categorical_(categorical),
+      n_states_(categorical ? x.size(-1) : 2),
+      n_sites_(x.numel() / x.size(0) / width()),
+      shape_(x.sizes().vec()),
+      options_(x.options()) {
+  check_binary(op, "x", x);
+  if (categorical) check_one_hot(op, "x", x);
+}
+
+at::Tensor DiscreteSites::encode(const at::Tensor& labels) const {
+  const at::Tensor index = labels.unsqueeze(2);
+  if (!categorical_) return index.to(options_);
+  const auto one_hot = at::zeros({labels.size(0), labels.size(1), n_states_}, options_);
+  return one_hot.scatter(2, index, 1);
+}
+
+at::Tensor DiscreteSites::labels(const at::Tensor& x) const {
+  const at::Tensor sites = x.view({-1, n_sites_, width()});
+  return categorical_ ? sites.argmax(2) : sites.squeeze(2).to(at::kLong);
+}
+
+at::Tensor DiscreteSites::changes(const at::Tensor& labels, const at::Tensor& score) const {
+  const at::Tensor slope = score.reshape({-1, n_sites_, width()}).to(at::kDouble);
+  const at::Tensor state = labels.unsqueeze(2);
+  if (!categorical_) return slope * (1 - 2 * state);
+  const at::Tensor others = state + at::arange(1, n_states_, state.options());
+  return slope.gather(2, others.remainder(n_states_)) - slope.gather(2, state);
+}
+
+DiscretePoint DiscretePoint::chosen_over(const DiscretePoint& current,
+                                         const Decision& decision) const {
+  return {decision.choose(labels, current.labels),
+          at::where(decision.accepted, energy, current.energy),
+          decision.choose(changes, current.changes)};
+}
+
+DiscretePoint DiscreteEnergy::at(const at::Tensor& labels) const {
+  const auto [energy, score] = energy_.value_and_score(sites_.states(labels), chains_.beta);
+  return {labels, energy.to(at::kDouble), sites_.changes(labels, score)};
+}
+
+DiscretePoint DiscreteEnergy::start() const {
+  const DiscretePoint point = at(sites_.labels(chains_.x));
+  check_finite(point, 0);
+  return point;
+}
+
+void DiscreteEnergy::check_finite(const DiscretePoint& point, int64_t step) const {
+  check_chains_finite(op_, "energy", point.energy, step);
+  check_chains_finite(op_, "score", point.changes, step);
+}
+
+at::Tensor draw_index(const at::Tensor& log_weights, const at::Tensor& uniform) {
+  const at::Tensor sums = (log_weights - log_weights.amax(-1, /*keepdim=*/true)).exp().cumsum(-1);
+  return sums.le(uniform.unsqueeze(-1) * sums.narrow(-1, sums.size(-1) - 1, 1)).sum(-1);
+}
+
+std::optional<Samples> run_own_steps(ChainRun& chains, const RunOptions& run,
+                                     const OwnSteps& own_steps) {
+  RunOptions call = run;
+  if (run.thin > 0) call.n_steps = 1;
+  const auto first = own_steps(chains.x, call);
+  if (!first) return std::nullopt;
+  if (run.thin == 0) return chains.finished(std::get<0>(*first), std::get<1>(*first));
+  return chains.run([&](int64_t step) {
+    const auto [states, acceptance] = step == 0 ? *first : own_steps(chains.x, call).value();
+    chains.x = states;
+    return acceptance;
+  });
+}
+
+}  // namespace torch_ebm::detail

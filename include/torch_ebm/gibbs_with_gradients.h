@@ -1,0 +1,30 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include "torch_ebm/export.h"
+#include "torch_ebm/sampler.h"
+
+namespace torch_ebm {
+
+struct TORCH_EBM_API GibbsWithGradientsOptions {
+  /// x is one-hot, (N, ..., K): the last dimension holds the K >= 2 states of a site.
+  bool categorical = false;
+};
+
+/// Gibbs with gradients (Grathwohl et al. 2021, algorithm 1) of a discrete energy that is differentiable on the
+/// reals around its states: N chains, run.n_steps steps each. Leaves p(x) ~ exp(-beta E(x)) exactly invariant, and
+/// is reversible.
+///
+/// A step changes at most one site: with d, the first-order estimate of the change of -beta E, it proposes a site (and
+/// one of its other states) with probability softmax(d / 2), and accepts with the Metropolis-Hastings ratio. One
+/// gradient a step. An energy with a method `gibbs_with_gradients` of its own makes the steps of binary chains itself.
+///
+/// x: (N, ...) of zeros and ones, or (N, ..., K), one-hot; floating.
+/// Throws ValueError for states that are not so, no chains, n_steps < 1, and chains that start where the energy or its
+/// score is not finite. A proposal where one is not finite is rejected.
+TORCH_EBM_API Samples gibbs_with_gradients(const Energy& energy, const at::Tensor& x,
+                                           const RunOptions& run = {},
+                                           const GibbsWithGradientsOptions& options = {});
+
+}  // namespace torch_ebm
