@@ -40,11 +40,6 @@ at::Tensor BoltzmannMachineImpl::forward(const at::Tensor& x) const {
   return boltzmann_energy(x, weight, bias);
 }
 
-std::tuple<at::Tensor, at::Tensor> BoltzmannMachineImpl::gibbs_with_gradients(
-    const at::Tensor& x, const RunOptions& run) const {
-  return boltzmann_gibbs_with_gradients(x, weight, bias, run);
-}
-
 std::tuple<at::Tensor, at::Tensor> BoltzmannMachineImpl::value_and_score(
     const at::Tensor& x) const {
   const at::NoGradGuard no_grad;
@@ -55,6 +50,11 @@ std::tuple<at::Tensor, at::Tensor> BoltzmannMachineImpl::value_and_score(
 std::optional<at::Tensor> BoltzmannMachineImpl::gibbs(
     const at::Tensor& x, const RunOptions& run, const std::optional<at::Tensor>& clamp) const {
   return boltzmann_gibbs(x, weight, bias, run, clamp);
+}
+
+std::optional<std::tuple<at::Tensor, at::Tensor>> BoltzmannMachineImpl::gibbs_with_gradients(
+    const at::Tensor& x, const RunOptions& run) const {
+  return boltzmann_gibbs_with_gradients(x, weight, bias, run);
 }
 
 }  // namespace torch_ebm

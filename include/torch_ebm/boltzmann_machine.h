@@ -55,14 +55,14 @@ class TORCH_EBM_API BoltzmannMachineImpl : public torch::nn::Cloneable<Boltzmann
   void pretty_print(std::ostream& stream) const override;
 
   at::Tensor forward(const at::Tensor& x) const;
-  std::tuple<at::Tensor, at::Tensor> gibbs_with_gradients(const at::Tensor& x,
-                                                          const RunOptions& run = {}) const;
 
   at::Tensor value(const at::Tensor& x) const override { return forward(x); }
   /// The score is b + W x, for any real x.
   std::tuple<at::Tensor, at::Tensor> value_and_score(const at::Tensor& x) const override;
   std::optional<at::Tensor> gibbs(const at::Tensor& x, const RunOptions& run,
                                   const std::optional<at::Tensor>& clamp) const override;
+  std::optional<std::tuple<at::Tensor, at::Tensor>> gibbs_with_gradients(
+      const at::Tensor& x, const RunOptions& run = {}) const override;
 
   at::Tensor weight;
   at::Tensor bias;

@@ -98,7 +98,7 @@ def test_a_scripted_model_samples_its_own_submodule_and_survives_saving(tmp_path
         def forward(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
             return torch.ops.torch_ebm.langevin(
                 self.energy, x, n_steps=5, step_size=0.1, generator=generator
-            )[0][0]
+            )[0]
 
     model, start = Model(), torch.randn(4, 3)
     scripted = torch.jit.script(model)

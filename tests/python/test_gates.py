@@ -459,14 +459,14 @@ class GibbsTwice(torch.nn.Module):
         self.energy = network()
 
     def forward(self, x: torch.Tensor):
-        one = torch.ops.torch_ebm.gibbs(self.energy, x)[0][0]
-        return (one - torch.ops.torch_ebm.gibbs(self.energy, x)[0][0]).abs().sum()
+        one = torch.ops.torch_ebm.gibbs(self.energy, x)[0]
+        return (one - torch.ops.torch_ebm.gibbs(self.energy, x)[0]).abs().sum()
 
 
 class LangevinTwice(GibbsTwice):
     def forward(self, x: torch.Tensor):
-        one = torch.ops.torch_ebm.langevin(self.energy, x)[0][0]
-        return (one - torch.ops.torch_ebm.langevin(self.energy, x)[0][0]).abs().sum()
+        one = torch.ops.torch_ebm.langevin(self.energy, x)[0]
+        return (one - torch.ops.torch_ebm.langevin(self.energy, x)[0]).abs().sum()
 
 
 @pytest.mark.parametrize("model", [GibbsTwice, LangevinTwice])

@@ -239,7 +239,7 @@ class Sampling(torch.nn.Module):
         self.energy = energy
 
     def forward(self, x):
-        return torch.ops.torch_ebm.gibbs(self.energy, x)[0][0]
+        return torch.ops.torch_ebm.gibbs(self.energy, x)[0]
 
 
 def test_a_frozen_model_needs_its_energy_preserved():
