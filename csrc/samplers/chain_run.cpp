@@ -1,12 +1,11 @@
 #include "csrc/samplers/chain_run.h"
 
 #include "csrc/common/checks.h"
-#include "csrc/common/progress.h"
 
 namespace torch_ebm::detail {
 
 ChainRun::ChainRun(const char* op, const at::Tensor& x, const RunOptions& run)
-    : op_(op), run_(run), start_(x) {
+    : op_(op), run_(run), start_(x), progress_(op, run.n_steps) {
   check_floating(op, "x", x);
   check_chains(op, "x", x);
   check_at_least(op, "n_steps", run.n_steps, 1);
@@ -32,7 +31,6 @@ Samples ChainRun::run(const std::function<at::Tensor(int64_t)>& step) {
   std::vector<int64_t> kept(x.sizes().begin(), x.sizes().end());
   kept.insert(kept.begin(), run_.thin > 0 ? run_.n_steps / run_.thin : 0);
   at::Tensor trajectory = at::empty(kept, x.options());
-  Progress progress(op_, run_.n_steps);
   try {
     for (step_ = 0; step_ < run_.n_steps; ++step_) {
       const at::Tensor acceptance = step(step_);
@@ -43,7 +41,7 @@ Samples ChainRun::run(const std::function<at::Tensor(int64_t)>& step) {
       }
       const int64_t done = step_ + 1;
       if (run_.thin > 0 && done % run_.thin == 0) trajectory[done / run_.thin - 1].copy_(x);
-      progress.step(done);
+      progress_.step(done);
     }
   } catch (...) {
     leave(x);

@@ -4,6 +4,7 @@
 #include <tuple>
 
 #include "csrc/common/grad_mode.h"
+#include "csrc/common/progress.h"
 #include "csrc/common/random.h"
 #include "torch_ebm/sampler.h"
 
@@ -28,6 +29,9 @@ class ChainRun {
   /// (undefined: all are accepted).
   Samples finished(const at::Tensor& last_states, const at::Tensor& acceptance_rate);
 
+  /// To be called now and then within a long step: lets the progress handler stop it.
+  void within_step() { progress_.step(step_); }
+
   /// The random numbers of one pass of the current step.
   kernels::Draw draw(uint32_t stream) const;
   /// One uniform number in (0, 1) a chain, (N,), float64.
@@ -46,6 +50,7 @@ class ChainRun {
   const char* op_;
   RunOptions run_;
   at::Tensor start_;
+  Progress progress_;
   uint64_t key_ = 0;
   int64_t step_ = 0;
 };
