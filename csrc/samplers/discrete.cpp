@@ -15,7 +15,7 @@ DiscreteSites::DiscreteSites(const char* op, const at::Tensor& x, bool categoric
 }
 
 at::Tensor DiscreteSites::encode(const at::Tensor& labels) const {
-  const at::Tensor index = labels.unsqueeze(2);
+  const at::Tensor index = labels.to(options_.device()).unsqueeze(2);
   if (!categorical_) return index.to(options_);
   const auto one_hot = at::zeros({labels.size(0), labels.size(1), n_states_}, options_);
   return one_hot.scatter(2, index, 1);

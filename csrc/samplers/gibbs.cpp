@@ -32,9 +32,8 @@ at::Tensor checked_energies(const Energy& energy, const at::Tensor& x,
 /// Steps of block updates. `states` (N, sites, width) is changed in place, a block at a time.
 class BlockUpdates {
  public:
-  BlockUpdates(const Energy& energy, const detail::ChainRun& chains,
-               const detail::DiscreteSites& layout, const detail::GibbsBlocks& blocks,
-               const std::optional<at::Tensor>& clamp)
+  BlockUpdates(const Energy& energy, detail::ChainRun& chains, const detail::DiscreteSites& layout,
+               const detail::GibbsBlocks& blocks, const std::optional<at::Tensor>& clamp)
       : energy_(energy),
         chains_(chains),
         width_(layout.width()),
@@ -100,6 +99,7 @@ class BlockUpdates {
         energy.masked_fill_(changed.logical_and(clamp_.gather(1, sites)).any(1), INFINITY);
       }
       candidates.scatter_(1, other.unsqueeze(1), energy.unsqueeze(1));
+      chains_.within_step();
     }
     // A chain none of whose candidates is allowed stays where it is.
     const at::Tensor drawn = at::where(at::isposinf(candidates).all(1), number,
@@ -109,7 +109,7 @@ class BlockUpdates {
   }
 
   const Energy& energy_;
-  const detail::ChainRun& chains_;
+  detail::ChainRun& chains_;
   const int64_t width_;
   const detail::GibbsBlocks& blocks_;
   at::Tensor clamp_;                  // (N, sites), undefined if nothing is clamped

@@ -23,17 +23,18 @@ at::Tensor proposal_of(const at::Tensor& states, const at::Tensor& score, double
 class DiscreteLangevinKernel : public ::testing::TestWithParam<bool> {};
 INSTANTIATE_TEST_SUITE_P(Metropolis, DiscreteLangevinKernel, ::testing::Bool());
 
-TEST_P(DiscreteLangevinKernel, EveryRowOfTheKernelOfBinarySites) {
+TEST_P(DiscreteLangevinKernel, TwoStepsOfBinarySites) {
   const CurvedEnergy energy(4);
   const at::Tensor states = all_states(4);
   const at::Tensor proposal = proposal_of(states, energy.score(states), 1.5);
+  const at::Tensor kernel = GetParam() ? metropolis_hastings(proposal, energy(states)) : proposal;
   expect_kernel(
       [&](const at::Tensor& x) {
-        return discrete_langevin(Energy(energy), x, {.generator = seeded(1)},
+        return discrete_langevin(Energy(energy), x, {.n_steps = 2, .generator = seeded(1)},
                                  {.step_size = 1.5, .metropolis = GetParam()})
             .x;
       },
-      states, GetParam() ? metropolis_hastings(proposal, energy(states)) : proposal, 8000);
+      states, kernel.matmul(kernel), 8000);
 }
 
 TEST_P(DiscreteLangevinKernel, EveryRowOfTheKernelOfCategoricalSitesAtATemperature) {

@@ -23,15 +23,16 @@ at::Tensor proposal_of(const at::Tensor& states, const at::Tensor& score, int64_
   return weights / weights.sum(1, true);
 }
 
-TEST(GibbsWithGradients, EveryRowOfTheKernelOfBinarySites) {
+TEST(GibbsWithGradients, TwoStepsOfBinarySites) {
   const CurvedEnergy energy(4);
   const at::Tensor states = all_states(4);
+  const at::Tensor kernel =
+      metropolis_hastings(proposal_of(states, energy.score(states), 1), energy(states));
   expect_kernel(
       [&](const at::Tensor& x) {
-        return gibbs_with_gradients(Energy(energy), x, {.generator = seeded(1)}).x;
+        return gibbs_with_gradients(Energy(energy), x, {.n_steps = 2, .generator = seeded(1)}).x;
       },
-      states, metropolis_hastings(proposal_of(states, energy.score(states), 1), energy(states)),
-      8000);
+      states, kernel.matmul(kernel), 8000);
 }
 
 TEST(GibbsWithGradients, EveryRowOfTheKernelOfCategoricalSitesAtATemperature) {

@@ -101,9 +101,16 @@ OPS = {
     ),
 }
 # Those that take an energy: tested by DRIVERS below, and in files of their own.
-DRIVER_OPS = {"gibbs", "langevin", "exact_log_z"}
+DRIVER_OPS = {"gibbs", "gibbs_with_gradients", "discrete_langevin", "langevin", "exact_log_z"}
 NO_TENSORS = {"version", "built_for_torch", "cpu_kernels"}
-INTERNAL = {"_call_energy", "_energy_has_gibbs", "_call_energy_gibbs", "_progress"}
+INTERNAL = {
+    "_call_energy",
+    "_call_energy_gibbs",
+    "_call_energy_gibbs_with_gradients",
+    "_call_energy_tempered",
+    "_energy_has",
+    "_progress",
+}
 
 TENSOR_OPS = [name for name in OPS if name != "start_states"]
 DIFFERENTIABLE = [name for name, op in OPS.items() if op.differentiable]
@@ -419,9 +426,15 @@ def squared_score(energy):
     return function
 
 
+def driven(sampler, **options):
+    return lambda e: sampler(e, torch.zeros(9, 3).double(), generator=seeded(1), **options).x
+
+
 DRIVERS = {
-    "gibbs": lambda e: torch_ebm.gibbs(e, torch.zeros(9, 3).double(), generator=seeded(1)).x,
-    "langevin": lambda e: torch_ebm.langevin(e, torch.zeros(9, 3).double(), generator=seeded(1)).x,
+    "gibbs": driven(torch_ebm.gibbs),
+    "gibbs_with_gradients": driven(torch_ebm.gibbs_with_gradients, n_steps=3),
+    "discrete_langevin": driven(torch_ebm.discrete_langevin, step_size=1.0),
+    "langevin": driven(torch_ebm.langevin),
     "exact_log_z": lambda e: torch_ebm.exact_log_z(e, 3, dtype=torch.float64),
 }
 KINDS = {
@@ -440,7 +453,8 @@ def test_drivers_give_the_same_in_every_grad_mode(driver, kind):
     assert not expected.requires_grad
     with torch.no_grad():
         assert torch.equal(DRIVERS[driver](energy), expected)
-    if kind != "autograd inside" or driver == "langevin":  # the others call it in the caller's mode
+    guided = driver not in ("gibbs", "exact_log_z")  # these two call it in the caller's mode
+    if kind != "autograd inside" or guided:
         with torch.inference_mode():
             assert torch.equal(DRIVERS[driver](energy), expected)
 
