@@ -17,11 +17,13 @@ from .langevin import langevin
 from .log_partition import log_partition
 from .mala import mala
 from .negative_phase import CD, PCD, NaiveMCMC, NegativePhase, start_states
+from .nuts import nuts
 from .progress import progress_bar
 from .rbm import RBM, base_rate_bias, rbm_gibbs
 from .sampler import Sampler, Samples
 from .training_monitor import TrainingMonitor, TrainingWarning
 from .underdamped_langevin import underdamped_langevin
+from .warm_up import WarmUp, warm_up
 
 __all__ = [
     "CD",
@@ -35,6 +37,7 @@ __all__ = [
     "Samples",
     "TrainingMonitor",
     "TrainingWarning",
+    "WarmUp",
     "__version__",
     "ais",
     "base_rate_bias",
@@ -49,10 +52,12 @@ __all__ = [
     "log_partition",
     "log_z_from_weights",
     "mala",
+    "nuts",
     "plots",
     "progress_bar",
     "rbm_gibbs",
     "save_checkpoint",
     "start_states",
     "underdamped_langevin",
+    "warm_up",
 ]

@@ -1,12 +1,11 @@
 #include "csrc/samplers/chain_run.h"
 
 #include "csrc/common/checks.h"
-#include "csrc/common/progress.h"
 
 namespace torch_ebm::detail {
 
 ChainRun::ChainRun(const char* op, const at::Tensor& x, const RunOptions& run)
-    : op_(op), run_(run), start_(x) {
+    : op_(op), run_(run), start_(x), progress_(op, run.n_steps) {
   check_floating(op, "x", x);
   check_chains(op, "x", x);
   check_at_least(op, "n_steps", run.n_steps, 1);
@@ -32,7 +31,6 @@ Samples ChainRun::run(const std::function<at::Tensor(int64_t)>& step) {
   std::vector<int64_t> kept(x.sizes().begin(), x.sizes().end());
   kept.insert(kept.begin(), run_.thin > 0 ? run_.n_steps / run_.thin : 0);
   at::Tensor trajectory = at::empty(kept, x.options());
-  Progress progress(op_, run_.n_steps);
   try {
     for (step_ = 0; step_ < run_.n_steps; ++step_) {
       const at::Tensor acceptance = step(step_);
@@ -43,7 +41,7 @@ Samples ChainRun::run(const std::function<at::Tensor(int64_t)>& step) {
       }
       const int64_t done = step_ + 1;
       if (run_.thin > 0 && done % run_.thin == 0) trajectory[done / run_.thin - 1].copy_(x);
-      progress.step(done);
+      progress_.step(done);
     }
   } catch (...) {
     leave(x);
@@ -81,18 +79,22 @@ at::Tensor sum_units(const at::Tensor& x) {
   return x.reshape({x.size(0), -1}).sum(1, /*keepdim=*/false, at::kDouble);
 }
 
-at::Tensor Decision::choose(const at::Tensor& proposal, const at::Tensor& current) const {
-  std::vector<int64_t> shape(current.dim(), 1);
-  shape[0] = current.size(0);
-  return at::where(accepted.view(shape), proposal, current);
+at::Tensor where_chains(const at::Tensor& mask, const at::Tensor& chosen, const at::Tensor& other) {
+  std::vector<int64_t> shape(other.dim(), 1);
+  shape[0] = other.size(0);
+  return at::where(mask.view(shape), chosen, other);
+}
+
+at::Tensor acceptance_probability(const at::Tensor& log_ratio, const at::Tensor& proposed_energy) {
+  return log_ratio.exp()
+      .clamp_max(1)
+      .masked_fill(at::isfinite(proposed_energy).logical_not(), 0)
+      .nan_to_num(0);
 }
 
 Decision metropolis(const at::Tensor& log_ratio, const at::Tensor& proposed_energy,
                     const at::Tensor& uniform) {
-  const at::Tensor probability = log_ratio.exp()
-                                     .clamp_max(1)
-                                     .masked_fill(at::isfinite(proposed_energy).logical_not(), 0)
-                                     .nan_to_num(0);
+  const at::Tensor probability = acceptance_probability(log_ratio, proposed_energy);
   return {uniform.lt(probability), probability};
 }
 
