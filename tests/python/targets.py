@@ -7,6 +7,7 @@ import scipy.stats
 import torch
 
 import statistical_checks as checks
+import torch_ebm
 from energies import Gaussian
 from known_values import case, seeded
 
@@ -128,10 +129,19 @@ def target(name) -> Target:
     return TARGETS[name](name)
 
 
+def first_momenta(like, seed):
+    """The momenta that HMC, MALA and NUTS draw first with this seed: on a flat energy they are what x moves by."""
+    zero = torch.zeros_like(like)
+    flat = torch_ebm.hmc(
+        lambda x: 0 * x.flatten(1).sum(1), zero, step_size=1.0, n_leapfrog=1, generator=seeded(seed)
+    )
+    return flat.x
+
+
 def check_reversible(x, y, edges):
     """Pairs (x, y), each (N,), fall into every two cells in one order as often as in the other."""
     edges = torch.as_tensor(edges, dtype=x.dtype)
-    i, j = torch.bucketize(x, edges), torch.bucketize(y, edges)
+    i, j = (torch.bucketize(z.contiguous(), edges) for z in (x, y))
     rows = []
     for a in range(len(edges) + 1):
         for b in range(a):
