@@ -42,9 +42,11 @@ def warm_up(
     """Runs a sampler and adapts its step size and inverse mass.
 
     The step size follows from dual averaging (Hoffman & Gelman 2014, algorithm 5), the diagonal inverse mass from
-    the variances of the states, in Stan's windows (Stan reference manual, "HMC algorithm parameters"). All chains
-    share one step size and one mass: they pool their acceptance and their states. While these change the sampler
-    is not exact; they are fixed in what is returned, so sampling from there on is::
+    the variances of the states. The first 15 in 100 steps (75 at most) and the last 20 are for the step size alone,
+    those between for both, in windows that double in length (Stan reference manual, "HMC algorithm parameters"; the
+    last part is longer here). All chains share one step size and one mass: they pool their acceptance and their
+    states. While these change the sampler is not exact; they are fixed in what is returned, so sampling from there
+    on is::
 
         start = warm_up(energy, x)
         nuts(energy, start.x, step_size=start.step_size, inverse_mass=start.inverse_mass, n_steps=1000)

@@ -30,8 +30,9 @@ struct TORCH_EBM_API WarmUp {
 };
 
 /// Runs `sampler`, "mala", "hmc" or "nuts", and adapts its step size by dual averaging (Hoffman & Gelman 2014) and its
-/// diagonal inverse mass to the variances, in Stan's windows (Stan reference manual, "HMC algorithm parameters"). All
-/// chains share one step size and one mass: they pool their acceptance and their states. While these change the
+/// diagonal inverse mass to the variances: the first 15 in 100 steps (75 at most) and the last 20 are for the step size
+/// alone, those between for both, in windows that double in length (Stan reference manual, "HMC algorithm parameters"; the
+/// last part is longer here). All chains share one step size and one mass: they pool their acceptance and their states. While these change the
 /// sampler is not exact; they are fixed in what is returned, so sampling from there on is.
 ///
 /// x: (N, ...), floating.
