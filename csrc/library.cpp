@@ -74,6 +74,16 @@ TORCH_LIBRARY(torch_ebm, m) {
   m.def("log_z_from_weights(Tensor log_weights, Tensor log_z_base) "
         "-> (Tensor log_z, Tensor std_error, Tensor lower, Tensor upper, Tensor ess)");
 
+  // Diagnostics of Markov chains.
+  m.def("r_hat(Tensor x) -> Tensor");
+  m.def("ess_bulk(Tensor x) -> Tensor");
+  m.def("ess_tail(Tensor x) -> Tensor");
+  m.def("ess_mean(Tensor x) -> Tensor");
+  m.def("mcse_mean(Tensor x) -> Tensor");
+  m.def("autocorrelation_time(Tensor x) -> Tensor");
+  m.def("autocorrelation(Tensor x) -> Tensor");
+  m.def("round_trips(Tensor replica_trace) -> Tensor");
+
   // Implemented from Python, where there is one.
   m.def(conservative("_call_energy(Tensor x, int handle) -> Tensor"));
   m.def(conservative("_energy_has(int handle, str method) -> bool"));

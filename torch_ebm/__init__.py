@@ -5,10 +5,22 @@ algorithms live in a C++ library over LibTorch, as operators ``torch.ops.torch_e
 here call them, and so may a scripted module and a C++ program.
 """
 
-from . import plots
+from . import plots, testing
 from ._library import __version__, cmake_prefix_path, cpu_kernels
 from .ais import LogZEstimate, ais, log_z_from_weights
 from .checkpoint import checkpoint_values, load_checkpoint, save_checkpoint
+from .diagnostics import (
+    Summary,
+    autocorrelation,
+    autocorrelation_time,
+    ess_bulk,
+    ess_mean,
+    ess_tail,
+    mcse_mean,
+    r_hat,
+    round_trips,
+    summary,
+)
 from .energy import Energy
 from .exact_log_z import exact_log_z
 from .gibbs import gibbs
@@ -35,15 +47,21 @@ __all__ = [
     "RBM",
     "Sampler",
     "Samples",
+    "Summary",
     "TrainingMonitor",
     "TrainingWarning",
     "WarmUp",
     "__version__",
     "ais",
+    "autocorrelation",
+    "autocorrelation_time",
     "base_rate_bias",
     "checkpoint_values",
     "cmake_prefix_path",
     "cpu_kernels",
+    "ess_bulk",
+    "ess_mean",
+    "ess_tail",
     "exact_log_z",
     "gibbs",
     "hmc",
@@ -52,12 +70,17 @@ __all__ = [
     "log_partition",
     "log_z_from_weights",
     "mala",
+    "mcse_mean",
     "nuts",
     "plots",
     "progress_bar",
+    "r_hat",
     "rbm_gibbs",
+    "round_trips",
     "save_checkpoint",
     "start_states",
+    "summary",
+    "testing",
     "underdamped_langevin",
     "warm_up",
 ]

@@ -13,39 +13,17 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 import torch
 from torch import Tensor
 
+from ._drawing import BLUE, GREY, INK, RED, light, make_figure, matplotlib_module, set_title
+from ._trace_plot import plot_trace
 from .ais import LogZEstimate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["ais_weights", "filters", "images", "training_curve"]
+__all__ = ["ais_weights", "filters", "images", "plot_trace", "training_curve"]
 
-_INK = "#22303c"
-_BLUE = "#2f6f9f"
-_RED = "#c8553d"
-_GREY = "#8a949c"
 _PAPER = "#f0f1f3"
 _HIDDEN = "#f3d9a4"  # pixels that are not known
-
-
-def _matplotlib() -> Any:
-    try:
-        import matplotlib
-        import matplotlib.figure
-    except ImportError as error:
-        raise ImportError(
-            "torch_ebm.plots needs matplotlib: pip install 'torch_ebm[plots]'"
-        ) from error
-    return matplotlib
-
-
-def _figure(width: float, height: float) -> Figure:
-    return _matplotlib().figure.Figure(figsize=(width, height), layout="constrained", dpi=150)
-
-
-def _title(figure: Figure, title: Optional[str]) -> None:
-    if title:
-        figure.suptitle(title, color=_INK, fontsize=11)
 
 
 def _as_images(x: Tensor, image_shape: Sequence[int]) -> Tensor:
@@ -95,14 +73,6 @@ def _bare(axes: Any) -> None:
         spine.set_visible(False)
 
 
-def _light(axes: Any) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_GREY)
-    axes.tick_params(colors=_INK, labelsize=8)
-    axes.xaxis.label.set_color(_INK)
-    axes.yaxis.label.set_color(_INK)
-
-
 def _grid(
     colours: Tensor, n_columns: int, right: float = 0.2
 ) -> tuple[Figure, Any]:
@@ -113,7 +83,7 @@ def _grid(
     """
     width = n_columns * max(0.55, min(1.0, 8 / n_columns))
     height = width * colours.shape[0] / colours.shape[1]
-    figure = _figure(max(width, 3) + right, height + 0.6)
+    figure = make_figure(max(width, 3) + right, height + 0.6)
     axes = figure.add_subplot()
     axes.imshow(colours.numpy(), interpolation="nearest")
     _bare(axes)
@@ -142,14 +112,14 @@ def filters(
     n_columns = _columns(len(x), n_columns)
     mosaic = _mosaic(x, n_columns, gap=max(1, image_shape[1] // 10))
     limit = float(x.abs().max()) or 1.0
-    colour_map = _matplotlib().colormaps["RdBu_r"]
+    colour_map = matplotlib_module().colormaps["RdBu_r"]
     figure, axes = _grid(_colours(mosaic, colour_map, -limit, limit), n_columns, right=0.9)
-    mpl = _matplotlib()
+    mpl = matplotlib_module()
     scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(-limit, limit), colour_map)
     bar = figure.colorbar(scale, ax=axes, shrink=0.8, pad=0.02, aspect=30)
     bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=8, colors=_INK)
-    _title(figure, title)
+    bar.ax.tick_params(labelsize=8, colors=INK)
+    set_title(figure, title)
     return figure
 
 
@@ -184,7 +154,7 @@ def images(
     # The gaps are NaN and so are hidden pixels: a second mosaic tells them apart.
     hidden = _mosaic(pictures.isnan().double(), n_columns, gap) == 1
     mosaic = _mosaic(pictures.nan_to_num(0).clamp(0, 1), n_columns, gap)
-    mpl = _matplotlib()
+    mpl = matplotlib_module()
     grey = mpl.colors.LinearSegmentedColormap.from_list("paper", [_PAPER, "black"])
     colours = _colours(mosaic, grey, 0, 1)
     colours[hidden] = torch.tensor(mpl.colors.to_rgb(_HIDDEN)).double()
@@ -195,10 +165,10 @@ def images(
             [i * (width + gap) + (width - 1) / 2 for i in range(n_columns)],
             column_labels,
             fontsize=8,
-            color=_INK,
+            color=INK,
         )
         axes.tick_params(length=0)
-    _title(figure, title)
+    set_title(figure, title)
     return figure
 
 
@@ -227,10 +197,10 @@ def training_curve(
                 f"plots: {name} must hold one value for each of the {len(epochs)} epochs,"
                 f" got {len(values)}"
             )
-    figure = _figure(6.4, 3.8)
+    figure = make_figure(6.4, 3.8)
     axes = figure.add_subplot()
     if baseline is not None:
-        axes.axhline(baseline, color=_GREY, linestyle="--", linewidth=1)
+        axes.axhline(baseline, color=GREY, linestyle="--", linewidth=1)
         axes.annotate(
             f"{baseline_label} {baseline:.2f}",
             (1, baseline),
@@ -239,18 +209,18 @@ def training_curve(
             textcoords="offset points",
             ha="right",
             fontsize=8,
-            color=_GREY,
+            color=GREY,
         )
-    for (name, values), colour in zip(series.items(), (_BLUE, _RED)):
+    for (name, values), colour in zip(series.items(), (BLUE, RED)):
         label = f"{name}, at the end {values[-1]:.2f}"
         axes.plot(epochs, values, color=colour, linewidth=1.6, label=label)
         axes.plot(epochs[-1:], values[-1:], "o", color=colour, markersize=4)
     axes.set_xlabel("epoch")
     axes.set_ylabel("nats per example")
-    axes.grid(axis="y", color=_GREY, alpha=0.2)
+    axes.grid(axis="y", color=GREY, alpha=0.2)
     axes.legend(frameon=False, fontsize=9, loc="center right")
-    _light(axes)
-    _title(figure, title)
+    light(axes)
+    set_title(figure, title)
     return figure
 
 
@@ -275,25 +245,25 @@ def ais_weights(
     weights = estimate.log_weights.double().cpu()
     log_mean = weights.logsumexp(0) - math.log(len(weights))
     each = (weights - log_mean + estimate.log_z.cpu()).numpy()
-    figure = _figure(6.4, 3.8)
+    figure = make_figure(6.4, 3.8)
     axes = figure.add_subplot()
     n_bins = max(10, min(60, int(2 * len(each) ** 0.5)))
-    axes.hist(each, bins=n_bins, color=_BLUE, alpha=0.55, label=f"{len(each)} chains")
+    axes.hist(each, bins=n_bins, color=BLUE, alpha=0.55, label=f"{len(each)} chains")
     lower, upper, middle = (float(t) for t in (estimate.lower, estimate.upper, estimate.log_z))
-    axes.axvspan(lower, upper, color=_RED, alpha=0.2, linewidth=0)
+    axes.axvspan(lower, upper, color=RED, alpha=0.2, linewidth=0)
     axes.axvline(
-        middle, color=_RED, label=f"AIS {middle:.3f}, 95% [{lower:.3f}, {upper:.3f}]"
+        middle, color=RED, label=f"AIS {middle:.3f}, 95% [{lower:.3f}, {upper:.3f}]"
     )
     if exact is not None:
-        axes.axvline(float(exact), color=_INK, linestyle=":", label=f"exact {float(exact):.3f}")
+        axes.axvline(float(exact), color=INK, linestyle=":", label=f"exact {float(exact):.3f}")
     axes.set_xlabel("log weight + log Z of the base")
     axes.set_ylabel("chains")
     top = axes.get_ylim()[1]
     axes.set_ylim(0, top * 1.35)  # room for the legend
     axes.legend(frameon=False, fontsize=8, loc="upper left")
     axes.set_title(
-        f"ESS {float(estimate.ess):.1f} of {len(each)}", fontsize=8, color=_GREY, loc="right"
+        f"ESS {float(estimate.ess):.1f} of {len(each)}", fontsize=8, color=GREY, loc="right"
     )
-    _light(axes)
-    _title(figure, title or "Annealed importance sampling: log Z by chain")
+    light(axes)
+    set_title(figure, title or "Annealed importance sampling: log Z by chain")
     return figure

@@ -9,8 +9,8 @@
 
 namespace torch_ebm::detail {
 
-/// A step size at which the mean acceptance probability is `target`: dual averaging (Nesterov 2009; Hoffman & Gelman
-/// 2014, algorithm 5).
+/// A step size at which the mean acceptance probability is `target`: dual averaging (Nesterov 2009;
+/// Hoffman & Gelman 2014, algorithm 5).
 class DualAveraging {
  public:
   explicit DualAveraging(double target) : target_(target) {}
@@ -45,8 +45,8 @@ class DualAveraging {
   double log_mean_ = 0;
 };
 
-/// The variance of every unit over all batches added, by joining means and sums of squares (Chan, Golub & LeVeque
-/// 1979), in float64.
+/// The variance of every unit over all batches added, by joining means and sums of squares (Chan,
+/// Golub & LeVeque 1979), in float64.
 class PooledVariance {
  public:
   void add(const at::Tensor& x) {
@@ -73,10 +73,11 @@ class PooledVariance {
   at::Tensor squares_;
 };
 
-/// When warm_up learns what: first the step size alone, then the variances too, in windows of 25, 50, 100, ... steps after
-/// each of which both start anew, and then the step size alone. As Stan does, but with a fifth of the steps for the last
-/// part instead of 50: the mean acceptance of many chains answers so steeply to the step size that 50 steps of dual
-/// averaging leave it off by more than 0.1.
+/// When warm_up learns what: first the step size alone, then the variances too, in windows of 25,
+/// 50, 100, ... steps after each of which both start anew, and then the step size alone. As Stan
+/// does, but with a fifth of the steps for the last part instead of 50: the mean acceptance of many
+/// chains answers so steeply to the step size that 50 steps of dual averaging leave it off by more
+/// than 0.1.
 struct Windows {
   explicit Windows(int64_t n_steps) : begin(std::min<int64_t>(75, n_steps * 3 / 20)) {
     const int64_t last = n_steps - n_steps / 5;

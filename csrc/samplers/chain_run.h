@@ -28,13 +28,14 @@ class ChainRun {
   /// The result of a run whose steps something else made: its last states, all of them accepted.
   Samples finished(const at::Tensor& last_states);
 
+  /// To be called now and then within a long step: lets the progress handler stop it.
+  void within_step() { progress_.step(step_); }
+
   /// The random numbers of one pass of the current step.
   kernels::Draw draw(uint32_t stream) const;
   /// One uniform number in (0, 1) a chain, (N,), float64.
   at::Tensor uniform(uint32_t stream) const;
   int64_t n_chains() const { return x.size(0); }
-  /// For long steps: lets the progress handler interrupt within one.
-  void report() { progress_.step(step_); }
 
   /// The states after the last step that was completed, (N, ...), contiguous.
   at::Tensor x;
@@ -48,9 +49,9 @@ class ChainRun {
   const char* op_;
   RunOptions run_;
   at::Tensor start_;
+  Progress progress_;
   uint64_t key_ = 0;
   int64_t step_ = 0;
-  Progress progress_;
 };
 
 /// What a sampler's operator returns.

@@ -28,7 +28,7 @@ at::Tensor checked_energies(const Energy& energy, const at::Tensor& x,
 /// A sweep of single-site updates. `states` (N, units) is changed in place, a site at a time.
 class Sweep {
  public:
-  Sweep(const Energy& energy, const detail::ChainRun& chains, std::optional<at::Tensor> clamp)
+  Sweep(const Energy& energy, detail::ChainRun& chains, std::optional<at::Tensor> clamp)
       : energy_(energy),
         chains_(chains),
         clamp_(std::move(clamp)),
@@ -42,6 +42,7 @@ class Sweep {
     at::Tensor energies = energies_;
     for (int64_t site = 0; site < states.size(1); ++site) {
       energies = update_site(states, energies, site, uniform.select(1, site), step);
+      chains_.within_step();
     }
     energies_ = energies;
     return states.view(chains_.x.sizes());
@@ -65,7 +66,7 @@ class Sweep {
   }
 
   const Energy& energy_;
-  const detail::ChainRun& chains_;
+  detail::ChainRun& chains_;
   std::optional<at::Tensor> clamp_;  // (N, units)
   at::Tensor energies_;              // of the states of the chains
 };

@@ -41,7 +41,7 @@ at::Tensor detail::hmc_transition(ChainRun& chains, const Hamiltonian& hamiltoni
   current.momentum = hamiltonian.momentum(chains.draw(kNoise));
   PhasePoint end = current;
   for (int64_t i = 0; i < n_leapfrog; ++i) {
-    chains.report();
+    chains.within_step();
     end = hamiltonian.leapfrog(end, step_size);
   }
   const auto decision = metropolis(hamiltonian.total(current) - hamiltonian.total(end), end.energy,

@@ -17,8 +17,8 @@ using detail::ChainRun;
 using detail::Hamiltonian;
 using detail::PhasePoint;
 
-/// Neighbouring points of a trajectory, in the order in which they were made: the momenta of the first and of the last,
-/// and the sum of all, (N, ...).
+/// Neighbouring points of a trajectory, in the order in which they were made: the momenta of the
+/// first and of the last, and the sum of all, (N, ...).
 struct Stretch {
   at::Tensor first;
   at::Tensor last;
@@ -88,7 +88,8 @@ class Trajectory {
               point,
               at::full_like(start_energy_, -std::numeric_limits<double>::infinity()),
               growing_};
-    // Complete balanced parts, each half as long as the one before it: new ones join as digits carry when one counts.
+    // Complete balanced parts, each half as long as the one before it: new ones join as digits
+    // carry when one counts.
     std::vector<Stretch> parts;
     for (uint32_t i = 0; i < uint32_t{1} << depth && tree.whole.any().item<bool>(); ++i) {
       add_point(tree, step_size, (uint32_t{1} << depth) + i);
@@ -104,9 +105,10 @@ class Trajectory {
     return tree;
   }
 
-  /// One leapfrog step. Chains whose tree is not whole stay at their last good point: their step size is 0.
+  /// One leapfrog step. Chains whose tree is not whole stay at their last good point: their step
+  /// size is 0.
   void add_point(Tree& tree, const at::Tensor& step_size, uint32_t number) {
-    chains_.report();
+    chains_.within_step();
     const PhasePoint next = hamiltonian_.leapfrog(tree.end, step_size * tree.whole);
     const at::Tensor energy = hamiltonian_.total(next);
     const at::Tensor log_weight = at::where(at::isfinite(energy), start_energy_ - energy,
@@ -124,8 +126,9 @@ class Trajectory {
     tree.chosen = next.where(moves, tree.chosen);
   }
 
-  /// Whether a stretch and the next one, joined, have not turned back (Betancourt 2017, appendix A.4.2), nor each of
-  /// them with the nearest point of the other: a turn between the two may show in neither and not in both.
+  /// Whether a stretch and the next one, joined, have not turned back (Betancourt 2017, appendix
+  /// A.4.2), nor each of them with the nearest point of the other: a turn between the two may show
+  /// in neither and not in both.
   at::Tensor moves_apart(const Stretch& a, const Stretch& b) const {
     return ends_move_apart(a.first, b.last, a.sum + b.sum)
         .logical_and(ends_move_apart(a.first, b.first, a.sum + b.first))

@@ -30,8 +30,8 @@ void check(const std::string& sampler, const WarmUpOptions& options) {
   detail::check_max_depth(kOp, options.max_depth);
 }
 
-/// A leapfrog step size at which the mean acceptance of one step crosses 0.8, by doubling or halving (Hoffman & Gelman
-/// 2014, algorithm 4, with Stan's threshold).
+/// A leapfrog step size at which the mean acceptance of one step crosses 0.8, by doubling or
+/// halving (Hoffman & Gelman 2014, algorithm 4, with Stan's threshold).
 double rough_step_size(const detail::ChainRun& chains, const detail::Hamiltonian& hamiltonian,
                        detail::PhasePoint start, double step_size) {
   constexpr uint32_t kMostTries = 64;

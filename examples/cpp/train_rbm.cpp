@@ -58,10 +58,9 @@ void run() {
         10);  // 0.1: with weights near 0 the hidden units take long to become different
     rbm->visible_bias.copy_(torch_ebm::base_rate_bias(data));
   }
-  torch_ebm::GibbsOptions options;
-  options.n_steps = kGibbsSteps;
   torch_ebm::PCD pcd(kChains, std::vector<int64_t>{kSide * kSide},
-                     torch_ebm::gibbs_sampler(options), "bernoulli", /*seed=*/0);
+                     torch_ebm::bind_sampler(torch_ebm::gibbs, {.n_steps = kGibbsSteps}),
+                     "bernoulli", /*seed=*/0);
   torch::optim::SGD optimizer(rbm->parameters(), torch::optim::SGDOptions(kLearningRate));
   torch_ebm::TrainingMonitor monitor;
   const torch_ebm::Energy energy(rbm);

@@ -39,7 +39,7 @@ class DigitModel(torch.nn.Module):
         )
         return torch.ops.torch_ebm.gibbs(
             self.energy, start, n_steps=n_steps, generator=generator
-        )
+        )[0]
 
     @torch.jit.export
     def fill_in(
@@ -56,7 +56,7 @@ class DigitModel(torch.nn.Module):
         start = torch.where(known, visible, noise)
         return torch.ops.torch_ebm.gibbs(
             self.energy, start, n_steps=n_steps, clamp=known, generator=generator
-        )
+        )[0]
 
 
 def save_scripted(

@@ -20,9 +20,9 @@ struct TORCH_EBM_API Samples {
   at::Tensor x;
   /// The mean over the steps of the Metropolis acceptance probability, (N,), float64; 1 where every step
   /// is accepted.
-  at::Tensor acceptance_rate;
+  at::Tensor acceptance_rate = {};
   /// The states after every `thin`-th step, (n_steps / thin, N, ...); (0, N, ...) if thin is 0.
-  at::Tensor trajectory;
+  at::Tensor trajectory = {};
 };
 
 /// One positive number, one for every step (a schedule), or one for every chain.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "torch_ebm/ais.h"
+#include "torch_ebm/diagnostics.h"
 #include "torch_ebm/energy.h"
 #include "torch_ebm/exact_log_z.h"
 #include "torch_ebm/gibbs.h"

@@ -32,7 +32,7 @@ void update(const torch_ebm::Energy& energy, torch_ebm::PCD& pcd, const at::Tens
 void train_energy(const std::string& in, const std::string& out) {
   torch::jit::Module module = torch::jit::load(in);
   const torch_ebm::Energy energy(module);
-  torch_ebm::PCD pcd(16, std::vector<int64_t>{2}, torch_ebm::langevin_sampler({.n_steps = 5}),
+  torch_ebm::PCD pcd(16, std::vector<int64_t>{2}, torch_ebm::bind_sampler(torch_ebm::langevin, {.n_steps = 5}),
                      "normal", 1);
   std::vector<at::Tensor> parameters;
   for (const at::Tensor& parameter : module.parameters()) parameters.push_back(parameter);
@@ -49,7 +49,7 @@ void train_rbm(const std::string& scripted, const std::string& state, const std:
   for (const auto& item : rbm->named_parameters()) {
     TORCH_CHECK(at::equal(item.value(), parameters.at(item.key()).toTensor()), item.key());
   }
-  torch_ebm::PCD pcd(16, std::vector<int64_t>{6}, torch_ebm::gibbs_sampler({.n_steps = 5}),
+  torch_ebm::PCD pcd(16, std::vector<int64_t>{6}, torch_ebm::bind_sampler(torch_ebm::gibbs, {.n_steps = 5}),
                      "bernoulli", 1);
   update(torch_ebm::Energy(rbm), pcd, at::ones({8, 6}), rbm->parameters());
   torch::save(rbm, out);

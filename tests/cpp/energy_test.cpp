@@ -102,7 +102,7 @@ TEST(Energy, OfAnRBMHasItsScoreAndItsGibbsSampler) {
       Energy([&](const at::Tensor& x) { return rbm->forward(x); }).value_and_score(v);
   EXPECT_TRUE(close(value, value_by_autograd));
   EXPECT_TRUE(close(score, score_by_autograd));
-  GibbsOptions options{.n_steps = 2, .generator = seeded(5)};
+  RunOptions options{.n_steps = 2, .generator = seeded(5)};
   const auto states = energy.gibbs(v, options);
   ASSERT_TRUE(states.has_value());
   options.generator = seeded(5);

@@ -40,7 +40,7 @@ TEST_P(GibbsOfDtype, LeavesTheModelInvariant) {
   const at::Tensor p = table.probabilities();
   const at::Tensor start = draw_states(all_states(4, GetParam()), p, 40000, seeded(1));
   ASSERT_TRUE(counts_fit(state_counts(start), p));
-  const at::Tensor x = gibbs(Energy(table), start, {.n_steps = 2, .generator = seeded(2)});
+  const at::Tensor x = gibbs(Energy(table), start, {.n_steps = 2, .generator = seeded(2)}).x;
   EXPECT_EQ(x.scalar_type(), GetParam());
   EXPECT_TRUE(counts_fit(state_counts(x), p));
 }
@@ -48,7 +48,8 @@ TEST_P(GibbsOfDtype, LeavesTheModelInvariant) {
 TEST_P(GibbsOfDtype, ReachesTheModelFromOneState) {
   const Table table;
   const at::Tensor x = gibbs(Energy(table), at::zeros({20000, 2, 2}, GetParam()),
-                             {.n_steps = 60, .generator = seeded(3)});
+                             {.n_steps = 60, .generator = seeded(3)})
+                           .x;
   EXPECT_EQ(x.sizes(), (std::vector<int64_t>{20000, 2, 2}));
   EXPECT_TRUE(counts_fit(state_counts(x), table.probabilities()));
 }
@@ -69,7 +70,7 @@ TEST(Gibbs, OneSweepVisitsTheSitesInOrder) {
     law = next;
   }
   const at::Tensor start = at::tensor({1., 0., 1., 0.}, at::kDouble).expand({40000, 4});
-  const at::Tensor x = gibbs(Energy(table), start, {.generator = seeded(4)});
+  const at::Tensor x = gibbs(Energy(table), start, {.generator = seeded(4)}).x;
   EXPECT_TRUE(counts_fit(state_counts(x), law));
 }
 
@@ -77,7 +78,8 @@ TEST(Gibbs, AtATemperatureOfEveryChain) {
   const Table table;
   const at::Tensor beta = at::tensor({0.0, 2.0}).repeat({20000});
   const at::Tensor x = gibbs(Energy(table), at::zeros({40000, 4}, at::kDouble),
-                             {.n_steps = 100, .beta = beta, .generator = seeded(5)});
+                             {.n_steps = 100, .beta = beta, .generator = seeded(5)})
+                           .x;
   EXPECT_TRUE(counts_fit(state_counts(x.slice(0, 0, std::nullopt, 2)), table.probabilities(0)));
   EXPECT_TRUE(counts_fit(state_counts(x.slice(0, 1, std::nullopt, 2)), table.probabilities(2)));
 }
@@ -88,7 +90,7 @@ TEST(Gibbs, ClampedUnitsStayAndTheOthersAreConditional) {
   at::Tensor start = at::zeros({20000, 4}, at::kDouble);
   start.select(1, 2).fill_(1);
   const at::Tensor x =
-      gibbs(Energy(table), start, {.n_steps = 60, .clamp = clamp, .generator = seeded(6)});
+      gibbs(Energy(table), start, {.n_steps = 60, .generator = seeded(6)}, {.clamp = clamp}).x;
   EXPECT_TRUE(counts_fit(state_counts(x), table.probabilities() * all_states(4).select(1, 2)));
 }
 
@@ -96,7 +98,8 @@ TEST(Gibbs, NeverEntersAForbiddenState) {
   Table table;
   for (int64_t state : {3, 7, 9}) table.energies()[state] = INFINITY;
   const at::Tensor x = gibbs(Energy(table), at::zeros({20000, 4}, at::kDouble),
-                             {.n_steps = 100, .generator = seeded(7)});
+                             {.n_steps = 100, .generator = seeded(7)})
+                           .x;
   EXPECT_TRUE(counts_fit(state_counts(x), table.probabilities()));
 }
 
@@ -110,29 +113,30 @@ TEST(Gibbs, BadEnergiesAreNamed) {
       return energies;
     });
   };
-  EXPECT_THROWS(gibbs(bad_where(NAN), x), c10::ValueError,
+  EXPECT_THROWS(gibbs(bad_where(NAN), x).x, c10::ValueError,
                 "the energy of chain 3 is nan at step 0, site 1");
-  EXPECT_THROWS(gibbs(bad_where(-INFINITY), x), c10::ValueError, "the energy of chain 3 is -inf");
-  EXPECT_NO_THROW(gibbs(bad_where(INFINITY), x));
+  EXPECT_THROWS(gibbs(bad_where(-INFINITY), x).x, c10::ValueError, "the energy of chain 3 is -inf");
+  EXPECT_NO_THROW(gibbs(bad_where(INFINITY), x).x);
 }
 
 TEST(Gibbs, WrongArgumentsAreNamed) {
   const Energy energy([](const at::Tensor& y) { return y.sum(1); });
   const at::Tensor x = at::zeros({2, 3});
-  EXPECT_THROWS(gibbs(energy, x.to(at::kLong)), c10::TypeError, "x must have a floating dtype");
-  EXPECT_THROWS(gibbs(energy, x + 2), c10::ValueError, "zeros and ones only, got 2");
-  EXPECT_THROWS(gibbs(energy, at::zeros({0, 3})), c10::ValueError, "at least one chain");
-  EXPECT_THROWS(gibbs(energy, at::zeros({})), c10::ValueError, "got ()");
-  EXPECT_THROWS(gibbs(energy, x, {.n_steps = -1}), c10::ValueError, "n_steps must be at least 1");
-  EXPECT_THROWS(gibbs(energy, x, {.beta = at::ones({2, 1})}), c10::ValueError, "got (2, 1)");
-  EXPECT_THROWS(gibbs(energy, x, {.clamp = at::ones({2}, at::kBool)}), c10::ValueError, "clamp");
+  EXPECT_THROWS(gibbs(energy, x.to(at::kLong)).x, c10::TypeError, "x must have a floating dtype");
+  EXPECT_THROWS(gibbs(energy, x + 2).x, c10::ValueError, "zeros and ones only, got 2");
+  EXPECT_THROWS(gibbs(energy, at::zeros({0, 3})).x, c10::ValueError, "at least one chain");
+  EXPECT_THROWS(gibbs(energy, at::zeros({})).x, c10::ValueError, "got ()");
+  EXPECT_THROWS(gibbs(energy, x, {.n_steps = -1}).x, c10::ValueError, "n_steps must be at least 1");
+  EXPECT_THROWS(gibbs(energy, x, {.beta = at::ones({2, 1})}).x, c10::ValueError, "got (2, 1)");
+  EXPECT_THROWS(gibbs(energy, x, {}, {.clamp = at::ones({2}, at::kBool)}).x, c10::ValueError,
+                "clamp");
 }
 
 TEST(Gibbs, RepeatsWithItsGeneratorWhateverTheNumberOfChains) {
   const Table table;
   const at::Tensor start = at::zeros({100, 4});
   const auto sample = [&](int64_t n) {
-    return gibbs(Energy(table), start.slice(0, 0, n), {.n_steps = 5, .generator = seeded(8)});
+    return gibbs(Energy(table), start.slice(0, 0, n), {.n_steps = 5, .generator = seeded(8)}).x;
   };
   const at::Tensor x = sample(100);
   EXPECT_TRUE(at::equal(sample(100), x));
@@ -145,7 +149,7 @@ TEST(Gibbs, TakesTheSamplerOfTheEnergy) {
   rbm->weight.detach().normal_(0, 1, seeded(1));
   const at::Tensor start = at::zeros({50, 4});
   EXPECT_TRUE(
-      at::equal(gibbs(Energy(rbm), start, {.n_steps = 3, .generator = seeded(9)}),
+      at::equal(gibbs(Energy(rbm), start, {.n_steps = 3, .generator = seeded(9)}).x,
                 std::get<0>(rbm_gibbs(start, rbm->weight, rbm->visible_bias, rbm->hidden_bias,
                                       {.n_steps = 3, .generator = seeded(9)}))));
 }
@@ -156,7 +160,7 @@ TEST(Gibbs, EnergiesAreAskedWithoutGradient) {
     EXPECT_FALSE(at::GradMode::is_enabled());
     return at::matmul(y, w);
   });
-  EXPECT_FALSE(gibbs(energy, at::zeros({2, 3}), {.n_steps = 2}).requires_grad());
+  EXPECT_FALSE(gibbs(energy, at::zeros({2, 3}), {.n_steps = 2}).x.requires_grad());
   EXPECT_FALSE(w.grad().defined());
 }
 

@@ -23,14 +23,14 @@ Energy make_energy() {
 /// A sampler that only remembers what it was given and adds one.
 struct Recorder {
   std::shared_ptr<std::vector<at::Tensor>> seen = std::make_shared<std::vector<at::Tensor>>();
-  at::Tensor operator()(const Energy&, const at::Tensor& x, std::optional<at::Generator>) const {
+  Samples operator()(const Energy&, const at::Tensor& x, const RunOptions&) const {
     seen->push_back(x.clone());
-    return x + 1;
+    return {.x = x + 1};
   }
 };
 
-at::Tensor throwing(const Energy&, const at::Tensor& x, std::optional<at::Generator> generator) {
-  at::rand(x.sizes(), generator);  // uses up randomness before it fails
+Samples throwing(const Energy&, const at::Tensor& x, const RunOptions& run) {
+  at::rand(x.sizes(), run.generator);  // uses up randomness before it fails
   throw std::runtime_error("sampler broke");
 }
 
@@ -131,7 +131,7 @@ TEST(NegativePhase, WrongArgumentsAreNamed) {
 
 TEST(NegativePhase, SeedDecidesEverything) {
   const Energy energy = make_energy();
-  const Sampler sampler = gibbs_sampler({.n_steps = 2});
+  const Sampler sampler = bind_sampler(gibbs, {.n_steps = 2});
   const std::vector<int64_t> shape = {6};
   const auto run = [&](std::optional<uint64_t> seed) {
     PCD pcd(5, shape, sampler, "bernoulli", seed);
@@ -147,7 +147,7 @@ TEST(NegativePhase, SeedDecidesEverything) {
 }
 
 TEST(NegativePhase, LeavesTheGlobalGeneratorAlone) {
-  PCD pcd(5, std::vector<int64_t>{6}, gibbs_sampler(), "bernoulli", 1);
+  PCD pcd(5, std::vector<int64_t>{6}, bind_sampler(gibbs), "bernoulli", 1);
   const Energy energy = make_energy();
   at::manual_seed(3);
   const at::Tensor expected = at::rand({4});
@@ -170,23 +170,22 @@ void expect_resumes(Make make, const at::Tensor& positive = {}) {
 }
 
 TEST(NegativePhase, ResumesBitForBit) {
-  const Sampler sampler = gibbs_sampler({.n_steps = 2});
+  const Sampler sampler = bind_sampler(gibbs, {.n_steps = 2});
   const std::vector<int64_t> shape = {6};
   expect_resumes<PCD>([&](uint64_t seed) { return PCD(5, shape, sampler, "bernoulli", seed); });
   expect_resumes<NaiveMCMC>(
       [&](uint64_t seed) { return NaiveMCMC(5, shape, sampler, "bernoulli", seed); });
   expect_resumes<CD>([&](uint64_t seed) { return CD(sampler, seed); }, at::ones({5, 6}));
   expect_resumes<PCD>([&](uint64_t seed) {
-    return PCD(5, shape, langevin_sampler({.n_steps = 2}), "normal", seed);
+    return PCD(5, shape, bind_sampler(langevin, {.n_steps = 2}), "normal", seed);
   });
 }
 
 TEST(NegativePhase, AThrowingSamplerChangesNothing) {
   bool broken = false;
-  const Sampler good = gibbs_sampler();
-  const Sampler sampler = [&](const Energy& energy, const at::Tensor& x,
-                              std::optional<at::Generator> generator) {
-    return broken ? throwing(energy, x, generator) : good(energy, x, generator);
+  const Sampler good = bind_sampler(gibbs);
+  const Sampler sampler = [&](const Energy& energy, const at::Tensor& x, const RunOptions& run) {
+    return broken ? throwing(energy, x, run) : good(energy, x, run);
   };
   const std::vector<int64_t> shape = {6};
   PCD pcd(5, shape, sampler, "bernoulli", 1);
@@ -207,8 +206,8 @@ TEST(NegativePhase, AThrowingSamplerChangesNothing) {
 TEST(NegativePhase, ASamplerOfTheWrongShapeChangesNothing) {
   PCD pcd(
       5, std::vector<int64_t>{6},
-      [](const Energy&, const at::Tensor& x, std::optional<at::Generator>) {
-        return x.slice(1, 0, 1);
+      [](const Energy&, const at::Tensor& x, const RunOptions&) {
+        return Samples{.x = x.slice(1, 0, 1)};
       },
       "bernoulli", 1);
   const std::string before = saved(pcd);

@@ -40,9 +40,9 @@ TEST_F(Progress, HandlerHearsOfLongOperations) {
   int64_t last = 0;
   for (const Report& report : reports) {
     EXPECT_EQ(report.operation, "gibbs");
-    EXPECT_EQ(report.total, 20);
-    EXPECT_GT(report.done, last);
-    EXPECT_LE(report.done, 20);
+    EXPECT_EQ(report.total, 2);
+    EXPECT_GE(report.done, last);
+    EXPECT_LE(report.done, 2);
     last = report.done;
   }
 }

@@ -31,8 +31,9 @@ RBM make_rbm(int64_t n_visible, int64_t n_hidden, uint64_t seed,
   return rbm;
 }
 
-at::Tensor gibbs(const RBM& rbm, const at::Tensor& v, const GibbsOptions& options) {
-  return std::get<0>(rbm_gibbs(v, rbm->weight, rbm->visible_bias, rbm->hidden_bias, options));
+at::Tensor gibbs(const RBM& rbm, const at::Tensor& v, const RunOptions& run,
+                 const std::optional<at::Tensor>& clamp = std::nullopt) {
+  return std::get<0>(rbm_gibbs(v, rbm->weight, rbm->visible_bias, rbm->hidden_bias, run, clamp));
 }
 
 double naive_energy(const RBM& rbm, const at::Tensor& v, const at::Tensor& h) {
@@ -127,8 +128,8 @@ TEST(RBM, WrongArgumentsAreNamed) {
   EXPECT_THROWS(gibbs(rbm, v, {.beta = at::full({}, -1)}), c10::ValueError, "must not be negative");
   EXPECT_THROWS(gibbs(rbm, v, {.beta = at::full({}, INFINITY)}), c10::ValueError, "must be finite");
   EXPECT_THROWS(gibbs(rbm, v, {.beta = at::ones({3})}), c10::ValueError, "got (3,)");
-  EXPECT_THROWS(gibbs(rbm, v, {.clamp = at::ones({4})}), c10::TypeError, "must be boolean");
-  EXPECT_THROWS(gibbs(rbm, v, {.clamp = at::ones({3}, at::kBool)}), c10::ValueError, "got (3,)");
+  EXPECT_THROWS(gibbs(rbm, v, {}, at::ones({4})), c10::TypeError, "must be boolean");
+  EXPECT_THROWS(gibbs(rbm, v, {}, at::ones({3}, at::kBool)), c10::ValueError, "got (3,)");
   {
     const torch::NoGradGuard no_grad;
     rbm->weight[3][2] = NAN;
@@ -206,13 +207,13 @@ TEST(RBM, ClampedUnitsStayAndTheOthersAreConditional) {
   const at::Tensor clamp = at::tensor({1, 0, 0, 0}).to(at::kBool);
   at::Tensor start = at::zeros({20000, 4}, at::kDouble);
   start.select(1, 0).fill_(1);
-  const at::Tensor v = gibbs(rbm, start, {.n_steps = 100, .clamp = clamp, .generator = seeded(9)});
+  const at::Tensor v = gibbs(rbm, start, {.n_steps = 100, .generator = seeded(9)}, clamp);
   EXPECT_TRUE(v.select(1, 0).eq(1).all().item<bool>());
   const at::Tensor p = visible_probabilities(rbm) * all_states(4).select(1, 0);
   EXPECT_TRUE(counts_fit(state_counts(v), p));
   // A mask for every chain.
   const at::Tensor mask = at::arange(20000).remainder(2).eq(0).unsqueeze(1).logical_and(clamp);
-  const at::Tensor w = gibbs(rbm, start, {.n_steps = 100, .clamp = mask, .generator = seeded(9)});
+  const at::Tensor w = gibbs(rbm, start, {.n_steps = 100, .generator = seeded(9)}, mask);
   EXPECT_TRUE(counts_fit(state_counts(w.slice(0, 0, std::nullopt, 2)), p));
   EXPECT_TRUE(counts_fit(state_counts(w.slice(0, 1, std::nullopt, 2)), visible_probabilities(rbm)));
 }

@@ -15,7 +15,8 @@ namespace {
 using testing::close;
 using testing::seeded;
 
-/// As algorithm 5 is printed, on the acceptances of a run: the step sizes after each, and the last mean.
+/// As algorithm 5 is printed, on the acceptances of a run: the step sizes after each, and the last
+/// mean.
 struct Printed {
   std::vector<double> step_sizes;
   double mean = 0;

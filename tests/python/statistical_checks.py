@@ -13,7 +13,7 @@ import scipy.stats
 import torch
 
 RUN_ALPHA = 1e-3
-CHECKS_PER_RUN = 250
+CHECKS_PER_RUN = 1000
 ALPHA = RUN_ALPHA / CHECKS_PER_RUN
 
 MIN_EXPECTED = 10  # counts below this are pooled: chi-square tails need them large
@@ -43,6 +43,11 @@ def chi_square_p_value(counts, probabilities):
         expected = np.append(expected[n_pooled:], expected[:n_pooled].sum())
     statistic = ((counts - expected) ** 2 / expected).sum()
     return scipy.stats.chi2.sf(statistic, len(expected) - 1)
+
+
+def require(check):
+    """A check of the public kit, torch_ebm.testing, at this suite's level."""
+    _check(check.p_value, 1, f"{check.what}: {check.detail}")
 
 
 def check_law(numbers, probabilities, what="law of states"):

@@ -59,11 +59,11 @@ def annealed(base=None, betas=None, n_chains=3, **changed):
 
 
 def gibbs(energy=row_sum, x=None, **options):
-    return torch_ebm.gibbs(energy, standard()["visible"] if x is None else x, **options)
+    return torch_ebm.gibbs(energy, standard()["visible"] if x is None else x, **options).x
 
 
 def langevin(energy=row_sum, x=None, **options):
-    return torch_ebm.langevin(energy, standard()["visible"] if x is None else x, **options)
+    return torch_ebm.langevin(energy, standard()["visible"] if x is None else x, **options).x
 
 
 def exact(energy=row_sum, n_units=3, **options):

@@ -112,7 +112,7 @@ class GibbsModel(torch.nn.Module):
     @torch.jit.export
     def sample(self, seed: int) -> Tensor:
         torch.manual_seed(seed)
-        return torch.ops.torch_ebm.gibbs(self.energy, torch.zeros(20, 12), n_steps=5)
+        return torch.ops.torch_ebm.gibbs(self.energy, torch.zeros(20, 12), n_steps=5)[0]
 
 
 class SquareEnergy(torch.nn.Module):
@@ -137,7 +137,7 @@ class LangevinModel(torch.nn.Module):
     @torch.jit.export
     def sample(self, seed: int) -> Tensor:
         torch.manual_seed(seed)
-        return torch.ops.torch_ebm.langevin(self.energy, torch.zeros(20, 2), n_steps=10)
+        return torch.ops.torch_ebm.langevin(self.energy, torch.zeros(20, 2), n_steps=10)[0]
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +211,7 @@ def test_training_in_cpp(installed, tmp_path):
     expected = torch_ebm.RBM(6, 4)
     expected.load_state_dict(before)
     pcd = torch_ebm.PCD(16, (6,), lambda e, x, generator: torch_ebm.gibbs(
-        e, x, n_steps=5, generator=generator), seed=1)
+        e, x, n_steps=5, generator=generator).x, seed=1)
     optimizer = torch.optim.SGD(expected.parameters(), lr=0.1)
     negative = pcd(expected)
     (expected(torch.ones(8, 6)).mean() + torch_ebm.log_partition(expected, negative)).backward()
@@ -282,7 +282,7 @@ def test_installed_wheel_imports(wheel, tmp_path):
         "--target", tmp_path / "site", wheel)
     done = run_python(
         "import torch, torch_ebm; print(torch_ebm.__file__); print(torch_ebm.cmake_prefix_path);"
-        "torch_ebm.gibbs(torch_ebm.RBM(3, 2), torch.zeros(1, 3))",
+        "torch_ebm.gibbs(torch_ebm.RBM(3, 2), torch.zeros(1, 3)).x",
         tmp_path / "site", tmp_path,
     )
     assert done.returncode == 0, done.stderr

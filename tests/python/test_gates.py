@@ -36,6 +36,16 @@ class Op(NamedTuple):
     empty: bool = False  # serves an empty batch
 
 
+DIAGNOSTICS = [
+    "r_hat",
+    "ess_bulk",
+    "ess_tail",
+    "ess_mean",
+    "mcse_mean",
+    "autocorrelation_time",
+    "autocorrelation",
+]
+
 OPS = {
     "rbm_energy": Op(
         lambda t, n: (bits(n, V, dtype=t), bits(n, H, dtype=t), *weights(t)),
@@ -61,6 +71,11 @@ OPS = {
         outputs=2,
     ),
     "log_z_from_weights": Op(lambda t, n: (normal(n, dtype=t), torch.tensor(0.5, dtype=t))),
+    **{
+        name: Op(lambda t, n: (normal(7, 3, n, 2, dtype=t),))
+        for name in DIAGNOSTICS
+    },
+    "round_trips": Op(lambda t, n: (torch.rand(9, 3, n).argsort(1),)),
     "start_states": Op(
         lambda t, n: ("normal", [n, V]),
         lambda n: {"dtype": torch.float64},
@@ -68,9 +83,24 @@ OPS = {
     ),
 }
 # Those that take an energy: tested by DRIVERS below, and in files of their own.
-DRIVER_OPS = {"gibbs", "langevin", "exact_log_z"}
+DRIVER_OPS = {
+    "gibbs",
+    "langevin",
+    "underdamped_langevin",
+    "mala",
+    "hmc",
+    "nuts",
+    "warm_up",
+    "exact_log_z",
+}
 NO_TENSORS = {"version", "built_for_torch", "cpu_kernels"}
-INTERNAL = {"_call_energy", "_energy_has_gibbs", "_call_energy_gibbs", "_progress"}
+INTERNAL = {
+    "_call_energy",
+    "_call_energy_tempered",
+    "_call_energy_gibbs",
+    "_energy_has",
+    "_progress",
+}
 
 TENSOR_OPS = [name for name in OPS if name != "start_states"]
 DIFFERENTIABLE = [name for name, op in OPS.items() if op.differentiable]
@@ -96,6 +126,10 @@ def inputs(name, dtype=torch.float64, n=6):
 
 def map_tensors(function, values):
     return tuple(function(v) if isinstance(v, torch.Tensor) else v for v in values)
+
+
+def requiring_grad(tensor):
+    return tensor.clone().requires_grad_(tensor.is_floating_point())
 
 
 def strided(tensor):
@@ -133,7 +167,7 @@ def test_opcheck(name, kind, dtype):
     arguments, options = inputs(name, dtype, n=0 if kind == "empty" else 6)
     checks = list(torch.library._OPCHECK_DEFAULT_UTILS)
     if kind == "requires_grad":
-        arguments = map_tensors(lambda t: t.clone().requires_grad_(), arguments)
+        arguments = map_tensors(requiring_grad, arguments)
     elif kind == "strided":
         arguments = map_tensors(strided, arguments)
     elif kind == "generator":
@@ -153,7 +187,7 @@ def test_first_and_second_derivatives_in_all_arguments(name):
 @EVERY_TENSOR_OP
 def test_outputs_of_samplers_and_estimates_carry_no_gradient(name):
     arguments, options = inputs(name)
-    arguments = map_tensors(lambda t: t.clone().requires_grad_(), arguments)
+    arguments = map_tensors(requiring_grad, arguments)
     for result in call(name, arguments, options):
         assert result.requires_grad == OPS[name].differentiable
     assert all(t.grad is None for t in arguments)
@@ -168,6 +202,8 @@ SCRIPTS = {
     "rbm_log_z": "w: Tensor, b: Tensor, c: Tensor",
     "rbm_ais": "w: Tensor, b: Tensor, c: Tensor, base: Tensor, betas: Tensor",
     "log_z_from_weights": "log_w: Tensor, base: Tensor",
+    **{name: "x: Tensor" for name in DIAGNOSTICS},
+    "round_trips": "replica_trace: Tensor",
     "start_states": "law: str, size: List[int]",
 }
 
@@ -310,8 +346,8 @@ def chains_of(driver, n_chains, dtype=torch.float64):
             generator=seeded(1),
         )[1]
     if driver == "gibbs":
-        return torch_ebm.gibbs(lambda x: x[:, :5].sum(1), start, generator=seeded(1))
-    return torch_ebm.langevin(network, start, n_steps=3, step_size=0.1, generator=seeded(1))
+        return torch_ebm.gibbs(lambda x: x[:, :5].sum(1), start, generator=seeded(1)).x
+    return torch_ebm.langevin(network, start, n_steps=3, step_size=0.1, generator=seeded(1)).x
 
 
 DRAWING = pytest.mark.parametrize("driver", ["rbm_gibbs", "rbm_ais", "gibbs", "langevin"])
@@ -377,11 +413,21 @@ def squared_score(energy):
     return function
 
 
+def driven(sampler, energy, **options):
+    return sampler(energy, torch.zeros(9, 3).double(), generator=seeded(1), **options).x
+
+
 DRIVERS = {
-    "gibbs": lambda e: torch_ebm.gibbs(e, torch.zeros(9, 3).double(), generator=seeded(1)),
-    "langevin": lambda e: torch_ebm.langevin(e, torch.zeros(9, 3).double(), generator=seeded(1)),
+    "gibbs": lambda e: driven(torch_ebm.gibbs, e),
+    "langevin": lambda e: driven(torch_ebm.langevin, e),
+    "underdamped_langevin": lambda e: driven(torch_ebm.underdamped_langevin, e),
+    "mala": lambda e: driven(torch_ebm.mala, e),
+    "hmc": lambda e: driven(torch_ebm.hmc, e),
+    "nuts": lambda e: driven(torch_ebm.nuts, e),
+    "warm_up": lambda e: driven(torch_ebm.warm_up, e, n_steps=20),
     "exact_log_z": lambda e: torch_ebm.exact_log_z(e, 3, dtype=torch.float64),
 }
+TAKING_SCORES = set(DRIVERS) - {"gibbs", "exact_log_z"}
 KINDS = {
     "callable": lambda: network().forward,
     "module": network,
@@ -398,7 +444,8 @@ def test_drivers_give_the_same_in_every_grad_mode(driver, kind):
     assert not expected.requires_grad
     with torch.no_grad():
         assert torch.equal(DRIVERS[driver](energy), expected)
-    if kind != "autograd inside" or driver == "langevin":  # the others call it in the caller's mode
+    # Those that take no scores call the energy in the caller's mode.
+    if kind != "autograd inside" or driver in TAKING_SCORES:
         with torch.inference_mode():
             assert torch.equal(DRIVERS[driver](energy), expected)
 
@@ -417,14 +464,14 @@ class GibbsTwice(torch.nn.Module):
         self.energy = network()
 
     def forward(self, x: torch.Tensor):
-        one = torch.ops.torch_ebm.gibbs(self.energy, x)
-        return (one - torch.ops.torch_ebm.gibbs(self.energy, x)).abs().sum()
+        one = torch.ops.torch_ebm.gibbs(self.energy, x)[0]
+        return (one - torch.ops.torch_ebm.gibbs(self.energy, x)[0]).abs().sum()
 
 
 class LangevinTwice(GibbsTwice):
     def forward(self, x: torch.Tensor):
-        one = torch.ops.torch_ebm.langevin(self.energy, x)
-        return (one - torch.ops.torch_ebm.langevin(self.energy, x)).abs().sum()
+        one = torch.ops.torch_ebm.langevin(self.energy, x)[0]
+        return (one - torch.ops.torch_ebm.langevin(self.energy, x)[0]).abs().sum()
 
 
 @pytest.mark.parametrize("model", [GibbsTwice, LangevinTwice])

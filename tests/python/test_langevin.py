@@ -27,7 +27,7 @@ def check_variance(samples, variance, what):
 def test_one_step_is_the_stated_formula(step_size, dtype):
     # From x0 = 2 on N(0, 1): mean (1 - eps) x0, variance 2 eps.
     start = torch.full((100_000, 1), 2.0, dtype=dtype)
-    x = torch_ebm.langevin(standard_normal, start, step_size=step_size, generator=seeded(51))
+    x = torch_ebm.langevin(standard_normal, start, step_size=step_size, generator=seeded(51)).x
     noise = (x.double() - 2 * (1 - step_size)) / math.sqrt(2 * step_size)
     check_distribution(noise.flatten(), scipy.stats.norm(), "noise of one step")
 
@@ -38,7 +38,7 @@ def test_stationary_variance_is_that_of_the_stated_convention(step_size):
     start = torch.randn(100_000, 1, generator=seeded(52)).double() * variance.sqrt()
     x = torch_ebm.langevin(
         standard_normal, start, n_steps=20, step_size=step_size, generator=seeded(53)
-    )
+    ).x
     check_variance(x.flatten(), variance, "stationary variance")
     check_distribution(x.flatten(), scipy.stats.norm(0, variance.sqrt().item()), "stationary law")
 
@@ -48,7 +48,7 @@ def test_chains_forget_their_start_at_the_exact_rate():
     start = torch.full((100_000, 1), 2.0).double()
     x = torch_ebm.langevin(
         standard_normal, start, n_steps=n_steps, step_size=step_size, generator=seeded(54)
-    )
+    ).x
     variance = 2 * step_size * (1 - ratio ** (2 * n_steps)) / (1 - ratio**2)
     check_mean(x, 2 * ratio**n_steps, variance, "mean after five steps")
     centred = x.flatten() - 2 * ratio**n_steps
@@ -63,7 +63,7 @@ def test_a_correlated_gaussian_has_the_stationary_covariance_of_the_chain():
     start = mean + torch.randn(50_000, 2, generator=seeded(55)).double()
     x = torch_ebm.langevin(
         Gaussian(mean, precision), start, n_steps=40, step_size=step_size, generator=seeded(56)
-    )
+    ).x
     check_mean(x, mean, covariance.diag(), "mean")
     white = torch.linalg.solve_triangular(
         torch.linalg.cholesky(covariance), (x - mean).T, upper=False
@@ -78,8 +78,8 @@ def test_noise_is_normal_and_independent_across_units_chains_and_steps():
         return 0 * x.sum(1)
 
     start = torch.zeros(50_000, 70).double()
-    one = torch_ebm.langevin(flat, start, n_steps=1, step_size=0.5, generator=seeded(57))
-    two = torch_ebm.langevin(flat, start, n_steps=2, step_size=0.5, generator=seeded(57))
+    one = torch_ebm.langevin(flat, start, n_steps=1, step_size=0.5, generator=seeded(57)).x
+    two = torch_ebm.langevin(flat, start, n_steps=2, step_size=0.5, generator=seeded(57)).x
     check_uncorrelated_columns(torch.cat([one, two - one], 1), "units and steps")
     check_uncorrelated_columns(one.view(-1, 1000).T, "chains")
     check_distribution(one.flatten(), scipy.stats.norm(), "noise")
@@ -105,7 +105,7 @@ def test_every_kind_of_energy_gives_the_same_chains():
     module, start = Network(4), torch.randn(30, 4)
     kinds = [module, torch.jit.script(module), lambda x: module(x), module.forward]
     first, *others = [
-        torch_ebm.langevin(e, start, n_steps=5, step_size=0.1, generator=seeded(61)) for e in kinds
+        torch_ebm.langevin(e, start, n_steps=5, step_size=0.1, generator=seeded(61)).x for e in kinds
     ]
     for other in others:
         torch.testing.assert_close(first, other, rtol=1e-5, atol=1e-6)
@@ -114,15 +114,15 @@ def test_every_kind_of_energy_gives_the_same_chains():
 def test_an_rbm_is_sampled_by_its_score():
     rbm = torch_ebm.RBM(4, 3, dtype=torch.float64)
     start = torch.randn(30, 4).double()
-    x = torch_ebm.langevin(rbm, start, step_size=0.1, generator=seeded(62))
-    noise = torch_ebm.langevin(standard_normal, start, step_size=0.1, generator=seeded(62))
+    x = torch_ebm.langevin(rbm, start, step_size=0.1, generator=seeded(62)).x
+    noise = torch_ebm.langevin(standard_normal, start, step_size=0.1, generator=seeded(62)).x
     score = rbm.visible_bias + rbm.hidden_given_visible(start) @ rbm.weight.T
     torch.testing.assert_close(x, (noise + 0.1 * start + 0.1 * score).detach())
 
 
 def test_no_gradient_reaches_parameters_or_start():
     energy, start = Network(4), torch.randn(5, 4, requires_grad=True)
-    x = torch_ebm.langevin(energy, start, n_steps=3)
+    x = torch_ebm.langevin(energy, start, n_steps=3).x
     assert not x.requires_grad
     assert start.grad is None and all(p.grad is None for p in energy.parameters())
 
@@ -130,7 +130,7 @@ def test_no_gradient_reaches_parameters_or_start():
 def test_a_constant_added_to_the_energy_changes_no_sample():
     start = torch.randn(50, 3)
     one, shifted = (
-        torch_ebm.langevin(lambda x: standard_normal(x) + c, start, n_steps=5, generator=seeded(63))
+        torch_ebm.langevin(lambda x: standard_normal(x) + c, start, n_steps=5, generator=seeded(63)).x
         for c in (0.0, 1000.0)
     )
     assert torch.equal(one, shifted)
@@ -138,11 +138,11 @@ def test_a_constant_added_to_the_energy_changes_no_sample():
 
 def test_chains_of_any_shape_are_served():
     start = torch.randn(8, 2, 3, 5)
-    x = torch_ebm.langevin(standard_normal, start, n_steps=2, generator=seeded(64))
-    flat = torch_ebm.langevin(standard_normal, start.flatten(1), n_steps=2, generator=seeded(64))
+    x = torch_ebm.langevin(standard_normal, start, n_steps=2, generator=seeded(64)).x
+    flat = torch_ebm.langevin(standard_normal, start.flatten(1), n_steps=2, generator=seeded(64)).x
     assert torch.equal(x.flatten(1), flat)
 
 
 def test_a_last_step_that_overflows_is_refused():
     with pytest.raises(ValueError, match="state of chain 0 is not finite at step 1"):
-        torch_ebm.langevin(lambda x: -1e30 * x.sum(1), torch.ones(1, 1), step_size=1e30)
+        torch_ebm.langevin(lambda x: -1e30 * x.sum(1), torch.ones(1, 1), step_size=1e30).x

@@ -33,6 +33,8 @@ def test_every_picture_can_be_saved_and_opens_no_window(tmp_path):
         plots.training_curve([0], [-3.0]),
         plots.ais_weights(estimate(), exact=20.05),
         plots.ais_weights(estimate()),
+        plots.plot_trace(torch.randn(30, 2, 3, 2), title="chains"),
+        plots.plot_trace(torch.randn(30, 12)),
     ]
     for i, figure in enumerate(figures):
         assert isinstance(figure, matplotlib.figure.Figure)
@@ -85,6 +87,19 @@ def test_ais_weights_are_centred_on_the_estimate():
     assert lowest == pytest.approx(float(found.log_weights.min()) + 20, abs=1e-9)
 
 
+def test_a_trace_shows_draws_and_their_autocorrelation():
+    x = torch.randn(40, 3, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    axes = plots.plot_trace(x, [3, 0], max_lag=7).axes
+    assert len(axes) == 4
+    for row, (i, j) in enumerate([(1, 1), (0, 0)]):
+        for chain, line in enumerate(axes[2 * row].lines):
+            assert torch.equal(torch.as_tensor(line.get_ydata()), x[:, chain, i, j])
+        tops = [segment[1][1] for segment in axes[2 * row + 1].collections[0].get_segments()]
+        assert tops == pytest.approx(torch_ebm.autocorrelation(x)[:8, i, j].tolist())
+        agreement = float(torch_ebm.r_hat(x)[i, j])
+        assert axes[2 * row].get_title(loc="right") == f"r_hat {agreement:.3f}"
+
+
 @pytest.mark.parametrize(
     "call, text",
     [
@@ -98,6 +113,11 @@ def test_ais_weights_are_centred_on_the_estimate():
         (lambda: plots.filters(torch.rand(3, 4), (2, 2)), r"\(4, 3\)"),
         (lambda: plots.training_curve([0, 1], [-1.0]), "train must hold one value"),
         (lambda: plots.training_curve([], []), "train must hold one value"),
+        (lambda: plots.plot_trace(torch.zeros(9)), r"\(n_draws, n_chains, ...\), got \(9,\)"),
+        (lambda: plots.plot_trace(torch.zeros(9, 2, 3), [3]), r"from 0 to 2, got \[3\]"),
+        (lambda: plots.plot_trace(torch.zeros(9, 2, 3), []), r"from 0 to 2, got \[\]"),
+        (lambda: plots.plot_trace(torch.zeros(9, 2), max_lag=0), "max_lag must be at least 1"),
+        (lambda: plots.plot_trace(torch.zeros(3, 2)), "n_draws must be at least 4, got 3"),
     ],
 )
 def test_what_cannot_be_drawn(call, text):

@@ -21,8 +21,8 @@ def long_ais(n_temperatures=10_000_000, **options):
 LONG = {
     "rbm_ais": long_ais,
     "rbm_gibbs": lambda: RBM.gibbs(torch.zeros(10, 100), 10_000_000),
-    "gibbs": lambda: torch_ebm.gibbs(lambda x: x.sum(1), torch.zeros(10, 100), n_steps=10_000_000),
-    "langevin": lambda: torch_ebm.langevin(standard_normal, torch.zeros(9, 9), n_steps=10_000_000),
+    "gibbs": lambda: torch_ebm.gibbs(lambda x: x.sum(1), torch.zeros(10, 100), n_steps=10_000_000).x,
+    "langevin": lambda: torch_ebm.langevin(standard_normal, torch.zeros(9, 9), n_steps=10_000_000).x,
     "exact_log_z": lambda: torch_ebm.exact_log_z(lambda x: x.sum(1).exp().cumsum(0), 25),
 }
 
@@ -66,7 +66,7 @@ def test_a_bar_inside_a_bar_keeps_the_outer_one_on(capfd):
 def test_several_operators_show_their_own_bars(capfd):
     with torch_ebm.progress_bar():
         long_ais(n_temperatures=3000)
-        torch_ebm.gibbs(lambda x: x.sum(1), torch.zeros(10, 100), n_steps=60)
+        torch_ebm.gibbs(lambda x: x.sum(1), torch.zeros(10, 100), n_steps=60).x
     shown = capfd.readouterr().err
     assert "rbm_ais: " in shown and "gibbs: " in shown
 

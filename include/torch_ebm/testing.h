@@ -1,0 +1,102 @@
+#pragma once
+// Tests of exactness for your energy and sampler, with a stated rate of false alarms; in Python,
+// torch_ebm.testing. Nothing here depends on a test framework:
+//
+//     const auto states = testing::enumerate_states({6});
+//     EXPECT_TRUE(testing::check_invariance(my_sampler, my_energy, states).passes());
+
+#include <ATen/ATen.h>
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "torch_ebm/export.h"
+#include "torch_ebm/sampler.h"
+
+namespace torch_ebm::testing {
+
+/// The outcome of a check.
+struct TORCH_EBM_API Check {
+  std::string what;
+  /// How probable a result at least this bad is if all is right; already multiplied by the number of quantities
+  /// that were looked at.
+  double p_value = 1;
+  /// The statistic, and where it is worst.
+  std::string detail = {};
+
+  /// alpha is the rate of false alarms.
+  bool passes(double alpha = 1e-6) const { return p_value >= alpha; }
+};
+
+struct TORCH_EBM_API CheckOptions {
+  int64_t n_chains = 20000;
+  /// How often the sampler is called.
+  int64_t n_calls = 3;
+  std::optional<double> beta = std::nullopt;
+  uint64_t seed = 0;
+};
+
+/// Pearson's test that `counts` (K,) were drawn from `probabilities` (K,), known up to a factor. The rarest
+/// states are put together until 10 counts are expected of them. Throws ValueError for too few counts.
+TORCH_EBM_API Check chi_square_check(const at::Tensor& counts, const at::Tensor& probabilities,
+                                     const std::string& what = "counts");
+
+/// A z-test that independent samples, (N,) or (N, D), have this mean, in every column.
+TORCH_EBM_API Check mean_check(const at::Tensor& samples, double mean,
+                               const std::string& what = "mean");
+
+/// All states of binary sites arranged in `shape`, (S, ...), the first site changing fastest. At most 2^20.
+TORCH_EBM_API at::Tensor enumerate_states(at::IntArrayRef shape,
+                                          at::ScalarType dtype = at::kDouble);
+
+/// Probabilities (S,) of `states` (S, ...) at inverse temperature beta, float64.
+TORCH_EBM_API at::Tensor exact_law(const Energy& energy, const at::Tensor& states,
+                                   std::optional<double> beta = std::nullopt);
+
+/// Numbers (N,) of binary states x (N, ...) in the order of enumerate_states.
+TORCH_EBM_API at::Tensor state_numbers(const at::Tensor& x);
+
+/// Chains that start with the exact law of a binary energy on `states`, all of them, still have it after
+/// options.n_calls. Sees every wrong target; does not see a sampler that stays where it is.
+TORCH_EBM_API Check check_invariance(const Sampler& sampler, const Energy& energy,
+                                     const at::Tensor& states, const CheckOptions& options = {});
+
+/// Chains that all start at the first of `states` have the exact law after options.n_calls, which must be many. Sees
+/// what invariance does not: a sampler that skips a unit, or does not move.
+TORCH_EBM_API Check check_convergence(const Sampler& sampler, const Energy& energy,
+                                      const at::Tensor& states,
+                                      const CheckOptions& options = {.n_calls = 100});
+
+/// How often one call leads from state i to state j, (S, S), with options.n_chains chains from every state.
+TORCH_EBM_API at::Tensor transition_counts(const Sampler& sampler, const Energy& energy,
+                                           const at::Tensor& states,
+                                           const CheckOptions& options = {.n_chains = 4000});
+
+/// p_i P_ij = p_j P_ji for all pairs, as every reversible sampler has it.
+TORCH_EBM_API Check check_detailed_balance(const at::Tensor& counts, const at::Tensor& law);
+
+/// A tempering move on replicas (R, N, ...): returns new ones.
+using Exchange =
+    std::function<at::Tensor(const Energy&, const at::Tensor& x, const at::Generator&)>;
+
+/// Replicas that start with the product of the exact laws at `betas` still have it, rung by rung and for neighbouring
+/// rungs jointly. Sees swaps that use another energy than the one that the transitions leave invariant.
+TORCH_EBM_API Check check_swap_rule(const Exchange& exchange, const Energy& energy,
+                                    const at::Tensor& states, const std::vector<double>& betas,
+                                    const CheckOptions& options = {});
+
+/// Chains that start at independent exact samples (N, ...) keep the means of their coordinates, the squares of these
+/// and the energy. The test is of the differences chain by chain, whose mean is zero exactly.
+TORCH_EBM_API Check check_keeps_law(const Sampler& sampler, const Energy& energy,
+                                    const at::Tensor& exact_samples,
+                                    const CheckOptions& options = {.n_calls = 1});
+
+/// The gradient of loss() in the parameters has mean zero, as it must at the true ones; loss draws its data, and its
+/// negative samples if it has any, anew in every call, from the model itself.
+TORCH_EBM_API Check check_gradient_vanishes(const std::function<at::Tensor()>& loss,
+                                            const std::vector<at::Tensor>& parameters,
+                                            int64_t n_repeats = 400);
+
+}  // namespace torch_ebm::testing
