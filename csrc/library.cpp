@@ -63,6 +63,12 @@ TORCH_LIBRARY(torch_ebm, m) {
   sampler("underdamped_langevin", "Any step_size, float friction=1.0, Tensor? inverse_mass=None, ");
   sampler("mala", "Any step_size, Tensor? inverse_mass=None, ");
   sampler("hmc", "Any step_size, int n_leapfrog=10, float jitter=0.0, Tensor? inverse_mass=None, ");
+  sampler("nuts", "Any step_size, int max_depth=10, Tensor? inverse_mass=None, ");
+  m.def(conservative(
+        "warm_up(Any energy, Tensor x, *, str sampler=\"nuts\", int n_steps=1000, "
+        "float? target_acceptance=None, int n_leapfrog=10, int max_depth=10, Tensor? beta=None, "
+        "Generator? generator=None) -> (Tensor x, Tensor step_size, Tensor inverse_mass)"),
+        {at::Tag::nondeterministic_seeded});
 
   m.def(conservative(
         "start_states(str law, int[] size, *, ScalarType? dtype=None, Device? device=None, "

@@ -36,11 +36,13 @@ from .langevin import langevin
 from .log_partition import log_partition
 from .mala import mala
 from .negative_phase import CD, PCD, NaiveMCMC, NegativePhase, start_states
+from .nuts import nuts
 from .progress import progress_bar
 from .rbm import RBM, base_rate_bias, rbm_gibbs
 from .sampler import Sampler, Samples
 from .training_monitor import TrainingMonitor, TrainingWarning
 from .underdamped_langevin import underdamped_langevin
+from .warm_up import WarmUp, warm_up
 
 __all__ = [
     "BoltzmannMachine",
@@ -56,6 +58,7 @@ __all__ = [
     "Summary",
     "TrainingMonitor",
     "TrainingWarning",
+    "WarmUp",
     "__version__",
     "ais",
     "autocorrelation",
@@ -80,6 +83,7 @@ __all__ = [
     "log_z_from_weights",
     "mala",
     "mcse_mean",
+    "nuts",
     "plots",
     "progress_bar",
     "r_hat",
@@ -90,4 +94,5 @@ __all__ = [
     "summary",
     "testing",
     "underdamped_langevin",
+    "warm_up",
 ]

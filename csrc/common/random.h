@@ -18,7 +18,12 @@ enum Stream : uint32_t {
   kSite = 4,
   kAccept = 5,
   kPath = 6,
-  kChoice = 7
+  kChoice = 7,
+  // These stand for many: kDirection + depth, and so on.
+  kSearch = 1 << 8,
+  kDirection = 1 << 9,
+  kSubtree = 1 << 10,
+  kLeaf = 1 << 16
 };
 
 /// The next key of `generator`, or of the default generator of `device` if there is none.

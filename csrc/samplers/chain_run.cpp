@@ -81,18 +81,22 @@ at::Tensor sum_units(const at::Tensor& x) {
   return x.reshape({x.size(0), -1}).sum(1, /*keepdim=*/false, at::kDouble);
 }
 
-at::Tensor Decision::choose(const at::Tensor& proposal, const at::Tensor& current) const {
-  std::vector<int64_t> shape(current.dim(), 1);
-  shape[0] = current.size(0);
-  return at::where(accepted.view(shape), proposal, current);
+at::Tensor where_chains(const at::Tensor& mask, const at::Tensor& chosen, const at::Tensor& other) {
+  std::vector<int64_t> shape(other.dim(), 1);
+  shape[0] = other.size(0);
+  return at::where(mask.view(shape), chosen, other);
+}
+
+at::Tensor acceptance_probability(const at::Tensor& log_ratio, const at::Tensor& proposed_energy) {
+  return log_ratio.exp()
+      .clamp_max(1)
+      .masked_fill(at::isfinite(proposed_energy).logical_not(), 0)
+      .nan_to_num(0);
 }
 
 Decision metropolis(const at::Tensor& log_ratio, const at::Tensor& proposed_energy,
                     const at::Tensor& uniform) {
-  const at::Tensor probability = log_ratio.exp()
-                                     .clamp_max(1)
-                                     .masked_fill(at::isfinite(proposed_energy).logical_not(), 0)
-                                     .nan_to_num(0);
+  const at::Tensor probability = acceptance_probability(log_ratio, proposed_energy);
   return {uniform.lt(probability), probability};
 }
 

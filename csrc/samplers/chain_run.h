@@ -65,14 +65,21 @@ at::Tensor per_chain(const at::Tensor& value, const at::Tensor& x);
 /// Sums over all but the first dimension, (N,), in float64.
 at::Tensor sum_units(const at::Tensor& x);
 
+/// `chosen` (N, ...) in the chains of `mask` (N,), `other` elsewhere.
+at::Tensor where_chains(const at::Tensor& mask, const at::Tensor& chosen, const at::Tensor& other);
+
+/// min(1, exp(log_ratio)), (N,), float64; 0 if the ratio is NaN or the proposal's energy not finite.
+at::Tensor acceptance_probability(const at::Tensor& log_ratio, const at::Tensor& proposed_energy);
+
 /// Which chains accept a proposal (Metropolis et al. 1953; Hastings 1970).
 struct Decision {
   at::Tensor accepted;     // (N,), boolean
-  at::Tensor probability;  // (N,), float64: min(1, exp(log_ratio))
+  at::Tensor probability;  // (N,), float64
 
-  at::Tensor choose(const at::Tensor& proposal, const at::Tensor& current) const;
+  at::Tensor choose(const at::Tensor& proposal, const at::Tensor& current) const {
+    return where_chains(accepted, proposal, current);
+  }
 };
-/// A log ratio of NaN rejects, and so does a proposal whose energy is not finite.
 Decision metropolis(const at::Tensor& log_ratio, const at::Tensor& proposed_energy,
                     const at::Tensor& uniform);
 

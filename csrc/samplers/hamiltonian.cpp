@@ -4,11 +4,9 @@
 
 namespace torch_ebm::detail {
 
-PhasePoint PhasePoint::chosen_over(const PhasePoint& current, const Decision& decision) const {
-  return {decision.choose(x, current.x),
-          at::where(decision.accepted, energy, current.energy),
-          decision.choose(score, current.score),
-          {}};
+PhasePoint PhasePoint::where(const at::Tensor& mask, const PhasePoint& other) const {
+  return {where_chains(mask, x, other.x), at::where(mask, energy, other.energy),
+          where_chains(mask, score, other.score), where_chains(mask, momentum, other.momentum)};
 }
 
 Hamiltonian::Hamiltonian(const char* op, const Energy& energy, const ChainRun& chains,

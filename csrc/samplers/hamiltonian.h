@@ -12,8 +12,8 @@ struct PhasePoint {
   at::Tensor score;     // (N, ...), tempered
   at::Tensor momentum;  // (N, ...)
 
-  /// This point where `decision` accepted, `current` elsewhere.
-  PhasePoint chosen_over(const PhasePoint& current, const Decision& decision) const;
+  /// This point in the chains of `mask` (N,), `other` elsewhere.
+  PhasePoint where(const at::Tensor& mask, const PhasePoint& other) const;
 };
 
 class Hamiltonian {
@@ -38,6 +38,8 @@ class Hamiltonian {
   PhasePoint leapfrog(const PhasePoint& point, const at::Tensor& step_size) const;
 
   const at::Tensor& inverse_mass() const { return inverse_mass_; }
+  /// Takes another one of the shape of one state, positive, in the dtype of x.
+  void set_inverse_mass(const at::Tensor& inverse_mass) { inverse_mass_ = inverse_mass; }
 
  private:
   const char* op_;

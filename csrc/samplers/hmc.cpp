@@ -5,7 +5,7 @@
 
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"
-#include "csrc/samplers/hamiltonian.h"
+#include "csrc/samplers/transitions.h"
 
 namespace torch_ebm {
 
@@ -35,6 +35,22 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> hmc_op(
 
 }  // namespace
 
+at::Tensor detail::hmc_transition(ChainRun& chains, const Hamiltonian& hamiltonian,
+                                  PhasePoint& current, const at::Tensor& step_size,
+                                  int64_t n_leapfrog) {
+  current.momentum = hamiltonian.momentum(chains.draw(kNoise));
+  PhasePoint end = current;
+  for (int64_t i = 0; i < n_leapfrog; ++i) {
+    chains.within_step();
+    end = hamiltonian.leapfrog(end, step_size);
+  }
+  const auto decision = metropolis(hamiltonian.total(current) - hamiltonian.total(end), end.energy,
+                                   chains.uniform(kAccept));
+  current = end.where(decision.accepted, current);
+  chains.x = current.x;
+  return decision.probability;
+}
+
 Samples hmc(const Energy& energy, const at::Tensor& x, const RunOptions& run,
             const HMCOptions& options) {
   detail::ChainRun chains(kOp, x, run);
@@ -46,17 +62,9 @@ Samples hmc(const Energy& energy, const at::Tensor& x, const RunOptions& run,
   detail::PhasePoint current = hamiltonian.start();
 
   return chains.run([&](int64_t step) {
-    const at::Tensor step_size = options.step_size.at(step);
-    current.momentum = hamiltonian.momentum(chains.draw(detail::kNoise));
-    detail::PhasePoint end = current;
-    for (int64_t i = path_length(options, chains.draw(detail::kPath)); i > 0; --i) {
-      end = hamiltonian.leapfrog(end, step_size);
-    }
-    const auto decision = detail::metropolis(hamiltonian.total(current) - hamiltonian.total(end),
-                                             end.energy, chains.uniform(detail::kAccept));
-    current = end.chosen_over(current, decision);
-    chains.x = current.x;
-    return decision.probability;
+    const int64_t n_leapfrog = path_length(options, chains.draw(detail::kPath));
+    return detail::hmc_transition(chains, hamiltonian, current, options.step_size.at(step),
+                                  n_leapfrog);
   });
 }
 

@@ -1,7 +1,7 @@
 #include "torch_ebm/mala.h"
 
 #include "csrc/common/operator.h"
-#include "csrc/samplers/hamiltonian.h"
+#include "csrc/samplers/transitions.h"
 
 namespace torch_ebm {
 
@@ -32,13 +32,7 @@ Samples mala(const Energy& energy, const at::Tensor& x, const RunOptions& run,
   // of its total energies (Neal 2011, section 5.2).
   return chains.run([&](int64_t step) {
     const at::Tensor step_size = (2 * options.step_size.at(step)).sqrt();
-    current.momentum = hamiltonian.momentum(chains.draw(detail::kNoise));
-    const detail::PhasePoint end = hamiltonian.leapfrog(current, step_size);
-    const auto decision = detail::metropolis(hamiltonian.total(current) - hamiltonian.total(end),
-                                             end.energy, chains.uniform(detail::kAccept));
-    current = end.chosen_over(current, decision);
-    chains.x = current.x;
-    return decision.probability;
+    return detail::hmc_transition(chains, hamiltonian, current, step_size, 1);
   });
 }
 

@@ -101,7 +101,18 @@ OPS = {
     ),
 }
 # Those that take an energy: tested by DRIVERS below, and in files of their own.
-DRIVER_OPS = {"gibbs", "gibbs_with_gradients", "discrete_langevin", "langevin", "exact_log_z"}
+DRIVER_OPS = {
+    "gibbs",
+    "gibbs_with_gradients",
+    "discrete_langevin",
+    "langevin",
+    "underdamped_langevin",
+    "mala",
+    "hmc",
+    "nuts",
+    "warm_up",
+    "exact_log_z",
+}
 NO_TENSORS = {"version", "built_for_torch", "cpu_kernels"}
 INTERNAL = {
     "_call_energy",
@@ -435,8 +446,14 @@ DRIVERS = {
     "gibbs_with_gradients": driven(torch_ebm.gibbs_with_gradients, n_steps=3),
     "discrete_langevin": driven(torch_ebm.discrete_langevin, step_size=1.0),
     "langevin": driven(torch_ebm.langevin),
+    "underdamped_langevin": driven(torch_ebm.underdamped_langevin),
+    "mala": driven(torch_ebm.mala),
+    "hmc": driven(torch_ebm.hmc),
+    "nuts": driven(torch_ebm.nuts),
+    "warm_up": driven(torch_ebm.warm_up, n_steps=20),
     "exact_log_z": lambda e: torch_ebm.exact_log_z(e, 3, dtype=torch.float64),
 }
+TAKING_SCORES = set(DRIVERS) - {"gibbs", "exact_log_z"}
 KINDS = {
     "callable": lambda: network().forward,
     "module": network,
@@ -453,8 +470,8 @@ def test_drivers_give_the_same_in_every_grad_mode(driver, kind):
     assert not expected.requires_grad
     with torch.no_grad():
         assert torch.equal(DRIVERS[driver](energy), expected)
-    guided = driver not in ("gibbs", "exact_log_z")  # these two call it in the caller's mode
-    if kind != "autograd inside" or guided:
+    # Those that take no scores call the energy in the caller's mode.
+    if kind != "autograd inside" or driver in TAKING_SCORES:
         with torch.inference_mode():
             assert torch.equal(DRIVERS[driver](energy), expected)
 

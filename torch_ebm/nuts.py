@@ -1,0 +1,68 @@
+"""The No-U-Turn sampler."""
+
+from __future__ import annotations
+
+from typing import Optional, Union
+
+import torch
+from torch import Tensor
+
+from .energy import Energy
+from .sampler import Samples, StepSize, run_sampler
+
+
+@torch.compiler.disable
+def nuts(
+    energy: Energy,
+    x: Tensor,
+    *,
+    step_size: StepSize = 0.1,
+    max_depth: int = 10,
+    inverse_mass: Optional[Tensor] = None,
+    n_steps: int = 1,
+    beta: Union[float, Tensor, None] = None,
+    thin: int = 0,
+    inplace: bool = False,
+    generator: Optional[torch.Generator] = None,
+) -> Samples:
+    """The No-U-Turn sampler with N chains (Hoffman & Gelman 2014; Betancourt 2017, appendix A).
+
+    Hamiltonian Monte Carlo that finds its path length: a trajectory is doubled forwards or
+    backwards in time until it, or a balanced part of it, turns back; the next state is drawn from
+    its points with weights exp(-H), and rather from the newer half. Leaves exp(-beta E(x)) exactly
+    invariant, and is reversible.
+
+    A trajectory ends where H exceeds its first value by more than 1000 or is not finite.
+    ``acceptance_rate`` is the mean of min(1, exp(H_0 - H)) over all points made: near 0 where
+    trajectories end so.
+
+    The chains of a batch take their leapfrog steps together, until the last has turned. Those that
+    have rest, but the energy is evaluated for all N rows, because it may depend on which row it
+    sees. :func:`warm_up` finds a step size and an inverse mass.
+
+    Args:
+        step_size: one number, a list with one for every step, or a tensor with one for every chain,
+            (N,).
+        max_depth: a trajectory is doubled at most so often: at most ``2 ** max_depth - 1`` leapfrog
+            steps. In [1, 20].
+        inverse_mass: the diagonal of M^-1, about the variance of every unit: of the shape of one
+            state, of all, or (); default 1.
+        n_steps, beta, thin, inplace, generator: see :mod:`torch_ebm.sampler`.
+
+    Raises:
+        ValueError: a step size or ``inverse_mass`` <= 0, ``max_depth`` outside [1, 20], chains that
+            start where the energy or the score is not finite.
+    """
+    return run_sampler(
+        "nuts",
+        energy,
+        x,
+        step_size=step_size,
+        max_depth=max_depth,
+        inverse_mass=inverse_mass,
+        n_steps=n_steps,
+        beta=beta,
+        thin=thin,
+        inplace=inplace,
+        generator=generator,
+    )
