@@ -13,29 +13,35 @@ from .energy import Energy
 from .exact_log_z import exact_log_z
 from .gibbs import gibbs
 from .hmc import hmc
+from .ladder import Ladder, adapt_ladder, tune_ladder
 from .langevin import langevin
 from .log_partition import log_partition
 from .mala import mala
 from .negative_phase import CD, PCD, NaiveMCMC, NegativePhase, start_states
 from .progress import progress_bar
 from .rbm import RBM, base_rate_bias, rbm_gibbs
+from .replica_exchange import ReplicaSamples, replica_exchange
 from .sampler import Sampler, Samples
+from .tempered_transitions import tempered_transitions
 from .training_monitor import TrainingMonitor, TrainingWarning
 from .underdamped_langevin import underdamped_langevin
 
 __all__ = [
     "CD",
     "Energy",
+    "Ladder",
     "LogZEstimate",
     "NaiveMCMC",
     "NegativePhase",
     "PCD",
     "RBM",
+    "ReplicaSamples",
     "Sampler",
     "Samples",
     "TrainingMonitor",
     "TrainingWarning",
     "__version__",
+    "adapt_ladder",
     "ais",
     "base_rate_bias",
     "checkpoint_values",
@@ -52,7 +58,10 @@ __all__ = [
     "plots",
     "progress_bar",
     "rbm_gibbs",
+    "replica_exchange",
     "save_checkpoint",
     "start_states",
+    "tempered_transitions",
+    "tune_ladder",
     "underdamped_langevin",
 ]

@@ -29,8 +29,10 @@ class Case:
         self.params = entry["params"]
         self.convention = entry["convention"]
         self._scalars = entry["scalars"]
-        with np.load(DATA / entry["npz"]) as arrays:
-            self._arrays = {key: torch.as_tensor(arrays[key]).double() for key in arrays}
+        self._arrays = {}
+        if "npz" in entry:
+            with np.load(DATA / entry["npz"]) as arrays:
+                self._arrays = {key: torch.as_tensor(arrays[key]).double() for key in arrays}
 
     def __getitem__(self, scalar):
         return self._scalars[scalar]["value"]
