@@ -20,8 +20,10 @@ from .mala import mala
 from .negative_phase import CD, PCD, NaiveMCMC, NegativePhase, start_states
 from .progress import progress_bar
 from .rbm import RBM, base_rate_bias, rbm_gibbs
+from .replay_buffer import ReplayBuffer
 from .replica_exchange import ReplicaSamples, replica_exchange
 from .sampler import Sampler, Samples
+from .tempered_pcd import TemperedPCD
 from .tempered_transitions import tempered_transitions
 from .training_monitor import TrainingMonitor, TrainingWarning
 from .underdamped_langevin import underdamped_langevin
@@ -35,9 +37,11 @@ __all__ = [
     "NegativePhase",
     "PCD",
     "RBM",
+    "ReplayBuffer",
     "ReplicaSamples",
     "Sampler",
     "Samples",
+    "TemperedPCD",
     "TrainingMonitor",
     "TrainingWarning",
     "__version__",

@@ -44,6 +44,8 @@ def test_a_tuned_ladder_of_a_gaussian_is_geometric():
         torch.randn(6, 500, 2, generator=seeded(520)).double(),
         start,
         normal,
+        n_rounds=9,
+        n_steps=4,
         generator=seeded(521),
     )
     ratio = 0.01 ** (1 / 5)
