@@ -70,6 +70,24 @@ TORCH_LIBRARY(torch_ebm, m) {
         "Generator? generator=None) -> (Tensor x, Tensor step_size, Tensor inverse_mass)"),
         {at::Tag::nondeterministic_seeded});
 
+  // Tempering over any sampler: a scripted module whose forward(x, beta, generator) moves the states of an energy of
+  // its own, or the handle of a Python callable.
+  m.def(conservative(
+        "replica_exchange(Any energy, Tensor x, Tensor betas, Any sampler, *, int first_step=0, "
+        "int n_steps=1, int thin=0, bool inplace=False, Generator? generator=None) "
+        "-> (Tensor x, Tensor swap_rate, Tensor trajectory, Tensor replica)"),
+        {at::Tag::nondeterministic_seeded});
+  m.def(conservative(
+        "tempered_transitions(Any energy, Tensor x, Tensor betas, Any sampler, *, int n_steps=1, "
+        "int thin=0, bool inplace=False, Generator? generator=None) "
+        "-> (Tensor x, Tensor acceptance_rate, Tensor trajectory)"),
+        {at::Tag::nondeterministic_seeded});
+  m.def("adapt_ladder(Tensor betas, Tensor swap_rate) -> Tensor");
+  m.def(conservative(
+        "tune_ladder(Any energy, Tensor x, Tensor betas, Any sampler, *, int n_rounds=6, "
+        "int n_steps=16, Generator? generator=None) -> (Tensor betas, Tensor x, Tensor swap_rate)"),
+        {at::Tag::nondeterministic_seeded});
+
   m.def(conservative(
         "start_states(str law, int[] size, *, ScalarType? dtype=None, Device? device=None, "
         "Generator? generator=None) -> Tensor"), {at::Tag::nondeterministic_seeded});
@@ -107,6 +125,8 @@ TORCH_LIBRARY(torch_ebm, m) {
   m.def(conservative(
         "_call_energy_gibbs_with_gradients(Tensor x, int handle, int n_steps, Tensor? beta, "
         "Generator? generator) -> (Tensor, Tensor)"));
+  m.def(conservative(
+        "_call_sampler(Tensor x, int handle, Tensor beta, Generator? generator) -> Tensor"));
   m.def(conservative("_progress(str operation, int done, int total) -> ()"));
   // clang-format on
 

@@ -32,6 +32,7 @@ from .exact_log_z import exact_log_z
 from .gibbs import gibbs
 from .gibbs_with_gradients import gibbs_with_gradients
 from .hmc import hmc
+from .ladder import Ladder, adapt_ladder, tune_ladder
 from .langevin import langevin
 from .log_partition import log_partition
 from .mala import mala
@@ -39,7 +40,11 @@ from .negative_phase import CD, PCD, NaiveMCMC, NegativePhase, start_states
 from .nuts import nuts
 from .progress import progress_bar
 from .rbm import RBM, base_rate_bias, rbm_gibbs
+from .replay_buffer import ReplayBuffer
+from .replica_exchange import ReplicaSamples, replica_exchange
 from .sampler import Sampler, Samples
+from .tempered_pcd import TemperedPCD
+from .tempered_transitions import tempered_transitions
 from .training_monitor import TrainingMonitor, TrainingWarning
 from .underdamped_langevin import underdamped_langevin
 from .warm_up import WarmUp, warm_up
@@ -48,18 +53,23 @@ __all__ = [
     "BoltzmannMachine",
     "CD",
     "Energy",
+    "Ladder",
     "LogZEstimate",
     "NaiveMCMC",
     "NegativePhase",
     "PCD",
     "RBM",
+    "ReplayBuffer",
+    "ReplicaSamples",
     "Sampler",
     "Samples",
     "Summary",
+    "TemperedPCD",
     "TrainingMonitor",
     "TrainingWarning",
     "WarmUp",
     "__version__",
+    "adapt_ladder",
     "ais",
     "autocorrelation",
     "autocorrelation_time",
@@ -88,11 +98,14 @@ __all__ = [
     "progress_bar",
     "r_hat",
     "rbm_gibbs",
+    "replica_exchange",
     "round_trips",
     "save_checkpoint",
     "start_states",
     "summary",
+    "tempered_transitions",
     "testing",
+    "tune_ladder",
     "underdamped_langevin",
     "warm_up",
 ]

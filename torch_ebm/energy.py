@@ -22,8 +22,26 @@ from . import _library  # noqa: F401  (defines the operators implemented here)
 #:   beta * energy(x): for every sampler, and what the two above must leave invariant.
 Energy = Union[Callable[[Tensor], Tensor], torch.nn.Module, torch.jit.ScriptModule]
 
-_callables: dict[int, Energy] = {}
+_callables: dict[int, Callable] = {}
 _handles = itertools.count()
+
+
+@contextlib.contextmanager
+def registered(function: Callable) -> Iterator[int]:
+    """The handle by which the operators know ``function``, valid inside the ``with`` block."""
+    handle = next(_handles)
+    _callables[handle] = function
+    try:
+        yield handle
+    finally:
+        del _callables[handle]
+
+
+def callable_of(handle: int, what: str) -> Callable:
+    """The callable that is registered by ``handle``."""
+    if handle not in _callables:
+        raise ValueError(f"{what}: no callable is registered by the handle {handle}")
+    return _callables[handle]
 
 
 @contextlib.contextmanager
@@ -40,18 +58,12 @@ def as_argument(energy: Energy) -> Iterator[object]:
         return
     if not callable(energy):
         raise TypeError(f"energy must be callable, got {type(energy).__name__}")
-    handle = next(_handles)
-    _callables[handle] = energy
-    try:
+    with registered(energy) as handle:
         yield handle
-    finally:
-        del _callables[handle]
 
 
 def _call_energy(x: Tensor, handle: int) -> Tensor:
-    if handle not in _callables:
-        raise ValueError(f"energy: no callable is registered by the handle {handle}")
-    return _energies(_callables[handle](x))
+    return _energies(callable_of(handle, "energy")(x))
 
 
 def _call_energy_tempered(x: Tensor, handle: int, beta: Tensor) -> Tensor:
@@ -65,9 +77,7 @@ def _energies(value: object) -> Tensor:
 
 
 def _energy_has(handle: int, method: str) -> bool:
-    if handle not in _callables:
-        raise ValueError(f"energy: no callable is registered by the handle {handle}")
-    return callable(getattr(_callables[handle], method, None))
+    return callable(getattr(callable_of(handle, "energy"), method, None))
 
 
 def _call_energy_gibbs(

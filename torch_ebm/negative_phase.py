@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .energy import Energy
 from .gibbs import gibbs
-from .sampler import Sampler, Samples
+from .sampler import Sampler, states_of
 
 
 def start_states(
@@ -81,25 +81,28 @@ class NegativePhase(torch.nn.Module):
         """Negative samples of ``energy``, (N, ...), detached."""
         generator = self._generator()
         start = self._first_states(positive, generator)
-        last = self.sampler(energy, start, generator=generator)
-        if isinstance(last, Samples):
-            last = last.x
-        if not isinstance(last, Tensor) or last.shape != start.shape:
-            got = tuple(last.shape) if isinstance(last, Tensor) else type(last).__name__
+        last = self._transition(energy, start, generator)
+        if last.shape != start.shape:
             raise ValueError(
                 f"{type(self).__name__}: sampler must return the shape of the chains,"
-                f" {tuple(start.shape)}, got {got}"
+                f" {tuple(start.shape)}, got {tuple(last.shape)}"
             )
         self._keep(last)
         self.start = start
         self.generator_state.copy_(generator.get_state())
-        return last
+        return self._negatives(last)
 
     def _first_states(self, positive: Optional[Tensor], generator: torch.Generator) -> Tensor:
         raise NotImplementedError
 
+    def _transition(self, energy: Energy, start: Tensor, generator: torch.Generator) -> Tensor:
+        return states_of(self.sampler(energy, start, generator=generator))
+
     def _keep(self, last_states: Tensor) -> None:
         pass
+
+    def _negatives(self, last_states: Tensor) -> Tensor:
+        return last_states
 
 
 class NaiveMCMC(NegativePhase):

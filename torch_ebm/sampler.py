@@ -18,15 +18,16 @@ or of another shape; what ``energy`` raises comes through with its own type.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, Union
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Optional, Union
 
 import torch
 from torch import Tensor
 
 from . import _library  # noqa: F401
 from ._arguments import as_beta
-from .energy import Energy, as_argument
+from .energy import Energy, as_argument, callable_of, registered
 
 
 class Samples(NamedTuple):
@@ -58,3 +59,44 @@ def run_sampler(op: str, energy: Energy, x: Tensor, *, beta: object, **options: 
     with as_argument(energy) as argument:
         function = getattr(torch.ops.torch_ebm, op)
         return Samples(*function(argument, x, beta=as_beta(beta), **options))
+
+
+@contextlib.contextmanager
+def sampler_argument(sampler: Sampler, energy: Energy) -> Iterator[object]:
+    """The value to pass for an operator's ``Any sampler``, valid inside the ``with`` block.
+
+    A scripted module is passed as it is: its ``forward(x, beta, generator)`` moves the states of an energy of
+    its own. Any other callable moves those of ``energy``.
+
+    Raises:
+        TypeError: ``sampler`` is not callable.
+    """
+    if isinstance(sampler, torch.jit.ScriptModule):
+        yield sampler
+        return
+    if not callable(sampler):
+        raise TypeError(f"sampler must be callable, got {type(sampler).__name__}")
+
+    def move(x: Tensor, beta: Tensor, generator: Optional[torch.Generator]) -> Tensor:
+        return states_of(sampler(energy, x, beta=beta, generator=generator))
+
+    with registered(move) as handle:
+        yield handle
+
+
+def states_of(result: object) -> Tensor:
+    """The states that a sampler returned."""
+    states = result.x if isinstance(result, Samples) else result
+    if not isinstance(states, Tensor):
+        raise TypeError(f"sampler must return Samples or a tensor, got {type(states).__name__}")
+    return states
+
+
+def _call_sampler(
+    x: Tensor, handle: int, beta: Tensor, generator: Optional[torch.Generator]
+) -> Tensor:
+    return callable_of(handle, "sampler")(x, beta, generator)
+
+
+_implementations = torch.library.Library("torch_ebm", "IMPL")
+_implementations.impl("_call_sampler", _call_sampler, "CompositeImplicitAutograd")

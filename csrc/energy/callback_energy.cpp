@@ -1,22 +1,8 @@
 #include "csrc/energy/callback_energy.h"
 
-#include <ATen/core/dispatch/Dispatcher.h>
+#include "csrc/common/python_operator.h"
 
 namespace torch_ebm::detail {
-
-namespace {
-
-template <typename Signature>
-c10::TypedOperatorHandle<Signature> implemented_in_python(const char* name) {
-  const auto op = c10::Dispatcher::singleton().findSchemaOrThrow(name, "");
-  TORCH_CHECK_NOT_IMPLEMENTED(
-      op.hasKernelForDispatchKey(c10::DispatchKey::CompositeImplicitAutograd), name,
-      ": only a Python process that imported torch_ebm can call a Python energy; elsewhere pass a "
-      "scripted module");
-  return op.typed<Signature>();
-}
-
-}  // namespace
 
 at::Tensor CallbackEnergy::value(const at::Tensor& x) const {
   static const auto op =

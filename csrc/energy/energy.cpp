@@ -117,15 +117,35 @@ Energy Energy::from_ivalue(const char* op, const c10::IValue& value) {
   return Energy(std::make_shared<detail::CallbackEnergy>(value.toInt()));
 }
 
-at::Tensor Energy::value(const at::Tensor& x, const std::optional<at::Tensor>& beta) const {
+std::optional<at::Tensor> Energy::tempered(const at::Tensor& x, const at::Tensor& beta) const {
   const UnchangedGuard unchanged(x);
-  std::optional<at::Tensor> energies;
-  if (beta) energies = function_->tempered(x, beta->to(x.options()));
-  const bool temper = beta && !energies;
-  if (!energies) energies = function_->value(x);
-  check_energies(*energies, x);
+  const auto energies = function_->tempered(x, beta.to(x.options()));
+  if (energies) check_energies(*energies, x);
   unchanged.check();
-  return temper ? energies->to(at::kDouble) * *beta : *energies;
+  return energies;
+}
+
+at::Tensor Energy::value(const at::Tensor& x, const std::optional<at::Tensor>& beta) const {
+  if (beta) {
+    if (const auto energies = tempered(x, *beta)) return *energies;
+  }
+  const UnchangedGuard unchanged(x);
+  const at::Tensor energies = function_->value(x);
+  check_energies(energies, x);
+  unchanged.check();
+  return beta ? energies.to(at::kDouble) * *beta : energies;
+}
+
+at::Tensor Energy::values_at(const at::Tensor& x, const std::vector<at::Tensor>& betas) const {
+  std::vector<at::Tensor> values;
+  if (const auto first = tempered(x, betas.front())) {
+    values.push_back(first->detach().to(at::kDouble, false, /*copy=*/true));
+    for (size_t k = 1; k < betas.size(); ++k) values.push_back(value(x, betas[k]).to(at::kDouble));
+  } else {
+    const at::Tensor energies = value(x).to(at::kDouble);
+    for (const at::Tensor& beta : betas) values.push_back(energies * beta);
+  }
+  return at::stack(values).detach();
 }
 
 std::tuple<at::Tensor, at::Tensor> Energy::value_and_score(

@@ -1,4 +1,4 @@
-#include "torch_ebm/negative_phase.h"
+#include "csrc/learning/negative_phase.h"
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <torch/library.h>
@@ -10,13 +10,6 @@ namespace torch_ebm {
 
 namespace {
 
-std::vector<int64_t> chains_shape(const char* name, int64_t n_chains, std::vector<int64_t> shape) {
-  detail::check_at_least(name, "n_chains", n_chains, 1);
-  for (int64_t size : shape) detail::check_at_least(name, "every size of shape", size, 1);
-  shape.insert(shape.begin(), n_chains);
-  return shape;
-}
-
 at::Tensor start_states_op(const std::string& law, at::IntArrayRef size,
                            std::optional<at::ScalarType> dtype, std::optional<at::Device> device,
                            std::optional<at::Generator> generator) {
@@ -25,6 +18,14 @@ at::Tensor start_states_op(const std::string& law, at::IntArrayRef size,
 }
 
 }  // namespace
+
+std::vector<int64_t> detail::chains_shape(const char* name, int64_t n_chains,
+                                          std::vector<int64_t> shape) {
+  detail::check_at_least(name, "n_chains", n_chains, 1);
+  for (int64_t size : shape) detail::check_at_least(name, "every size of shape", size, 1);
+  shape.insert(shape.begin(), n_chains);
+  return shape;
+}
 
 at::Tensor start_states(const std::string& law, at::IntArrayRef size,
                         std::optional<at::Generator> generator, const at::TensorOptions& options) {
@@ -62,7 +63,7 @@ at::Tensor NegativePhaseImpl::forward(const Energy& energy, const at::Tensor& po
   const at::NoGradGuard no_grad;
   at::Generator generator = make_generator();
   const at::Tensor first = first_states(positive, generator);
-  const at::Tensor last = sampler_(energy, first, {.generator = generator}).x;
+  const at::Tensor last = transition(energy, first, generator);
   TORCH_CHECK_VALUE(last.defined() && last.sizes() == first.sizes(),
                     "NegativePhase: sampler must return the shape of the chains, ",
                     detail::describe_shape(first.sizes()), ", got ",
@@ -70,15 +71,22 @@ at::Tensor NegativePhaseImpl::forward(const Energy& energy, const at::Tensor& po
   keep(last);
   start = first;
   generator_state.copy_(generator.get_state());
-  return last;
+  return negatives(last);
+}
+
+at::Tensor NegativePhaseImpl::transition(const Energy& energy, const at::Tensor& first,
+                                         at::Generator& generator) {
+  return sampler_(energy, first, {.generator = generator}).x;
 }
 
 void NegativePhaseImpl::keep(const at::Tensor&) {}
 
+at::Tensor NegativePhaseImpl::negatives(const at::Tensor& last_states) const { return last_states; }
+
 NaiveMCMCImpl::NaiveMCMCImpl(int64_t n_chains, std::vector<int64_t> shape, Sampler sampler,
                              std::string law, std::optional<uint64_t> seed)
     : NegativePhaseImpl(std::move(sampler), seed),
-      shape_(chains_shape("NaiveMCMC", n_chains, std::move(shape))),
+      shape_(detail::chains_shape("NaiveMCMC", n_chains, std::move(shape))),
       law_(std::move(law)),
       like_(register_buffer("like", at::empty({0}))) {}
 
@@ -100,7 +108,8 @@ PCDImpl::PCDImpl(int64_t n_chains, std::vector<int64_t> shape, Sampler sampler, 
     : NegativePhaseImpl(std::move(sampler), seed) {
   at::Generator generator = make_generator();
   chains = register_buffer(
-      "chains", start_states(law, chains_shape("PCD", n_chains, std::move(shape)), generator));
+      "chains",
+      start_states(law, detail::chains_shape("PCD", n_chains, std::move(shape)), generator));
   generator_state.copy_(generator.get_state());
 }
 

@@ -10,6 +10,7 @@
 #include <optional>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 #include "torch_ebm/export.h"
 
@@ -91,6 +92,9 @@ class TORCH_EBM_API Energy {
 
   /// With beta, () or (N,), the tempered energy, float64 unless the energy defines it itself.
   at::Tensor value(const at::Tensor& x, const std::optional<at::Tensor>& beta = std::nullopt) const;
+  /// The tempered energies at each of K inverse temperatures, () or (N,): (K, N), float64, detached. One call of
+  /// an energy that does not define its tempering itself.
+  at::Tensor values_at(const at::Tensor& x, const std::vector<at::Tensor>& betas) const;
   std::tuple<at::Tensor, at::Tensor> value_and_score(
       const at::Tensor& x, const std::optional<at::Tensor>& beta = std::nullopt) const;
   std::optional<at::Tensor> gibbs(const at::Tensor& x, const RunOptions& run,
@@ -100,6 +104,8 @@ class TORCH_EBM_API Energy {
       const at::Tensor& x, const RunOptions& run) const;
 
  private:
+  std::optional<at::Tensor> tempered(const at::Tensor& x, const at::Tensor& beta) const;
+
   template <typename Module>
   static Energy wrap(std::shared_ptr<Module> module) {
     if constexpr (std::derived_from<Module, EnergyFunction>) {

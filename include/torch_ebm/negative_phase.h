@@ -33,8 +33,13 @@ class TORCH_EBM_API NegativePhaseImpl : public torch::nn::Module {
 
  protected:
   virtual at::Tensor first_states(const at::Tensor& positive, at::Generator& generator) = 0;
+  virtual at::Tensor transition(const Energy& energy, const at::Tensor& first,
+                                at::Generator& generator);
   virtual void keep(const at::Tensor& last_states);
+  /// Those of the last states that are negative samples: all, by default.
+  virtual at::Tensor negatives(const at::Tensor& last_states) const;
   at::Generator make_generator() const;
+  const Sampler& sampler() const { return sampler_; }
 
  private:
   Sampler sampler_;

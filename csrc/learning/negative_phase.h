@@ -1,0 +1,10 @@
+#pragma once
+
+#include "torch_ebm/negative_phase.h"
+
+namespace torch_ebm::detail {
+
+/// (n_chains, shape...), if all of it is at least 1.
+std::vector<int64_t> chains_shape(const char* name, int64_t n_chains, std::vector<int64_t> shape);
+
+}  // namespace torch_ebm::detail

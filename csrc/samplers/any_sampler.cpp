@@ -1,0 +1,53 @@
+#include "csrc/samplers/any_sampler.h"
+
+#include <torch/csrc/jit/api/module.h>
+
+#include "csrc/common/checks.h"
+#include "csrc/common/python_operator.h"
+
+namespace torch_ebm::detail {
+
+namespace {
+
+at::Tensor call_python(int64_t handle, const at::Tensor& x, const RunOptions& run) {
+  static const auto op =
+      implemented_in_python<at::Tensor(const at::Tensor&, int64_t, const at::Tensor&,
+                                       std::optional<at::Generator>)>("torch_ebm::_call_sampler");
+  return op.call(x, handle, *run.beta, run.generator);
+}
+
+at::Tensor call_script(torch::jit::Module module, const at::Tensor& x, const RunOptions& run) {
+  const c10::IValue states = module.forward({x, *run.beta, run.generator});
+  TORCH_CHECK_TYPE(states.isTensor(), "sampler: forward must return the new states, got ",
+                   states.tagKind());
+  return states.toTensor();
+}
+
+}  // namespace
+
+Sampler sampler_from_ivalue(const char* op, const c10::IValue& value) {
+  if (value.isModule()) {
+    return [module = value.toModule()](const Energy&, const at::Tensor& x, const RunOptions& run) {
+      return Samples{call_script(module, x, run), {}, {}};
+    };
+  }
+  TORCH_CHECK_TYPE(
+      value.isInt(), op,
+      ": sampler must be a scripted module or the handle of a registered callable, got ",
+      value.tagKind());
+  return [handle = value.toInt()](const Energy&, const at::Tensor& x, const RunOptions& run) {
+    return Samples{call_python(handle, x, run), {}, {}};
+  };
+}
+
+at::Tensor moved(const char* op, const Sampler& sampler, const Energy& energy, const at::Tensor& x,
+                 const at::Tensor& beta, const std::optional<at::Generator>& generator) {
+  const at::Tensor states = sampler(energy, x.clone(), {.beta = beta, .generator = generator}).x;
+  TORCH_CHECK_VALUE(states.defined() && states.sizes() == x.sizes(), op,
+                    ": sampler must return the shape of the states, ", describe_shape(x.sizes()),
+                    ", got ", states.defined() ? describe_shape(states.sizes()) : "no tensor");
+  check_same_type(op, "what sampler returns", states, "x", x);
+  return states.detach().contiguous();
+}
+
+}  // namespace torch_ebm::detail

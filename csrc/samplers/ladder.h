@@ -1,0 +1,13 @@
+#pragma once
+
+#include "torch_ebm/ladder.h"
+
+namespace torch_ebm::detail {
+
+/// A ladder as a contiguous float64 tensor on the CPU, (R,), R >= 2: strictly decreasing, finite, not negative.
+at::Tensor checked_ladder(const char* op, const at::Tensor& betas);
+
+/// What tempering over a ladder refuses in the options of a run: a temperature besides the ladder's.
+void check_no_beta(const char* op, const RunOptions& run);
+
+}  // namespace torch_ebm::detail

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <torch/nn/pimpl.h>
+
+#include "torch_ebm/negative_phase.h"
+
+namespace torch_ebm {
+
+/// Chains kept in a buffer larger than a batch (Du & Mordatch 2019; Grathwohl et al. 2020): a call draws n_chains
+/// different slots at random, starts each of them anew from `law` with probability reinit_probability, runs the
+/// sampler and writes every result back to its own slot. Throws ValueError unless 1 <= n_chains <= capacity and
+/// 0 <= reinit_probability <= 1.
+class TORCH_EBM_API ReplayBufferImpl : public NegativePhaseImpl {
+ public:
+  ReplayBufferImpl(int64_t capacity, int64_t n_chains, std::vector<int64_t> shape, Sampler sampler,
+                   std::string law = "uniform", double reinit_probability = 0.05,
+                   std::optional<uint64_t> seed = std::nullopt);
+
+  /// (capacity, ...); a buffer.
+  at::Tensor states;
+  /// The calls that every state has been through since it was drawn from the law, (capacity,), int64; a buffer.
+  at::Tensor age;
+
+ protected:
+  at::Tensor first_states(const at::Tensor& positive, at::Generator& generator) override;
+  void keep(const at::Tensor& last_states) override;
+
+ private:
+  int64_t n_chains_;
+  std::string law_;
+  double reinit_probability_;
+  at::Tensor slots_;    // of the current call, (n_chains,)
+  at::Tensor restart_;  // (n_chains,), boolean
+};
+TORCH_MODULE(ReplayBuffer);
+
+}  // namespace torch_ebm

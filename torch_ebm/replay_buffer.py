@@ -1,0 +1,82 @@
+"""The replay buffer: negative samples from chains that are kept, and now and then started anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Optional
+
+import torch
+from torch import Tensor
+
+from .negative_phase import NegativePhase, start_states
+from .sampler import Sampler
+
+
+class ReplayBuffer(NegativePhase):
+    """Chains kept in a buffer larger than a batch (Du & Mordatch 2019; Grathwohl et al. 2020).
+
+    A call draws ``n_chains`` different slots at random, starts each of them anew from ``law`` with
+    probability ``reinit_probability``, runs the sampler and writes every result back to its own slot.
+
+    Args:
+        shape: of one state.
+        sampler: a transition of all chains, for example ``functools.partial(langevin, n_steps=60)``.
+        law: of new states, see :func:`start_states`.
+        seed: its low 32 bits count; default: drawn from torch's default generator.
+
+    Attributes:
+        states: a buffer, (capacity, ...).
+        age: the calls that every state has been through since it was drawn from the law, a buffer,
+            (capacity,), int64.
+
+    Raises:
+        ValueError: not 1 <= ``n_chains`` <= ``capacity``, ``reinit_probability`` outside [0, 1].
+    """
+
+    states: Tensor
+    age: Tensor
+
+    def __init__(
+        self,
+        capacity: int,
+        n_chains: int,
+        shape: Sequence[int],
+        sampler: Sampler,
+        *,
+        law: str = "uniform",
+        reinit_probability: float = 0.05,
+        seed: Optional[int] = None,
+    ) -> None:
+        super().__init__(sampler, seed)
+        if not 1 <= n_chains <= capacity:
+            raise ValueError(
+                f"ReplayBuffer: n_chains must be from 1 to capacity, {capacity}, got {n_chains}"
+            )
+        if not 0 <= reinit_probability <= 1:
+            raise ValueError(
+                f"ReplayBuffer: reinit_probability must be in [0, 1], got {reinit_probability}"
+            )
+        self.n_chains = n_chains
+        self.law = law
+        self.reinit_probability = reinit_probability
+        generator = self._generator()
+        self.register_buffer("states", start_states(law, (capacity, *shape), generator=generator))
+        self.register_buffer("age", torch.zeros(capacity, dtype=torch.int64))
+        self.generator_state.copy_(generator.get_state())
+
+    def _first_states(self, positive: Optional[Tensor], generator: torch.Generator) -> Tensor:
+        def uniform(n: int) -> Tensor:
+            u = start_states("uniform", (n,), dtype=torch.float64, generator=generator)
+            return u.to(self.states.device)
+
+        self._slots = uniform(len(self.states)).argsort()[: self.n_chains]
+        self._restart = uniform(self.n_chains) < self.reinit_probability
+        kept = self.states[self._slots]
+        fresh = start_states(
+            self.law, kept.shape, dtype=kept.dtype, device=kept.device, generator=generator
+        )
+        return torch.where(self._restart.view(-1, *[1] * (kept.dim() - 1)), fresh, kept)
+
+    def _keep(self, last_states: Tensor) -> None:
+        self.states[self._slots] = last_states
+        self.age[self._slots] = self.age[self._slots].masked_fill(self._restart, 0) + 1

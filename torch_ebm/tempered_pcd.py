@@ -1,0 +1,87 @@
+"""Persistent contrastive divergence over a ladder of temperatures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Optional, Union
+
+import torch
+from torch import Tensor
+
+from ._arguments import as_ladder
+from .energy import Energy
+from .gibbs import gibbs
+from .negative_phase import NegativePhase, start_states
+from .replica_exchange import replica_exchange
+from .sampler import Sampler
+
+
+class TemperedPCD(NegativePhase):
+    """Persistent chains at every rung of a ladder (Desjardins et al. 2010; Cho, Raiko & Ilin 2010).
+
+    They are moved by :func:`torch_ebm.replica_exchange`, so that hot chains cross between modes where those
+    of PCD would stay. The negative samples are those of rung 0.
+
+    Args:
+        shape: of one state.
+        betas: (R,), strictly decreasing, from the model's, usually 1; not saved with the module.
+        sampler: as for :func:`torch_ebm.replica_exchange`; default: one step of :func:`torch_ebm.gibbs`.
+        n_steps: of replica exchange in every call.
+        law: of the first states, see :func:`start_states`.
+        seed: its low 32 bits count; default: drawn from torch's default generator.
+
+    Attributes:
+        chains: a buffer, (R, n_chains, ...).
+        parity: a buffer, 0 if the next call swaps even pairs first, 1 if odd ones.
+        swap_rate: of the last call, (R - 1,); None before the first.
+
+    Raises:
+        ValueError: in a call, for ``betas`` or ``n_steps`` that replica exchange refuses.
+    """
+
+    chains: Tensor
+    parity: Tensor
+
+    def __init__(
+        self,
+        n_chains: int,
+        shape: Sequence[int],
+        betas: Union[Tensor, Sequence[float]],
+        sampler: Sampler = gibbs,
+        *,
+        n_steps: int = 1,
+        law: str = "bernoulli",
+        seed: Optional[int] = None,
+    ) -> None:
+        super().__init__(sampler, seed)
+        self.betas = as_ladder(betas)
+        self.n_steps = n_steps
+        self.swap_rate: Optional[Tensor] = None
+        generator = self._generator()
+        size = (len(self.betas), n_chains, *shape)
+        self.register_buffer("chains", start_states(law, size, generator=generator))
+        self.register_buffer("parity", torch.zeros((), dtype=torch.int64))
+        self.generator_state.copy_(generator.get_state())
+
+    def _first_states(self, positive: Optional[Tensor], generator: torch.Generator) -> Tensor:
+        return self.chains.clone()
+
+    def _transition(self, energy: Energy, start: Tensor, generator: torch.Generator) -> Tensor:
+        samples = replica_exchange(
+            energy,
+            start,
+            self.betas,
+            self.sampler,
+            first_step=int(self.parity),
+            n_steps=self.n_steps,
+            generator=generator,
+        )
+        self.swap_rate = samples.swap_rate
+        return samples.x
+
+    def _keep(self, last_states: Tensor) -> None:
+        self.chains.copy_(last_states)
+        self.parity.fill_((int(self.parity) + self.n_steps) % 2)
+
+    def _negatives(self, last_states: Tensor) -> Tensor:
+        return last_states[0].clone()
