@@ -238,3 +238,10 @@ def test_wrong_options_are_named_and_draw_no_key(options, error, message):
     with pytest.raises(error, match="gibbs: .*" + message):
         torch_ebm.gibbs(lambda x: x.sum(1), torch.zeros(2, 14), generator=generator, **options)
     assert torch.equal(generator.get_state(), before)
+
+
+def test_a_chain_none_of_whose_candidates_is_allowed_stays():
+    start = all_states(4)
+    for options in ({}, {"scan": "random"}, {"blocks": torch.tensor([[0, 1], [2, 3]])}):
+        x = torch_ebm.gibbs(lambda x: x.sum(1) + torch.inf, start, n_steps=3, **options).x
+        assert torch.equal(x, start)
