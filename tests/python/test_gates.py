@@ -111,6 +111,9 @@ DRIVER_OPS = {
     "hmc",
     "nuts",
     "warm_up",
+    "replica_exchange",
+    "tempered_transitions",
+    "tune_ladder",
     "exact_log_z",
 }
 NO_TENSORS = {"version", "built_for_torch", "cpu_kernels"}
@@ -119,6 +122,7 @@ INTERNAL = {
     "_call_energy_gibbs",
     "_call_energy_gibbs_with_gradients",
     "_call_energy_tempered",
+    "_call_sampler",
     "_energy_has",
     "_progress",
 }

@@ -101,10 +101,7 @@ def test_convergence_sees_a_sampler_that_skips_or_stays():
 def test_transition_counts_tell_a_reversible_sampler_from_one_that_is_not():
     law = testing.exact_law(energy(), STATES)
     sweep = testing.transition_counts(torch_ebm.gibbs, energy(), STATES)
-    require(testing.check_stationarity(sweep, law))
     fails(testing.check_detailed_balance(sweep, law))
-    warm = testing.transition_counts(at_temperature(0.5), energy(), STATES)
-    fails(testing.check_stationarity(warm, law))
     rbm = random_rbm(4, 3, 0.7, seed=5)
     block = testing.transition_counts(torch_ebm.gibbs, rbm, STATES)
     require(testing.check_detailed_balance(block, testing.exact_law(rbm, STATES)))
