@@ -22,6 +22,18 @@ double two_sided(double z, int64_t n) {
   return std::isnan(z) ? 0 : std::min(1.0, std::erfc(z / std::sqrt(2.0)) * static_cast<double>(n));
 }
 
+/// Twice the smaller tail of a binomial law, k included.
+double binomial_two_sided(double k, double n, double probability) {
+  double lower = 0, upper = 0;
+  for (double x = 0; x <= n; ++x) {
+    const double mass = std::exp(std::lgamma(n + 1) - std::lgamma(x + 1) - std::lgamma(n - x + 1) +
+                                 x * std::log(probability) + (n - x) * std::log1p(-probability));
+    if (x <= k) lower += mass;
+    if (x >= k) upper += mass;
+  }
+  return 2 * std::min(lower, upper);
+}
+
 /// The worst of |z| and where it is.
 Check worst_z(const std::string& what, const at::Tensor& z) {
   const int64_t worst = z.nan_to_num(INFINITY).argmax().item<int64_t>();
@@ -145,15 +157,22 @@ at::Tensor transition_counts(const Sampler& sampler, const Energy& energy, const
 }
 
 Check check_detailed_balance(const at::Tensor& counts, const at::Tensor& law) {
-  const at::Tensor n = counts.sum(1, /*keepdim=*/true).to(at::kDouble);
-  const at::Tensor matrix = counts / n;
-  const at::Tensor from = law.to(at::kDouble).unsqueeze(1);
-  const at::Tensor flow = from * matrix;
-  const at::Tensor variance = from.square() * matrix * (1 - matrix) / n;
-  // Pairs that hardly ever exchange say nothing, and have no normal law.
-  const at::Tensor pairs = (counts + counts.t()).ge(5 * kMinExpected).triu(1);
-  const at::Tensor z = ((flow - flow.t()) / (variance + variance.t()).sqrt()).abs();
-  return worst_z("detailed balance", z.masked_select(pairs));
+  // With as many chains from every state, a share p_j / (p_i + p_j) of the moves between i and j go from i to j.
+  const at::Tensor pairs = at::triu_indices(counts.size(0), counts.size(1), 1);
+  const at::Tensor forward = counts.index({pairs[0], pairs[1]}).to(at::kDouble);
+  const at::Tensor total = forward + counts.index({pairs[1], pairs[0]});
+  const at::Tensor p = law.to(at::kDouble);
+  const at::Tensor p_i = p.index_select(0, pairs[0]), p_j = p.index_select(0, pairs[1]);
+  const at::Tensor share = p_j / (p_i + p_j);
+  const at::Tensor variance = total * share * (1 - share);
+  const at::Tensor z =
+      at::where(variance > 1, (forward - total * share) / variance.sqrt(), number(0)).abs();
+  const int64_t worst = z.argmax().item<int64_t>();
+  const double k = forward[worst].item<double>(), n = total[worst].item<double>();
+  const double tail = binomial_two_sided(k, n, share[worst].item<double>());
+  return {"detailed balance", std::min(1.0, tail * static_cast<double>(z.numel())),
+          fmt::format("{} of {} moves between states {} and {} are of the first kind", k, n,
+                      pairs[0][worst].item<int64_t>(), pairs[1][worst].item<int64_t>())};
 }
 
 Check check_swap_rule(const Exchange& exchange, const Energy& energy, const at::Tensor& states,
