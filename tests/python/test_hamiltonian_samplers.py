@@ -64,6 +64,26 @@ def test_chains_have_their_own_temperatures(sampler):
     check_distribution(scaled.flatten(), scipy.stats.norm(), "states at three temperatures")
 
 
+@EVERY_SAMPLER
+def test_beta_is_a_factor_of_the_energy_unless_it_defines_its_own(sampler):
+    class Shifted(torch.nn.Module):
+        def forward(self, x):
+            raise AssertionError("has a tempered energy")
+
+        def tempered(self, x, beta):
+            return standard_normal(x - beta[:, None])
+
+    start, beta = start_states(6, 2), torch.rand(6, generator=seeded(6), dtype=torch.float64)
+    for energy, same in (
+        (standard_normal, lambda x: beta * standard_normal(x)),
+        (Shifted(), lambda x: standard_normal(x - beta[:, None])),
+    ):
+        one = sampler(energy, start, n_steps=4, beta=beta, generator=seeded(6))
+        other = sampler(same, start, n_steps=4, generator=seeded(6))
+        torch.testing.assert_close(one.x, other.x)
+        torch.testing.assert_close(one.acceptance_rate, other.acceptance_rate)
+
+
 @EVERY_EXACT
 def test_stays_uniform_between_walls(sampler):
     def box(x):
