@@ -137,7 +137,7 @@ class LangevinModel(torch.nn.Module):
     @torch.jit.export
     def sample(self, seed: int) -> Tensor:
         torch.manual_seed(seed)
-        return torch.ops.torch_ebm.langevin(self.energy, torch.zeros(20, 2), n_steps=10)[0]
+        return torch.ops.torch_ebm.langevin(self.energy, torch.zeros(20, 2), n_steps=10, step_size=0.01)[0]
 
 
 @pytest.fixture(scope="module")

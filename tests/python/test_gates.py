@@ -500,8 +500,8 @@ class GibbsTwice(torch.nn.Module):
 
 class LangevinTwice(GibbsTwice):
     def forward(self, x: torch.Tensor):
-        one = torch.ops.torch_ebm.langevin(self.energy, x)[0]
-        return (one - torch.ops.torch_ebm.langevin(self.energy, x)[0]).abs().sum()
+        one = torch.ops.torch_ebm.langevin(self.energy, x, step_size=0.01)[0]
+        return (one - torch.ops.torch_ebm.langevin(self.energy, x, step_size=0.01)[0]).abs().sum()
 
 
 @pytest.mark.parametrize("model", [GibbsTwice, LangevinTwice])
