@@ -11,6 +11,7 @@
 namespace torch_ebm::testing {
 
 constexpr double kAlpha = 1e-6;
+constexpr double kMaxZ = 4.89;  // P(|Z| > kMaxZ) = kAlpha
 
 inline ::testing::AssertionResult passes(const Check& check) {
   if (check.passes(kAlpha)) return ::testing::AssertionSuccess();
