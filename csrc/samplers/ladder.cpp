@@ -29,6 +29,10 @@ std::vector<double> checked_rejections(const at::Tensor& swap_rate, int64_t n_pa
   return rejections;
 }
 
+at::Tensor adapt_ladder_meta(const at::Tensor& betas, const at::Tensor&) {
+  return at::empty_symint(betas.sym_sizes(), betas.options().dtype(at::kDouble));
+}
+
 std::tuple<at::Tensor, at::Tensor, at::Tensor> tune_ladder_op(
     const c10::IValue& energy, const at::Tensor& x, const at::Tensor& betas,
     const c10::IValue& sampler, int64_t n_rounds, int64_t n_steps,
@@ -108,5 +112,6 @@ Ladder tune_ladder(const Energy& energy, const at::Tensor& x, const at::Tensor& 
 
 TORCH_EBM_DRIVER("tune_ladder", &tune_ladder_op)
 TORCH_EBM_DRIVER("adapt_ladder", &adapt_ladder)
+TORCH_LIBRARY_IMPL(torch_ebm, Meta, m) { m.impl("adapt_ladder", &adapt_ladder_meta); }
 
 }  // namespace torch_ebm

@@ -559,8 +559,8 @@ REFUSED = [
     (
         lambda: CD(lambda e, x, generator: None)(row_sum, ones(3, 4)),
         {},
-        ValueError,
-        "CD: sampler must return the shape of the chains, (3, 4), got NoneType",
+        TypeError,
+        "sampler must return Samples or a tensor, got NoneType",
     ),
 ]
 

@@ -93,6 +93,9 @@ OPS = {
         name: Op(lambda t, n: (normal(7, 3, n, 2, dtype=t),))
         for name in DIAGNOSTICS
     },
+    "adapt_ladder": Op(
+        lambda t, n: (torch.linspace(1, 0, n + 1, dtype=t), torch.linspace(0.2, 0.7, n, dtype=t))
+    ),
     "round_trips": Op(lambda t, n: (torch.rand(9, 3, n).argsort(1),)),
     "start_states": Op(
         lambda t, n: ("normal", [n, V]),
@@ -231,6 +234,7 @@ SCRIPTS = {
     "rbm_ais": "w: Tensor, b: Tensor, c: Tensor, base: Tensor, betas: Tensor",
     "log_z_from_weights": "log_w: Tensor, base: Tensor",
     **{name: "x: Tensor" for name in DIAGNOSTICS},
+    "adapt_ladder": "betas: Tensor, swap_rate: Tensor",
     "round_trips": "replica_trace: Tensor",
     "start_states": "law: str, size: List[int]",
 }
