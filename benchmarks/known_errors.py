@@ -179,9 +179,11 @@ def exchange_of_rbm(n_chains: int = 100_000, n_sweeps: int = 50) -> Experiment:
     def ours() -> float:
         rbm = torch_ebm.RBM(3, 2)
         rbm.load_state_dict({"weight": weight, "visible_bias": b, "hidden_bias": c})
-        start = torch.stack([draw_states(law, n_chains) for law in laws])
-        samples = torch_ebm.replica_exchange(rbm, start, betas, torch_ebm.gibbs, n_steps=n_sweeps)
-        return max_z(samples.x[-1], laws[-1])
+        start = torch.stack([draw_states(law, n_chains) for law in reversed(laws)])
+        samples = torch_ebm.replica_exchange(
+            rbm, start, betas.flip(0), torch_ebm.gibbs, n_steps=n_sweeps
+        )
+        return max_z(samples.x[0], laws[-1])
 
     return Experiment(
         f"Replica exchange of an RBM 3x2 from the exact laws, {n_sweeps} sweeps of"

@@ -73,13 +73,13 @@ def ours(capacity: int, batch: int, restart: float, n_calls: int) -> Lineages:
 
     buffer = torch_ebm.ReplayBuffer(
         capacity,
+        batch,
         (1,),
-        sampler=partial(torch_ebm.langevin, step_size=FROZEN),
-        batch_size=batch,
-        restart_probability=restart,
+        partial(torch_ebm.langevin, step_size=FROZEN),
+        reinit_probability=restart,
         law="normal",
         seed=0,
     )
-    buffer.chains.copy_(labels(capacity))
+    buffer.states.copy_(labels(capacity))
     drawn = torch.cat([buffer(energy) for _ in range(n_calls)])
-    return Lineages.of(buffer.chains, drawn, capacity)
+    return Lineages.of(buffer.states, drawn, capacity)
