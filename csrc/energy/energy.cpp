@@ -38,7 +38,11 @@ void check_own_states(const char* method, const at::Tensor& states, const at::Te
                     detail::describe_shape(states.sizes()));
 }
 
-at::Tensor leaf_like(const at::Tensor& x) { return x.detach().clone().requires_grad_(); }
+/// x as a leaf of a graph. It shares the memory of x, which autograd protects from changes.
+at::Tensor leaf_like(const at::Tensor& x) {
+  const at::Tensor detached = x.detach();
+  return (detached.is_inference() ? detached.clone() : detached).requires_grad_();
+}
 
 /// Energies and scores of energies that were computed from `leaf`.
 std::tuple<at::Tensor, at::Tensor> differentiate(const at::Tensor& energies,
@@ -46,10 +50,11 @@ std::tuple<at::Tensor, at::Tensor> differentiate(const at::Tensor& energies,
   check_energies(energies, leaf);
   TORCH_CHECK_VALUE(energies.requires_grad(),
                     "energy: its value must depend differentiably on x to have a score");
-  const auto gradient = torch::autograd::grad({energies.sum()}, {leaf}, {}, false, false, true)[0];
+  const auto gradient = torch::autograd::grad({energies}, {leaf}, {at::full_like(energies, -1)},
+                                              false, false, true)[0];
   TORCH_CHECK_VALUE(gradient.defined(),
                     "energy: its value must depend differentiably on x to have a score");
-  return {energies.detach(), gradient.neg()};
+  return {energies.detach(), gradient};
 }
 
 /// Refuses an energy that changes the states it is given.

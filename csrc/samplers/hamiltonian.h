@@ -29,6 +29,9 @@ class Hamiltonian {
   PhasePoint start() const;
   /// Momenta p ~ N(0, M).
   at::Tensor momentum(kernels::Draw draw) const;
+  /// p + time * score.
+  at::Tensor kick(const at::Tensor& momentum, const at::Tensor& score,
+                  const at::Tensor& time) const;
   /// x + time M^-1 p.
   at::Tensor drift(const at::Tensor& x, const at::Tensor& momentum, const at::Tensor& time) const;
   /// H, (N,), float64.
@@ -39,12 +42,15 @@ class Hamiltonian {
 
   const at::Tensor& inverse_mass() const { return inverse_mass_; }
   /// Takes another one of the shape of one state, positive, in the dtype of x.
-  void set_inverse_mass(const at::Tensor& inverse_mass) { inverse_mass_ = inverse_mass; }
+  void set_inverse_mass(const at::Tensor& inverse_mass) {
+    inverse_mass_ = inverse_mass.contiguous();
+  }
 
  private:
   const char* op_;
   const Energy& energy_;
   const ChainRun& chains_;
+  at::Tensor one_;
   at::Tensor inverse_mass_;
 };
 

@@ -46,6 +46,7 @@ at::Tensor detail::hmc_transition(ChainRun& chains, const Hamiltonian& hamiltoni
   }
   const auto decision = metropolis(hamiltonian.total(current) - hamiltonian.total(end), end.energy,
                                    chains.uniform(kAccept));
+  end.momentum = current.momentum;  // forgotten either way
   current = end.where(decision.accepted, current);
   chains.x = current.x;
   return decision.probability;

@@ -34,19 +34,18 @@ Samples underdamped_langevin(const Energy& energy, const at::Tensor& x, const Ru
 
   return chains.run([&](int64_t step) {
     const at::Tensor half = options.step_size.at(step) / 2;
-    const at::Tensor half_kick = detail::per_chain(half, point.x);
     const at::Tensor kept = (-2 * options.friction * half).exp();
     if (step == 0) point.momentum = hamiltonian.momentum(chains.draw(detail::kStart));
-    at::Tensor momentum = point.momentum.addcmul(point.score, half_kick);  // B
-    at::Tensor x_next = hamiltonian.drift(point.x, momentum, half);        // A
-    momentum = momentum * detail::per_chain(kept, momentum) +              // O
+    at::Tensor momentum = hamiltonian.kick(point.momentum, point.score, half);  // B
+    at::Tensor x_next = hamiltonian.drift(point.x, momentum, half);             // A
+    momentum = momentum * detail::per_chain(kept, momentum) +                   // O
                hamiltonian.momentum(chains.draw(detail::kNoise)) *
                    detail::per_chain((1 - kept.square()).sqrt(), momentum);
     x_next = hamiltonian.drift(x_next, momentum, half);  // A
     detail::check_chains_finite(kOp, "state", x_next, step + 1);
     detail::PhasePoint next = hamiltonian.at(x_next);
     detail::check_chains_finite(kOp, "score", next.score, step + 1);
-    next.momentum = momentum.addcmul(next.score, half_kick);  // B
+    next.momentum = hamiltonian.kick(momentum, next.score, half);  // B
     point = next;
     chains.x = point.x;
     return at::Tensor();

@@ -51,6 +51,14 @@ struct LangevinScales {
   T high;
 };
 
+/// One value per entry of a matrix, or the same in every row, or one for all.
+template <typename T>
+struct PerUnit {
+  const T* data;
+  int64_t row_stride;
+  bool one_for_all;
+};
+
 /// A row-major matrix whose rows are followed by zeros up to a multiple of kPaddedTo values, so that
 /// kernels read whole registers.
 template <typename T>
@@ -102,6 +110,12 @@ struct Table {
   /// out = x w: `rows` are those of out; x has w.n_rows columns. For a w that stays in the cache. Row i
   /// of out is rounded in the same way whatever the rows around it.
   void (*multiply)(const T* x, Padded<T> w, T* out, Rows rows);
+
+  /// out[i, j] = x[i, j] + scale[i] weight[i, j] y[i, j].
+  void (*add_scaled)(const T* x, PerRow<T> scale, PerUnit<T> weight, const T* y, T* out, Rows rows);
+
+  /// sums[i] = sum_j weight[i, j] x[i, j]^2.
+  void (*sum_squares)(const T* x, PerUnit<T> weight, double* sums, Rows rows);
 
   /// log_ratio[i] += scale * sum_j x[i, j] y[j].
   void (*add_dot)(const T* x, const T* y, double scale, double* log_ratio, Rows rows);
