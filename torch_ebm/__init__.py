@@ -30,9 +30,10 @@ from .energy import Energy
 from .exact_log_z import exact_log_z
 from .gibbs import gibbs
 from .hmc import hmc
-from .langevin import langevin
+from .langevin import langevin, langevin_update
 from .log_partition import log_partition
 from .mala import mala
+from .mlp import MLP, mlp_value_and_score
 from .negative_phase import CD, PCD, NaiveMCMC, NegativePhase, start_states
 from .progress import progress_bar
 from .rbm import RBM, base_rate_bias, rbm_gibbs
@@ -45,6 +46,7 @@ __all__ = [
     "CD",
     "Energy",
     "LogZEstimate",
+    "MLP",
     "NaiveMCMC",
     "NegativePhase",
     "PCD",
@@ -71,11 +73,13 @@ __all__ = [
     "gibbs",
     "hmc",
     "langevin",
+    "langevin_update",
     "load_checkpoint",
     "log_partition",
     "log_z_from_weights",
     "mala",
     "mcse_mean",
+    "mlp_value_and_score",
     "plots",
     "progress_bar",
     "r_hat",

@@ -3,6 +3,7 @@
 
 #include "csrc/kernels/cpu/kernels.h"
 
+#include "csrc/kernels/cpu/activations.h"
 #include "csrc/kernels/cpu/boltzmann.h"
 #include "csrc/kernels/cpu/lanes.h"
 #include "csrc/kernels/cpu/normal.h"
@@ -180,7 +181,8 @@ constexpr Table<T> kTable{&sample_bernoulli<T>,
                           &add_dot<T>,
                           &langevin_update<T>,
                           &boltzmann_gibbs<T>,
-                          &gibbs_with_gradients<T>};
+                          &gibbs_with_gradients<T>,
+                          &activate<T>};
 
 }  // namespace
 
