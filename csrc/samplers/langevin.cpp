@@ -53,7 +53,6 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> langevin_op(
 void check_update(const at::Tensor& x, const at::Tensor& score, double step_size,
                   double noise_scale) {
   detail::check_floating(kUpdate, "x", x);
-  detail::check_chains(kUpdate, "x", x);
   detail::check_same_type(kUpdate, "score", score, "x", x);
   TORCH_CHECK_VALUE(score.sym_sizes() == x.sym_sizes(), kUpdate,
                     ": score must have the shape of x, ", x.sym_sizes(), ", got ",
@@ -68,6 +67,7 @@ at::Tensor update_kernel(const at::Tensor& x, const at::Tensor& score, double st
   constexpr double kNoBound = std::numeric_limits<double>::infinity();
   const at::NoGradGuard no_grad;
   check_update(x, score, step_size, noise_scale);
+  detail::check_chains(kUpdate, "x", x);
   const at::TensorOptions numbers = numbers_of(x);
   const uint64_t key = detail::draw_key(generator, x.device());
   at::Tensor next = at::empty_like(x, at::MemoryFormat::Contiguous);

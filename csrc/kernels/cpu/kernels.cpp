@@ -118,30 +118,40 @@ bool all_binary(const T* x, int64_t n) {
   return !any(bad);
 }
 
-/// Four rows and two registers of columns at a time keep every value of w that is loaded in use for four
-/// multiplications, and eight independent sums in flight (Goto & van de Geijn 2008, section 6.1).
-constexpr int64_t kBlockRows = 4;
+/// Some rows and two registers of columns at a time keep every value of w that is loaded in use for as many
+/// multiplications as there are rows, and twice as many independent sums in flight (Goto & van de Geijn 2008,
+/// section 6.1). AVX-512 has registers for eight rows.
+constexpr int64_t kBlockRows = kLanes == 16 ? 8 : 4;
 constexpr int64_t kBlockColumns = 2 * kLanes;
 static_assert(kPaddedTo % kBlockColumns == 0);
+
+/// The first kRegisters * kLanes columns of w, of which n_columns are stored.
+template <int64_t kRows, int64_t kRegisters, typename T>
+TORCH_EBM_INLINE void multiply_block(const T* x, Padded<T> w, T* out, int64_t stride,
+                                     int64_t n_columns) {
+  Lanes<T> sums[kRows][kRegisters] = {};
+  for (int64_t i = 0; i < w.n_rows; ++i) {
+    for (int64_t r = 0; r < kRegisters; ++r) {
+      const Lanes<T> values = load(w.row(i) + r * kLanes, kLanes);
+      for (int64_t row = 0; row < kRows; ++row) sums[row][r] += x[row * w.n_rows + i] * values;
+    }
+  }
+  for (int64_t row = 0; row < kRows; ++row) {
+    for (int64_t r = 0; r < kRegisters; ++r) {
+      store(out + row * stride + r * kLanes, sums[row][r], n_columns - r * kLanes);
+    }
+  }
+}
 
 template <int64_t kRows, typename T>
 TORCH_EBM_INLINE void multiply_rows(const T* x, Padded<T> w, T* out, int64_t n_columns) {
   for (int64_t column = 0; column < n_columns; column += kBlockColumns) {
-    Lanes<T> left[kRows] = {};
-    Lanes<T> right[kRows] = {};
-    const T* w_row = w.data + column;
-    for (int64_t i = 0; i < w.n_rows; ++i, w_row += w.stride) {
-      const Lanes<T> w_left = load(w_row, kLanes);
-      const Lanes<T> w_right = load(w_row + kLanes, kLanes);
-      for (int64_t row = 0; row < kRows; ++row) {
-        left[row] += x[row * w.n_rows + i] * w_left;
-        right[row] += x[row * w.n_rows + i] * w_right;
-      }
-    }
-    for (int64_t row = 0; row < kRows; ++row) {
-      T* const to = out + row * n_columns + column;
-      store(to, left[row], n_columns - column);
-      store(to + kLanes, right[row], n_columns - column - kLanes);
+    const Padded<T> part{w.data + column, w.n_rows, w.stride};
+    const int64_t left = n_columns - column;
+    if (left > kLanes) {
+      multiply_block<kRows, 2>(x, part, out + column, n_columns, left);
+    } else {
+      multiply_block<kRows, 1>(x, part, out + column, n_columns, left);
     }
   }
 }
