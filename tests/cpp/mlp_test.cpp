@@ -89,14 +89,14 @@ TEST(MLP, WrongArgumentsAreNamed) {
 
 TEST(MLP, SavesLoadsAndClones) {
   const MLPOptions options{.activation = "tanh", .confinement = 0.5};
-  const MLP mlp = make_mlp({3, 4, 2, 1}, options);
+  const MLP mlp = make_mlp({3, 4, 2, 1}, options, at::kFloat);
   std::stringstream stream;
   torch::save(mlp, stream);
   MLP loaded(std::vector<int64_t>{3, 4, 2, 1}, options);
   torch::load(loaded, stream);
   const auto copy = std::dynamic_pointer_cast<MLPImpl>(mlp->clone());
   ASSERT_TRUE(copy);
-  const at::Tensor x = at::randn({5, 3}, seeded(5), at::kDouble);
+  const at::Tensor x = at::randn({5, 3}, seeded(5));
   EXPECT_TRUE(at::equal(loaded->forward(x), mlp->forward(x)));
   EXPECT_TRUE(at::equal(copy->forward(x), mlp->forward(x)));
   EXPECT_EQ(mlp->named_parameters().keys(),

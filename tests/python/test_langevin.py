@@ -192,6 +192,22 @@ def test_an_update_is_drift_and_noise():
     check_distribution(noise.flatten(), scipy.stats.norm(), "noise of an update")
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n_units", [1, 2, 3, 5, 7, 8, 9])
+def test_short_rows_take_the_numbers_of_wide_ones(n_units, dtype):
+    # The kernel takes several short rows at once.
+    def step(x, step_size=0.3):
+        return torch_ebm.langevin_update(x, -x, step_size, generator=seeded(71))
+
+    wide = torch.randn(5001, 20, generator=seeded(72), dtype=dtype)
+    short = wide[:, :n_units].contiguous()
+    torch.testing.assert_close(step(short), step(wide)[:, :n_units], rtol=1e-6, atol=1e-6)
+    options = {"step_size": torch.rand(5001, generator=seeded(73)), "generator": seeded(71)}
+    one = torch_ebm.langevin(standard_normal, short, **options).x
+    two = torch_ebm.langevin(standard_normal, wide, **{**options, "generator": seeded(71)}).x
+    torch.testing.assert_close(one, two[:, :n_units], rtol=1e-6, atol=1e-6)
+
+
 def test_an_update_takes_any_strides_and_leaves_its_arguments_alone():
     x, score = X.transpose(0, 2).requires_grad_(), SCORE.transpose(0, 2)
     before = x.detach().clone(), score.clone()

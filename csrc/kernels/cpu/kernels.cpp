@@ -86,23 +86,43 @@ TORCH_EBM_INLINE void for_each_row(Tiles tiles, Body body) {
   }
 }
 
+/// The value of the row in every lane; rows beyond the last one are those of lanes that nobody stores.
+template <typename T>
+TORCH_EBM_INLINE Lanes<T> of_rows(PerRow<T> values, Lanes<uint32_t> rows, int64_t count) {
+  if (values.stride == 0) return broadcast(*values.data);
+  Lanes<T> result{};
+  for (int64_t lane = 0; lane < smaller(count, kLanes); ++lane) result[lane] = values[rows[lane]];
+  return result;
+}
+
 template <typename T>
 bool langevin_update(const T* x, const T* score, LangevinScales<T> scales, T* next, Tiles tiles,
                      Draw draw) {
   Mask<T> bad{};
+  const auto step = [&](int64_t i, int64_t count, Lanes<T> drift, Lanes<T> noise,
+                        Lanes<T> normal) TORCH_EBM_INLINE_LAMBDA {
+    const Lanes<T> g = clamp(load(score + i, count), -scales.max_score, scales.max_score);
+    const Lanes<T> moved = load(x + i, count) + drift * g + noise * normal;
+    const Lanes<T> result = clamp(moved, scales.low, scales.high);
+    bad |= not_finite<T>(result);
+    store(next + i, result, count);
+  };
+  if (tiles.n_sites <= kLanes / 2) {  // a row is one tile
+    for_each_normal_of_short_rows<T>(draw, {tiles.begin, tiles.end, tiles.n_sites},
+                                     [&](int64_t i, int64_t count, Lanes<uint32_t> rows,
+                                         Lanes<T> normal) TORCH_EBM_INLINE_LAMBDA {
+                                       step(i, count, of_rows(scales.drift, rows, count),
+                                            of_rows(scales.noise, rows, count), normal);
+                                     });
+    return !any(bad);
+  }
   for_each_row(tiles, [&](int64_t row, int64_t begin, int64_t end) TORCH_EBM_INLINE_LAMBDA {
     const int64_t offset = row * tiles.n_sites;
-    const T drift = scales.drift[row];
-    const T noise = scales.noise[row];
+    const Lanes<T> drift = broadcast(scales.drift[row]);
+    const Lanes<T> noise = broadcast(scales.noise[row]);
     for_each_normal<T>(draw, row, begin, end,
                        [&](int64_t site, int64_t count, Lanes<T> normal) TORCH_EBM_INLINE_LAMBDA {
-                         const int64_t i = offset + site;
-                         const Lanes<T> g =
-                             clamp(load(score + i, count), -scales.max_score, scales.max_score);
-                         const Lanes<T> moved = load(x + i, count) + drift * g + noise * normal;
-                         const Lanes<T> result = clamp(moved, scales.low, scales.high);
-                         bad |= not_finite<T>(result);
-                         store(next + i, result, count);
+                         step(offset + site, count, drift, noise, normal);
                        });
   });
   return !any(bad);
