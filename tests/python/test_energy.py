@@ -140,14 +140,15 @@ def test_samplers_use_the_score_of_the_energy(sampler, beta):
     start = torch.randn(4, 2, generator=seeded(142))
 
     def run(energy):
+        # Steps so large that some are rejected: then the old score is used again.
         return sampler(
-            energy, start, n_steps=5, step_size=0.3, beta=beta, generator=seeded(143)
+            energy, start, n_steps=20, step_size=1.3, beta=beta, generator=seeded(143)
         ).x
 
     expected = run(standard_normal)
     for energy in (OwnScore(), torch.jit.script(OwnScore())):
         torch.testing.assert_close(run(energy), expected)
-        assert energy.n_calls >= 5
+        assert energy.n_calls >= 20
 
 
 @pytest.mark.parametrize(
