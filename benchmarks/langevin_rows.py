@@ -43,7 +43,7 @@ def langevin_update(n_chains: int = 10_000, dimension: int = 100, step_size: flo
         contenders=[
             Contender(
                 "torch_ebm.langevin_update",
-                lambda: lambda: torch.ops.torch_ebm.langevin_update(x, slope, step_size),
+                lambda: lambda: torch_ebm.langevin_update(x, slope, step_size),
             ),
             Contender("plain torch, expression", lambda: expression),
             Contender("plain torch, add + add_", lambda: in_place),
@@ -75,6 +75,8 @@ def jax_update(x: Tensor, slope: Tensor, step_size: float, keys: Any) -> Callabl
 
 def langevin_mlp(n_chains: int = 10_000, n_steps: int = 100, step_size: float = 0.01) -> Row:
     energy = MLPEnergy(2, 64, 64)
+    built_in = torch_ebm.MLP([2, 64, 64, 1])
+    built_in.load_state_dict(energy.state_dict())
     start = normal(n_chains, 2, seed=0)
 
     def ours(module: nn.Module) -> Callable[[], Callable[[], Tensor]]:
@@ -104,6 +106,7 @@ def langevin_mlp(n_chains: int = 10_000, n_steps: int = 100, step_size: float = 
         unit="step",
         units_per_call=n_steps,
         contenders=[
+            Contender("torch_ebm.langevin, torch_ebm.MLP", ours(built_in)),
             Contender("torch_ebm.langevin, scripted module", ours(torch.jit.script(energy))),
             Contender("torch_ebm.langevin, nn.Module", ours(energy)),
             Contender("plain torch", plain_torch),

@@ -45,6 +45,10 @@ TORCH_LIBRARY(torch_ebm, m) {
         "Tensor? beta=None, Generator? generator=None) -> (Tensor x, Tensor acceptance_rate)"),
         random);
 
+  // The multilayer perceptron as an energy.
+  m.def("mlp_value_and_score(Tensor x, Tensor[] weights, Tensor[] biases, str activation='silu', "
+        "float confinement=0.0) -> (Tensor energy, Tensor score)", compiles);
+
   // Samplers of any energy: a scripted module, or the handle of a Python callable.
   // `Any step_size` is a number, a list with one for every step, or a tensor with one for every chain.
   const auto sampler = [&](const std::string& name, const std::string& options) {
@@ -60,6 +64,9 @@ TORCH_LIBRARY(torch_ebm, m) {
   sampler("discrete_langevin", "Any step_size, bool metropolis=True, bool categorical=False, ");
   sampler("langevin", "Any step_size, float noise_scale=1.0, float? max_score=None, float? low=None, "
           "float? high=None, ");
+  m.def(conservative(
+        "langevin_update(Tensor x, Tensor score, float step_size, *, float noise_scale=1.0, "
+        "Generator? generator=None) -> Tensor"), random);
   sampler("underdamped_langevin", "Any step_size, float friction=1.0, Tensor? inverse_mass=None, ");
   sampler("mala", "Any step_size, Tensor? inverse_mass=None, ");
   sampler("hmc", "Any step_size, int n_leapfrog=10, float jitter=0.0, Tensor? inverse_mass=None, ");
@@ -118,6 +125,8 @@ TORCH_LIBRARY(torch_ebm, m) {
   // Implemented from Python, where there is one.
   m.def(conservative("_call_energy(Tensor x, int handle) -> Tensor"));
   m.def(conservative("_energy_has(int handle, str method) -> bool"));
+  m.def(conservative(
+        "_call_energy_value_and_score(Tensor x, int handle) -> (Tensor energy, Tensor score)"));
   m.def(conservative("_call_energy_tempered(Tensor x, int handle, Tensor beta) -> Tensor"));
   m.def(conservative(
         "_call_energy_gibbs(Tensor x, int handle, int n_steps, Tensor? beta, Tensor? clamp, "

@@ -33,9 +33,10 @@ from .gibbs import gibbs
 from .gibbs_with_gradients import gibbs_with_gradients
 from .hmc import hmc
 from .ladder import Ladder, adapt_ladder, tune_ladder
-from .langevin import langevin
+from .langevin import langevin, langevin_update
 from .log_partition import log_partition
 from .mala import mala
+from .mlp import MLP, mlp_value_and_score
 from .negative_phase import CD, PCD, NaiveMCMC, NegativePhase, start_states
 from .nuts import nuts
 from .progress import progress_bar
@@ -55,6 +56,7 @@ __all__ = [
     "Energy",
     "Ladder",
     "LogZEstimate",
+    "MLP",
     "NaiveMCMC",
     "NegativePhase",
     "PCD",
@@ -88,11 +90,13 @@ __all__ = [
     "gibbs_with_gradients",
     "hmc",
     "langevin",
+    "langevin_update",
     "load_checkpoint",
     "log_partition",
     "log_z_from_weights",
     "mala",
     "mcse_mean",
+    "mlp_value_and_score",
     "nuts",
     "plots",
     "progress_bar",

@@ -19,7 +19,9 @@ from . import _library  # noqa: F401  (defines the operators implemented here)
 #: * ``gibbs_with_gradients(x, n_steps, beta, generator)``, the new states and acceptance rates (N,): in
 #:   :func:`torch_ebm.gibbs_with_gradients`;
 #: * ``tempered(x, beta)``, (N,), the energy at inverse temperature beta, () or (N,), in the place of
-#:   beta * energy(x): for every sampler, and what the two above must leave invariant.
+#:   beta * energy(x): for every sampler, and what the two above must leave invariant;
+#: * ``value_and_score(x)``, the energies (N,) and the scores -dE/dx like x, in the place of autograd; it is
+#:   called without gradients.
 Energy = Union[Callable[[Tensor], Tensor], torch.nn.Module, torch.jit.ScriptModule]
 
 _callables: dict[int, Callable] = {}
@@ -70,6 +72,20 @@ def _call_energy_tempered(x: Tensor, handle: int, beta: Tensor) -> Tensor:
     return _energies(_callables[handle].tempered(x, beta))
 
 
+def _call_energy_value_and_score(x: Tensor, handle: int) -> tuple[Tensor, Tensor]:
+    result = _callables[handle].value_and_score(x)
+    if not (
+        isinstance(result, tuple)
+        and len(result) == 2
+        and all(isinstance(part, Tensor) for part in result)
+    ):
+        raise TypeError(
+            "energy: value_and_score must return energies of shape (N,) and scores like x, got "
+            f"{type(result).__name__}"
+        )
+    return result
+
+
 def _energies(value: object) -> Tensor:
     if not isinstance(value, Tensor):
         raise TypeError(f"energy must return a tensor of shape (N,), got {type(value).__name__}")
@@ -107,6 +123,9 @@ def _call_energy_gibbs_with_gradients(
 _implementations = torch.library.Library("torch_ebm", "IMPL")
 _implementations.impl("_call_energy", _call_energy, "CompositeImplicitAutograd")
 _implementations.impl("_call_energy_tempered", _call_energy_tempered, "CompositeImplicitAutograd")
+_implementations.impl(
+    "_call_energy_value_and_score", _call_energy_value_and_score, "CompositeImplicitAutograd"
+)
 _implementations.impl("_energy_has", _energy_has, "CompositeImplicitAutograd")
 _implementations.impl("_call_energy_gibbs", _call_energy_gibbs, "CompositeImplicitAutograd")
 _implementations.impl(

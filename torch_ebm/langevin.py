@@ -11,6 +11,37 @@ from .energy import Energy
 from .sampler import Samples, StepSize, run_sampler
 
 
+def langevin_update(
+    x: Tensor,
+    score: Tensor,
+    step_size: float,
+    *,
+    noise_scale: float = 1.0,
+    generator: Optional[torch.Generator] = None,
+) -> Tensor:
+    """One Langevin step for loops of your own, in one pass over memory.
+
+    ``x + step_size score + noise_scale sqrt(2 step_size) xi``, with the noise that :func:`langevin` draws
+    for its first step.
+
+    Args:
+        x: states, (N, ...).
+        score: -dE/dx there, of the same shape and dtype.
+        noise_scale, generator: as in :func:`langevin`.
+
+    Returns:
+        The new states, detached, like ``x``.
+
+    Raises:
+        ValueError: no chains, another shape of ``score``, ``step_size`` <= 0, ``noise_scale`` < 0, a result
+            that is not finite (the chain is named).
+        TypeError: wrong dtypes.
+    """
+    return torch.ops.torch_ebm.langevin_update(
+        x, score, step_size, noise_scale=noise_scale, generator=generator
+    )
+
+
 @torch.compiler.disable
 def langevin(
     energy: Energy,

@@ -2,12 +2,24 @@
 
 #include "csrc/common/python_operator.h"
 
+#include "csrc/common/grad_mode.h"
+
 namespace torch_ebm::detail {
 
 at::Tensor CallbackEnergy::value(const at::Tensor& x) const {
   static const auto op =
       implemented_in_python<at::Tensor(const at::Tensor&, int64_t)>("torch_ebm::_call_energy");
   return op.call(x, handle_);
+}
+
+std::tuple<at::Tensor, at::Tensor> CallbackEnergy::value_and_score(const at::Tensor& x) const {
+  static const auto op =
+      implemented_in_python<std::tuple<at::Tensor, at::Tensor>(const at::Tensor&, int64_t)>(
+          "torch_ebm::_call_energy_value_and_score");
+  if (!has("value_and_score")) return EnergyFunction::value_and_score(x);
+  const NoGradMode no_grad;
+  const auto [energies, score] = op.call(x.clone(), handle_);
+  return {energies.clone(), score.clone()};  // it may use its memory again
 }
 
 bool CallbackEnergy::has(const char* method) const {

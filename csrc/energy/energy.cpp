@@ -57,6 +57,18 @@ std::tuple<at::Tensor, at::Tensor> differentiate(const at::Tensor& energies,
   return {energies.detach(), gradient};
 }
 
+/// What an energy says of x by itself, in memory of its own.
+std::tuple<at::Tensor, at::Tensor> checked_score(const EnergyFunction& function,
+                                                 const at::Tensor& x) {
+  const auto [energies, score] = function.value_and_score(x);
+  check_energies(energies, x);
+  detail::check_same_type("energy", "its score", score, "x", x);
+  TORCH_CHECK_VALUE(score.sizes() == x.sizes(), "energy: its score must have the shape of x, ",
+                    detail::describe_shape(x.sizes()), ", got ",
+                    detail::describe_shape(score.sizes()));
+  return {energies.detach(), score.detach()};
+}
+
 /// Refuses an energy that changes the states it is given.
 class UnchangedGuard {
  public:
@@ -155,14 +167,14 @@ at::Tensor Energy::values_at(const at::Tensor& x, const std::vector<at::Tensor>&
 
 std::tuple<at::Tensor, at::Tensor> Energy::value_and_score(
     const at::Tensor& x, const std::optional<at::Tensor>& beta) const {
-  if (!beta) return function_->value_and_score(x);
+  if (!beta) return checked_score(*function_, x);
   {
     const detail::InnerGradMode grad_mode;
     const at::Tensor leaf = leaf_like(x);
     const auto energies = function_->tempered(leaf, beta->to(x.options()));
     if (energies) return differentiate(*energies, leaf);
   }
-  const auto [energies, score] = function_->value_and_score(x);
+  const auto [energies, score] = checked_score(*function_, x);
   return {energies.to(at::kDouble) * *beta, score * like_chains(*beta, score)};
 }
 

@@ -1,5 +1,11 @@
 #include "csrc/energy/script_energy.h"
 
+#include <torch/csrc/jit/runtime/graph_executor.h>
+
+#include <algorithm>
+
+#include "csrc/common/grad_mode.h"
+
 namespace torch_ebm::detail {
 
 namespace {
@@ -21,6 +27,25 @@ ScriptEnergy::ScriptEnergy(torch::jit::Module module) : module_(std::move(module
 
 at::Tensor ScriptEnergy::value(const at::Tensor& x) const {
   return checked_tensor("forward", "a tensor of shape (N,)", module_.forward({x}));
+}
+
+std::tuple<at::Tensor, at::Tensor> ScriptEnergy::value_and_score(const at::Tensor& x) const {
+  const auto method = module_.find_method("value_and_score");
+  if (!method) {
+    // TorchScript's optimiser takes the derivatives of activations apart, which makes scores slower.
+    const torch::jit::GraphOptimizerEnabledGuard not_optimised(false);
+    return EnergyFunction::value_and_score(x);
+  }
+  const NoGradMode no_grad;
+  const c10::IValue result = (*method)({x.clone()});
+  const auto is_tensor = [](const c10::IValue& part) { return part.isTensor(); };
+  TORCH_CHECK_TYPE(
+      result.isTuple() && result.toTupleRef().size() == 2 &&
+          std::ranges::all_of(result.toTupleRef().elements().vec(), is_tensor),
+      "energy: value_and_score must return energies of shape (N,) and scores like x, got ",
+      result.type()->str());
+  const auto [energies, score] = result.to<std::tuple<at::Tensor, at::Tensor>>();
+  return {energies.clone(), score.clone()};  // it may use its memory again
 }
 
 std::optional<at::Tensor> ScriptEnergy::tempered(const at::Tensor& x,

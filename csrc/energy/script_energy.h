@@ -7,11 +7,12 @@
 namespace torch_ebm::detail {
 
 /// A scripted module, called through its methods `forward` and, if it has them, `gibbs`,
-/// `gibbs_with_gradients` and `tempered`.
+/// `gibbs_with_gradients`, `tempered` and `value_and_score`.
 class ScriptEnergy : public EnergyFunction {
  public:
   explicit ScriptEnergy(torch::jit::Module module);
   at::Tensor value(const at::Tensor& x) const override;
+  std::tuple<at::Tensor, at::Tensor> value_and_score(const at::Tensor& x) const override;
   std::optional<at::Tensor> tempered(const at::Tensor& x, const at::Tensor& beta) const override;
   std::optional<at::Tensor> gibbs(const at::Tensor& x, const RunOptions& run,
                                   const std::optional<at::Tensor>& clamp) const override;

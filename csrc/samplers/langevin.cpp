@@ -13,13 +13,23 @@ namespace torch_ebm {
 namespace {
 
 constexpr const char* kOp = "langevin";
+constexpr const char* kUpdate = "langevin_update";
+
+void check_noise_scale(const char* op, double noise_scale) {
+  TORCH_CHECK_VALUE(noise_scale >= 0 && std::isfinite(noise_scale), op,
+                    ": noise_scale must be >= 0 and finite, got ", noise_scale);
+}
 
 void check_options(const LangevinOptions& options) {
-  TORCH_CHECK_VALUE(options.noise_scale >= 0 && std::isfinite(options.noise_scale), kOp,
-                    ": noise_scale must be >= 0 and finite, got ", options.noise_scale);
+  check_noise_scale(kOp, options.noise_scale);
   TORCH_CHECK_VALUE(options.max_score > 0, kOp, ": max_score must be > 0, got ", options.max_score);
   TORCH_CHECK_VALUE(options.low < options.high, kOp, ": low must be below high, got ", options.low,
                     " and ", options.high);
+}
+
+/// Step sizes and noise in the dtype that a step of x is computed in.
+at::TensorOptions numbers_of(const at::Tensor& x) {
+  return x.options().dtype(at::promote_types(x.scalar_type(), at::kFloat));
 }
 
 at::Tensor score_of(const Energy& energy, const detail::ChainRun& chains) {
@@ -40,6 +50,45 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> langevin_op(
                                    {n_steps, beta, thin, inplace, std::move(generator)}, options));
 }
 
+void check_update(const at::Tensor& x, const at::Tensor& score, double step_size,
+                  double noise_scale) {
+  detail::check_floating(kUpdate, "x", x);
+  detail::check_same_type(kUpdate, "score", score, "x", x);
+  TORCH_CHECK_VALUE(score.sym_sizes() == x.sym_sizes(), kUpdate,
+                    ": score must have the shape of x, ", x.sym_sizes(), ", got ",
+                    score.sym_sizes());
+  TORCH_CHECK_VALUE(step_size > 0 && std::isfinite(step_size), kUpdate,
+                    ": step_size must be > 0 and finite, got ", step_size);
+  check_noise_scale(kUpdate, noise_scale);
+}
+
+at::Tensor update_kernel(const at::Tensor& x, const at::Tensor& score, double step_size,
+                         double noise_scale, std::optional<at::Generator> generator) {
+  constexpr double kNoBound = std::numeric_limits<double>::infinity();
+  const at::NoGradGuard no_grad;
+  check_update(x, score, step_size, noise_scale);
+  detail::check_chains(kUpdate, "x", x);
+  const at::TensorOptions numbers = numbers_of(x);
+  const uint64_t key = detail::draw_key(generator, x.device());
+  at::Tensor next = at::empty_like(x, at::MemoryFormat::Contiguous);
+  const bool finite =
+      detail::langevin_update(x.contiguous(), score.contiguous(), at::full({}, step_size, numbers),
+                              at::full({}, std::sqrt(2 * step_size) * noise_scale, numbers),
+                              kNoBound, -kNoBound, kNoBound, {key, 0, detail::kNoise}, next);
+  if (!finite) {
+    detail::check_chains_finite(kUpdate, "state", x, 0);
+    detail::check_chains_finite(kUpdate, "score", score, 0);
+    detail::check_chains_finite(kUpdate, "state", next, 1);
+  }
+  return next;
+}
+
+at::Tensor update_meta(const at::Tensor& x, const at::Tensor& score, double step_size,
+                       double noise_scale, std::optional<at::Generator>) {
+  check_update(x, score, step_size, noise_scale);
+  return at::empty_symint(x.sym_sizes(), x.options());
+}
+
 }  // namespace
 
 Samples langevin(const Energy& energy, const at::Tensor& x, const RunOptions& run,
@@ -51,7 +100,7 @@ Samples langevin(const Energy& energy, const at::Tensor& x, const RunOptions& ru
   at::Tensor score = score_of(energy, chains);
   detail::check_chains_finite(kOp, "score", score, 0);
 
-  const auto numbers = x.options().dtype(at::promote_types(x.scalar_type(), at::kFloat));
+  const at::TensorOptions numbers = numbers_of(x);
   at::Tensor next = at::empty_like(chains.x);
   return chains.run([&](int64_t step) {
     if (step > 0) score = score_of(energy, chains);
@@ -69,6 +118,20 @@ Samples langevin(const Energy& energy, const at::Tensor& x, const RunOptions& ru
   });
 }
 
+at::Tensor langevin_update(const at::Tensor& x, const at::Tensor& score, double step_size,
+                           double noise_scale, std::optional<at::Generator> generator) {
+  static const auto op =
+      detail::find_operator<decltype(update_kernel)>("torch_ebm::langevin_update");
+  return op.call(x, score, step_size, noise_scale, std::move(generator));
+}
+
 TORCH_EBM_DRIVER("langevin", &langevin_op)
+TORCH_LIBRARY_IMPL(torch_ebm, CPU, m) { m.impl("langevin_update", &update_kernel); }
+TORCH_LIBRARY_IMPL(torch_ebm, CUDA, m) { m.impl("langevin_update", &update_kernel); }
+TORCH_LIBRARY_IMPL(torch_ebm, Meta, m) { m.impl("langevin_update", &update_meta); }
+// States have no gradient.
+TORCH_LIBRARY_IMPL(torch_ebm, Autograd, m) {
+  m.impl("langevin_update", torch::CppFunction::makeFallthrough());
+}
 
 }  // namespace torch_ebm

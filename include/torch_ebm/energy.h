@@ -71,8 +71,8 @@ class TORCH_EBM_API Energy {
   explicit Energy(std::function<at::Tensor(const at::Tensor&)> function);
 
   /// A scripted module: its forward is the energy; methods `gibbs(x, n_steps, beta, clamp, generator)`,
-  /// `gibbs_with_gradients(x, n_steps, beta, generator)` and `tempered(x, beta)`, if it has them, are what
-  /// EnergyFunction calls so.
+  /// `gibbs_with_gradients(x, n_steps, beta, generator)`, `tempered(x, beta)` and `value_and_score(x)`, if it has
+  /// them, are what EnergyFunction calls so.
   explicit Energy(const torch::jit::Module& module);
 
   /// A C++ module (or any shared object) whose forward is the energy.

@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <limits>
-#include <tuple>
+#include <optional>
 
 #include "torch_ebm/export.h"
 #include "torch_ebm/sampler.h"
@@ -32,5 +32,15 @@ struct TORCH_EBM_API LangevinOptions {
 /// for a score or a state that is not finite (the chain and the step are named).
 TORCH_EBM_API Samples langevin(const Energy& energy, const at::Tensor& x,
                                const RunOptions& run = {}, const LangevinOptions& options = {});
+
+/// One step of it for loops of your own, in one pass over memory: x + step_size score + noise_scale
+/// sqrt(2 step_size) xi. It draws the noise that langevin draws for its first step.
+///
+/// x, score: (N, ...), of one floating dtype and device. Returns a new tensor like x, detached.
+/// Throws ValueError for no chains, another shape of score, step_size <= 0, noise_scale < 0, and for a result
+/// that is not finite (the chain is named); TypeError for wrong dtypes.
+TORCH_EBM_API at::Tensor langevin_update(const at::Tensor& x, const at::Tensor& score,
+                                         double step_size, double noise_scale = 1,
+                                         std::optional<at::Generator> generator = std::nullopt);
 
 }  // namespace torch_ebm

@@ -13,6 +13,7 @@
 #include "torch_ebm/langevin.h"
 #include "torch_ebm/log_partition.h"
 #include "torch_ebm/mala.h"
+#include "torch_ebm/mlp.h"
 #include "torch_ebm/negative_phase.h"
 #include "torch_ebm/nuts.h"
 #include "torch_ebm/progress.h"

@@ -15,8 +15,8 @@ using testing::seeded;
 
 at::Tensor quadratic(const at::Tensor& x) { return x.square().sum(1) / 2; }
 
-struct MLPImpl : torch::nn::Module {
-  MLPImpl() {
+struct NetworkImpl : torch::nn::Module {
+  NetworkImpl() {
     register_module("hidden", hidden);
     register_module("out", out);
   }
@@ -24,7 +24,7 @@ struct MLPImpl : torch::nn::Module {
   torch::nn::Linear hidden{3, 8};
   torch::nn::Linear out{8, 1};
 };
-TORCH_MODULE(MLP);
+TORCH_MODULE(Network);
 
 torch::jit::Module script(const std::string& source) {
   torch::jit::Module module("m");
@@ -46,47 +46,48 @@ TEST(Energy, OfALambda) {
 }
 
 TEST(Energy, OfAModuleAndItsHolderSharesTheParameters) {
-  MLP mlp;
-  const Energy of_holder(mlp);
-  const Energy of_pointer(mlp.ptr());
+  Network network;
+  const Energy of_holder(network);
+  const Energy of_pointer(network.ptr());
   const Energy copy = of_holder;
   const at::Tensor x = at::randn({5, 3}, seeded(1));
-  EXPECT_TRUE(close(of_holder.value(x), mlp->forward(x)));
+  EXPECT_TRUE(close(of_holder.value(x), network->forward(x)));
   {
     const at::NoGradGuard no_grad;
-    mlp->hidden->weight.add_(1);
+    network->hidden->weight.add_(1);
   }
   for (const Energy& energy : {of_holder, of_pointer, copy}) {
-    EXPECT_TRUE(close(energy.value(x), mlp->forward(x)));
+    EXPECT_TRUE(close(energy.value(x), network->forward(x)));
   }
   of_holder.value(x).sum().backward();
-  EXPECT_TRUE(mlp->out->weight.grad().defined());
+  EXPECT_TRUE(network->out->weight.grad().defined());
 }
 
 TEST(Energy, ScoreLeavesParametersAndInputAlone) {
-  MLP mlp;
+  Network network;
   const at::Tensor x = at::randn({5, 3}, seeded(1)).requires_grad_();
   const at::Tensor before = x.detach().clone();
-  const auto [value, score] = Energy(mlp).value_and_score(x);
-  for (const at::Tensor& parameter : mlp->parameters()) EXPECT_FALSE(parameter.grad().defined());
+  const auto [value, score] = Energy(network).value_and_score(x);
+  for (const at::Tensor& parameter : network->parameters())
+    EXPECT_FALSE(parameter.grad().defined());
   EXPECT_FALSE(x.grad().defined());
   EXPECT_TRUE(at::equal(x, before));
   EXPECT_FALSE(score.requires_grad());
 }
 
 TEST(Energy, ScoreNeedsNoGradModeOfTheCaller) {
-  MLP mlp;
+  Network network;
   const at::Tensor x = at::randn({5, 3}, seeded(1));
-  const at::Tensor expected = std::get<1>(Energy(mlp).value_and_score(x));
+  const at::Tensor expected = std::get<1>(Energy(network).value_and_score(x));
   {
     const at::NoGradGuard no_grad;
-    EXPECT_TRUE(close(std::get<1>(Energy(mlp).value_and_score(x)), expected));
+    EXPECT_TRUE(close(std::get<1>(Energy(network).value_and_score(x)), expected));
     EXPECT_FALSE(at::GradMode::is_enabled());
   }
   const c10::InferenceMode inference;
   const at::Tensor made_here = x.clone();
   ASSERT_TRUE(made_here.is_inference());
-  EXPECT_TRUE(close(std::get<1>(Energy(mlp).value_and_score(made_here)), expected));
+  EXPECT_TRUE(close(std::get<1>(Energy(network).value_and_score(made_here)), expected));
 }
 
 TEST(Energy, OfAnRBMHasItsScoreAndItsGibbsSampler) {
@@ -179,7 +180,7 @@ TEST(Energy, OfNothingIsRefused) {
   EXPECT_THROWS(Energy(std::shared_ptr<const EnergyFunction>()), c10::ValueError,
                 "must not be null");
   EXPECT_THROWS(Energy(std::shared_ptr<RBMImpl>()), c10::ValueError, "must not be null");
-  EXPECT_THROWS(Energy(std::shared_ptr<MLPImpl>()), c10::ValueError, "must not be null");
+  EXPECT_THROWS(Energy(std::shared_ptr<NetworkImpl>()), c10::ValueError, "must not be null");
   EXPECT_THROWS(Energy(std::function<at::Tensor(const at::Tensor&)>()), c10::ValueError,
                 "must not be null");
 }

@@ -109,3 +109,74 @@ def test_a_scripted_model_samples_its_own_submodule_and_survives_saving(tmp_path
     ).x
     for m in (scripted, loaded):
         torch.testing.assert_close(m(start, seeded(141)), expected)
+
+
+# --- A score of the energy's own ------------------------------------------------------------------
+
+
+class OwnScore(torch.nn.Module):
+    """A standard normal whose score is found without autograd, in memory that is used again."""
+
+    def __init__(self):
+        super().__init__()
+        self.n_calls = 0
+        self.memory = torch.zeros(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 0.5 * x.detach().square().sum(1)
+
+    @torch.jit.export
+    def value_and_score(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        self.n_calls += 1
+        self.memory.copy_(-x)
+        energy = self.forward(x)
+        x.zero_()  # its own copy
+        return energy, self.memory
+
+
+@pytest.mark.parametrize("beta", [None, 0.5])
+@pytest.mark.parametrize("sampler", [torch_ebm.langevin, torch_ebm.mala, torch_ebm.hmc])
+def test_samplers_use_the_score_of_the_energy(sampler, beta):
+    start = torch.randn(4, 2, generator=seeded(142))
+
+    def run(energy):
+        # Steps so large that some are rejected: then the old score is used again.
+        return sampler(
+            energy, start, n_steps=20, step_size=1.3, beta=beta, generator=seeded(143)
+        ).x
+
+    expected = run(standard_normal)
+    for energy in (OwnScore(), torch.jit.script(OwnScore())):
+        torch.testing.assert_close(run(energy), expected)
+        assert energy.n_calls >= 20
+
+
+@pytest.mark.parametrize(
+    "result, error, message",
+    [
+        (lambda x: x, TypeError, "value_and_score must return energies .* got Tensor"),
+        (lambda x: (x.sum(1), None), TypeError, "value_and_score must return energies"),
+        (lambda x: (x.sum(1), x, x), TypeError, "value_and_score must return energies"),
+        (lambda x: (x, x), ValueError, r"its value must have shape \(N,\) = \(3,\), got \(3, 2\)"),
+        (lambda x: (x.sum(1), x[:2]), ValueError, r"its score must have the shape of x, \(3, 2\)"),
+        (lambda x: (x.sum(1), x.double()), TypeError, "its score must have the dtype of x"),
+    ],
+)
+def test_wrong_scores_are_named(result, error, message):
+    energy = OwnScore()
+    energy.value_and_score = result
+    with pytest.raises(error, match=f"energy: {message}"):
+        torch_ebm.langevin(energy, torch.zeros(3, 2))
+
+
+def test_a_scripted_score_that_is_no_pair_is_named():
+    class Wrong(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.sum(1)
+
+        @torch.jit.export
+        def value_and_score(self, x: torch.Tensor) -> torch.Tensor:
+            return x
+
+    with pytest.raises(TypeError, match="energy: value_and_score must return .* got Tensor"):
+        torch_ebm.langevin(torch.jit.script(Wrong()), torch.zeros(3, 2))

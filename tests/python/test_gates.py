@@ -5,6 +5,7 @@ from typing import Callable, NamedTuple
 
 import pytest
 import torch
+from torch.utils import _pytree as pytree
 
 import torch_ebm
 from energies import Network
@@ -25,6 +26,11 @@ def bits(*size, dtype):
 
 def weights(dtype):
     return normal(V, H, dtype=dtype), normal(V, dtype=dtype), normal(H, dtype=dtype)
+
+
+def layers(dtype):
+    shapes = [(H, V), (3, H), (1, 3)]
+    return [normal(*s, dtype=dtype) for s in shapes], [normal(s[0], dtype=dtype) for s in shapes]
 
 
 def square_weights(dtype):
@@ -80,6 +86,14 @@ OPS = {
         random=True,
         outputs=2,
     ),
+    "mlp_value_and_score": Op(
+        lambda t, n: (normal(n, V, dtype=t), *layers(t), "softplus", 0.5), outputs=2, empty=True
+    ),
+    "langevin_update": Op(
+        lambda t, n: (normal(n, V, dtype=t), normal(n, V, dtype=t), 0.1),
+        lambda n: {"noise_scale": 0.5},
+        random=True,
+    ),
     "log_partition": Op(lambda t, n: (normal(n, dtype=t),), differentiable=True),
     "rbm_log_z": Op(lambda t, n: weights(t), differentiable=True),
     "rbm_ais": Op(
@@ -125,6 +139,7 @@ INTERNAL = {
     "_call_energy_gibbs",
     "_call_energy_gibbs_with_gradients",
     "_call_energy_tempered",
+    "_call_energy_value_and_score",
     "_call_sampler",
     "_energy_has",
     "_progress",
@@ -153,7 +168,12 @@ def inputs(name, dtype=torch.float64, n=6):
 
 
 def map_tensors(function, values):
-    return tuple(function(v) if isinstance(v, torch.Tensor) else v for v in values)
+    """`values`: arguments, some of which may be lists of tensors."""
+    return pytree.tree_map_only(torch.Tensor, function, tuple(values))
+
+
+def tensors_in(values):
+    return [v for v in pytree.tree_leaves(values) if isinstance(v, torch.Tensor)]
 
 
 def requiring_grad(tensor):
@@ -166,7 +186,7 @@ def strided(tensor):
 
 
 def assert_equal(results, expected):
-    for one, other in zip(results, expected, strict=True):
+    for one, other in zip(tensors_in(results), tensors_in(expected), strict=True):
         assert torch.equal(one, other)
 
 
@@ -218,7 +238,7 @@ def test_outputs_of_samplers_and_estimates_carry_no_gradient(name):
     arguments = map_tensors(requiring_grad, arguments)
     for result in call(name, arguments, options):
         assert result.requires_grad == OPS[name].differentiable
-    assert all(t.grad is None for t in arguments)
+    assert all(t.grad is None for t in tensors_in(arguments))
 
 
 SCRIPTS = {
@@ -229,6 +249,9 @@ SCRIPTS = {
     "boltzmann_energy": "x: Tensor, w: Tensor, b: Tensor",
     "boltzmann_gibbs": "x: Tensor, w: Tensor, b: Tensor",
     "boltzmann_gibbs_with_gradients": "x: Tensor, w: Tensor, b: Tensor",
+    "mlp_value_and_score": "x: Tensor, weights: List[Tensor], biases: List[Tensor], "
+    "activation: str, confinement: float",
+    "langevin_update": "x: Tensor, score: Tensor, step_size: float",
     "log_partition": "energies: Tensor",
     "rbm_log_z": "w: Tensor, b: Tensor, c: Tensor",
     "rbm_ais": "w: Tensor, b: Tensor, c: Tensor, base: Tensor, betas: Tensor",

@@ -168,3 +168,71 @@ def test_half_precision_takes_the_steps_of_float(dtype):
     half = torch_ebm.langevin(standard_normal, start, generator=seeded(66), **options).x
     wide = torch_ebm.langevin(standard_normal, start.float(), generator=seeded(66), **options).x
     assert half.dtype == dtype and torch.equal(half, wide.to(dtype))
+
+
+# --- The update alone -----------------------------------------------------------------------------
+
+WIDE = {"dtype": torch.float64, "generator": seeded(67)}
+X, SCORE = torch.randn(50, 3, 7, **WIDE), torch.randn(50, 3, 7, **WIDE)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_an_update_is_the_first_step_of_langevin(dtype):
+    x = X.to(dtype)
+    options = {"step_size": 0.3, "noise_scale": 0.5}
+    one = torch_ebm.langevin_update(x, -x, generator=seeded(68), **options)
+    step = torch_ebm.langevin(standard_normal, x, generator=seeded(68), **options).x
+    assert one.dtype == dtype and torch.equal(one, step)
+
+
+def test_an_update_is_drift_and_noise():
+    noise = torch_ebm.langevin_update(X * 0, X * 0, 0.5, generator=seeded(69))
+    moved = torch_ebm.langevin_update(X, SCORE, 0.02, noise_scale=3.0, generator=seeded(69))
+    torch.testing.assert_close(moved, X + 0.02 * SCORE + 3 * 0.2 * noise)
+    check_distribution(noise.flatten(), scipy.stats.norm(), "noise of an update")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n_units", [1, 2, 3, 5, 7, 8, 9])
+def test_short_rows_take_the_numbers_of_wide_ones(n_units, dtype):
+    # The kernel takes several short rows at once.
+    def step(x, step_size=0.3):
+        return torch_ebm.langevin_update(x, -x, step_size, generator=seeded(71))
+
+    wide = torch.randn(5001, 20, generator=seeded(72), dtype=dtype)
+    short = wide[:, :n_units].contiguous()
+    torch.testing.assert_close(step(short), step(wide)[:, :n_units], rtol=1e-6, atol=1e-6)
+    options = {"step_size": torch.rand(5001, generator=seeded(73)), "generator": seeded(71)}
+    one = torch_ebm.langevin(standard_normal, short, **options).x
+    two = torch_ebm.langevin(standard_normal, wide, **{**options, "generator": seeded(71)}).x
+    torch.testing.assert_close(one, two[:, :n_units], rtol=1e-6, atol=1e-6)
+
+
+def test_an_update_takes_any_strides_and_leaves_its_arguments_alone():
+    x, score = X.transpose(0, 2).requires_grad_(), SCORE.transpose(0, 2)
+    before = x.detach().clone(), score.clone()
+    one = torch_ebm.langevin_update(x, score, 0.1, generator=seeded(70))
+    two = torch_ebm.langevin_update(*before, 0.1, generator=seeded(70))
+    assert torch.equal(one, two) and not one.requires_grad
+    assert torch.equal(x, before[0]) and torch.equal(score, before[1])
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ((X, SCORE[:, :2], 0.1), "score must have the shape of x"),
+        ((X[:0], SCORE[:0], 0.1), "x must hold at least one chain"),
+        ((X, SCORE, 0.0), "step_size must be > 0 and finite, got 0"),
+        ((X, SCORE, math.nan), "step_size must be > 0 and finite, got nan"),
+        ((X, SCORE / 0, 0.1), "the score of chain 0 is not finite"),
+        ((X / 0, SCORE, 0.1), "the state of chain 0 is not finite at step 0"),
+        ((X, SCORE * 1e300, 1e300), "the state of chain 0 is not finite at step 1"),
+    ],
+)
+def test_wrong_updates_are_named(arguments, message):
+    with pytest.raises(ValueError, match=f"langevin_update: {message}"):
+        torch_ebm.langevin_update(*arguments)
+    with pytest.raises(ValueError, match="noise_scale must be >= 0 and finite, got -1"):
+        torch_ebm.langevin_update(X, SCORE, 0.1, noise_scale=-1.0)
+    with pytest.raises(TypeError, match="score must have the dtype of x, Double, got Float"):
+        torch_ebm.langevin_update(X, SCORE.float(), 0.1)

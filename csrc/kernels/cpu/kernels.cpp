@@ -3,6 +3,7 @@
 
 #include "csrc/kernels/cpu/kernels.h"
 
+#include "csrc/kernels/cpu/activations.h"
 #include "csrc/kernels/cpu/boltzmann.h"
 #include "csrc/kernels/cpu/lanes.h"
 #include "csrc/kernels/cpu/normal.h"
@@ -85,23 +86,43 @@ TORCH_EBM_INLINE void for_each_row(Tiles tiles, Body body) {
   }
 }
 
+/// The value of the row in every lane; rows beyond the last one are those of lanes that nobody stores.
+template <typename T>
+TORCH_EBM_INLINE Lanes<T> of_rows(PerRow<T> values, Lanes<uint32_t> rows, int64_t count) {
+  if (values.stride == 0) return broadcast(*values.data);
+  Lanes<T> result{};
+  for (int64_t lane = 0; lane < smaller(count, kLanes); ++lane) result[lane] = values[rows[lane]];
+  return result;
+}
+
 template <typename T>
 bool langevin_update(const T* x, const T* score, LangevinScales<T> scales, T* next, Tiles tiles,
                      Draw draw) {
   Mask<T> bad{};
+  const auto step = [&](int64_t i, int64_t count, Lanes<T> drift, Lanes<T> noise,
+                        Lanes<T> normal) TORCH_EBM_INLINE_LAMBDA {
+    const Lanes<T> g = clamp(load(score + i, count), -scales.max_score, scales.max_score);
+    const Lanes<T> moved = load(x + i, count) + drift * g + noise * normal;
+    const Lanes<T> result = clamp(moved, scales.low, scales.high);
+    bad |= not_finite<T>(result);
+    store(next + i, result, count);
+  };
+  if (tiles.n_sites <= kLanes / 2) {  // a row is one tile
+    for_each_normal_of_short_rows<T>(draw, {tiles.begin, tiles.end, tiles.n_sites},
+                                     [&](int64_t i, int64_t count, Lanes<uint32_t> rows,
+                                         Lanes<T> normal) TORCH_EBM_INLINE_LAMBDA {
+                                       step(i, count, of_rows(scales.drift, rows, count),
+                                            of_rows(scales.noise, rows, count), normal);
+                                     });
+    return !any(bad);
+  }
   for_each_row(tiles, [&](int64_t row, int64_t begin, int64_t end) TORCH_EBM_INLINE_LAMBDA {
     const int64_t offset = row * tiles.n_sites;
-    const T drift = scales.drift[row];
-    const T noise = scales.noise[row];
+    const Lanes<T> drift = broadcast(scales.drift[row]);
+    const Lanes<T> noise = broadcast(scales.noise[row]);
     for_each_normal<T>(draw, row, begin, end,
                        [&](int64_t site, int64_t count, Lanes<T> normal) TORCH_EBM_INLINE_LAMBDA {
-                         const int64_t i = offset + site;
-                         const Lanes<T> g =
-                             clamp(load(score + i, count), -scales.max_score, scales.max_score);
-                         const Lanes<T> moved = load(x + i, count) + drift * g + noise * normal;
-                         const Lanes<T> result = clamp(moved, scales.low, scales.high);
-                         bad |= not_finite<T>(result);
-                         store(next + i, result, count);
+                         step(offset + site, count, drift, noise, normal);
                        });
   });
   return !any(bad);
@@ -117,30 +138,40 @@ bool all_binary(const T* x, int64_t n) {
   return !any(bad);
 }
 
-/// Four rows and two registers of columns at a time keep every value of w that is loaded in use for four
-/// multiplications, and eight independent sums in flight (Goto & van de Geijn 2008, section 6.1).
-constexpr int64_t kBlockRows = 4;
+/// Some rows and two registers of columns at a time keep every value of w that is loaded in use for as many
+/// multiplications as there are rows, and twice as many independent sums in flight (Goto & van de Geijn 2008,
+/// section 6.1). AVX-512 has registers for eight rows.
+constexpr int64_t kBlockRows = kLanes == 16 ? 8 : 4;
 constexpr int64_t kBlockColumns = 2 * kLanes;
 static_assert(kPaddedTo % kBlockColumns == 0);
+
+/// The first kRegisters * kLanes columns of w, of which n_columns are stored.
+template <int64_t kRows, int64_t kRegisters, typename T>
+TORCH_EBM_INLINE void multiply_block(const T* x, Padded<T> w, T* out, int64_t stride,
+                                     int64_t n_columns) {
+  Lanes<T> sums[kRows][kRegisters] = {};
+  for (int64_t i = 0; i < w.n_rows; ++i) {
+    for (int64_t r = 0; r < kRegisters; ++r) {
+      const Lanes<T> values = load(w.row(i) + r * kLanes, kLanes);
+      for (int64_t row = 0; row < kRows; ++row) sums[row][r] += x[row * w.n_rows + i] * values;
+    }
+  }
+  for (int64_t row = 0; row < kRows; ++row) {
+    for (int64_t r = 0; r < kRegisters; ++r) {
+      store(out + row * stride + r * kLanes, sums[row][r], n_columns - r * kLanes);
+    }
+  }
+}
 
 template <int64_t kRows, typename T>
 TORCH_EBM_INLINE void multiply_rows(const T* x, Padded<T> w, T* out, int64_t n_columns) {
   for (int64_t column = 0; column < n_columns; column += kBlockColumns) {
-    Lanes<T> left[kRows] = {};
-    Lanes<T> right[kRows] = {};
-    const T* w_row = w.data + column;
-    for (int64_t i = 0; i < w.n_rows; ++i, w_row += w.stride) {
-      const Lanes<T> w_left = load(w_row, kLanes);
-      const Lanes<T> w_right = load(w_row + kLanes, kLanes);
-      for (int64_t row = 0; row < kRows; ++row) {
-        left[row] += x[row * w.n_rows + i] * w_left;
-        right[row] += x[row * w.n_rows + i] * w_right;
-      }
-    }
-    for (int64_t row = 0; row < kRows; ++row) {
-      T* const to = out + row * n_columns + column;
-      store(to, left[row], n_columns - column);
-      store(to + kLanes, right[row], n_columns - column - kLanes);
+    const Padded<T> part{w.data + column, w.n_rows, w.stride};
+    const int64_t left = n_columns - column;
+    if (left > kLanes) {
+      multiply_block<kRows, 2>(x, part, out + column, n_columns, left);
+    } else {
+      multiply_block<kRows, 1>(x, part, out + column, n_columns, left);
     }
   }
 }
@@ -216,7 +247,8 @@ constexpr Table<T> kTable{&sample_bernoulli<T>,
                           &add_dot<T>,
                           &langevin_update<T>,
                           &boltzmann_gibbs<T>,
-                          &gibbs_with_gradients<T>};
+                          &gibbs_with_gradients<T>,
+                          &activate<T>};
 
 }  // namespace
 

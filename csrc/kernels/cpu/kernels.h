@@ -80,6 +80,9 @@ struct Boltzmann {
   PerRow<T> beta;
 };
 
+/// What a unit of a multilayer perceptron does with its input: smooth functions, whose slopes are so too.
+enum class Activation { kSilu, kSoftplus, kTanh };
+
 /// The steps [begin, end) of a chain.
 struct Steps {
   uint32_t begin;
@@ -137,6 +140,9 @@ struct Table {
   /// values. draw.step is not used. Returns false if a field is not finite.
   bool (*gibbs_with_gradients)(T* x, double* acceptance, Boltzmann<T> model, T* scratch, Rows rows,
                                Steps steps, Draw draw);
+
+  /// With a = field[i, j] + bias[j]: field[i, j] <- f(a), slope[i, j] <- f'(a). NaN stays NaN in both.
+  void (*activate)(Activation f, T* field, const T* bias, T* slope, Rows rows);
 };
 
 template <typename T>

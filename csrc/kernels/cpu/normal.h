@@ -40,5 +40,32 @@ TORCH_EBM_INLINE void for_each_normal(Draw draw, int64_t chain, int64_t begin, i
                  });
 }
 
+/// The same numbers for rows [begin, end) so short, of at most half a register, that a register holds several:
+/// calls body(i, count, chains, normals) for every group, i counted from the start of row 0 through all rows.
+template <typename T, typename Body>
+TORCH_EBM_INLINE void for_each_normal_of_short_rows(Draw draw, Rows rows, Body body) {
+  const auto n_sites = static_cast<uint32_t>(rows.n_sites);
+  Lanes<uint32_t> chain = broadcast(static_cast<uint32_t>(rows.begin));
+  Lanes<uint32_t> site = lane_numbers();
+  const auto carry = [&]() TORCH_EBM_INLINE_LAMBDA {
+    while (any(site >= n_sites)) {
+      const auto beyond = (Lanes<uint32_t>)(site >= n_sites);  // all bits, that is -1, where true
+      site -= beyond & n_sites;
+      chain -= beyond;
+    }
+  };
+  carry();
+  for (int64_t i = rows.begin * n_sites; i < rows.end * n_sites; i += kLanes) {
+    Lanes<uint32_t> words[4];
+    threefry(draw, chain, site, words);
+    Lanes<T> x, y;
+    box_muller<T>(words[0], words[1], x, y);
+    body(i, rows.end * n_sites - i, chain, x);
+    chain += kLanes / n_sites;
+    site += kLanes % n_sites;
+    carry();
+  }
+}
+
 }  // namespace
 }  // namespace torch_ebm::kernels

@@ -18,12 +18,19 @@ namespace {
 constexpr int kTileLanes = 16;
 static_assert(kTileSites == 4 * kTileLanes);
 
+/// 0, 1, ..., kLanes - 1
+TORCH_EBM_INLINE Lanes<uint32_t> lane_numbers() {
+  Lanes<uint32_t> numbers;
+  for (int lane = 0; lane < kLanes; ++lane) numbers[lane] = lane;
+  return numbers;
+}
+
 TORCH_EBM_INLINE Lanes<uint32_t> rotate_left(Lanes<uint32_t> x, int bits) {
   return x << bits | x >> (32 - bits);
 }
 
-/// Words for the blocks block, block + 1, ..., block + kLanes - 1.
-TORCH_EBM_INLINE void threefry(Draw draw, uint32_t chain, uint32_t block,
+/// Words for one block of one chain in every lane.
+TORCH_EBM_INLINE void threefry(Draw draw, Lanes<uint32_t> chain, Lanes<uint32_t> block,
                                Lanes<uint32_t> words[4]) {
   constexpr int kRotations[8][2] = {{10, 26}, {11, 21}, {13, 27}, {23, 5},
                                     {6, 20},  {17, 11}, {25, 10}, {18, 20}};
@@ -31,10 +38,8 @@ TORCH_EBM_INLINE void threefry(Draw draw, uint32_t chain, uint32_t block,
                      0};
   key[4] = 0x1BD11BDAu ^ key[0] ^ key[1] ^ key[2] ^ key[3];
 
-  Lanes<uint32_t> x0;
-  for (int lane = 0; lane < kLanes; ++lane) x0[lane] = block + lane;
-  x0 += key[0];
-  Lanes<uint32_t> x1 = broadcast(chain + key[1]);
+  Lanes<uint32_t> x0 = block + key[0];
+  Lanes<uint32_t> x1 = chain + key[1];
   Lanes<uint32_t> x2 = broadcast(draw.step + key[2]);
   Lanes<uint32_t> x3 = broadcast(draw.stream + key[3]);
 
@@ -57,6 +62,12 @@ TORCH_EBM_INLINE void threefry(Draw draw, uint32_t chain, uint32_t block,
     }
   }
   words[0] = x0, words[1] = x1, words[2] = x2, words[3] = x3;
+}
+
+/// Words for the blocks block, block + 1, ..., block + kLanes - 1.
+TORCH_EBM_INLINE void threefry(Draw draw, uint32_t chain, uint32_t block,
+                               Lanes<uint32_t> words[4]) {
+  threefry(draw, broadcast(chain), lane_numbers() + block, words);
 }
 
 /// Calls body(site, words) for every register-wide group of blocks of the tiles that hold the sites

@@ -1,0 +1,77 @@
+#include "csrc/models/mlp.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <torch/nn/modules/activation.h>
+#include <torch/nn/modules/linear.h>
+
+#include "csrc/common/checks.h"
+
+namespace torch_ebm {
+
+namespace {
+
+constexpr const char* kName = "MLP";
+
+void push_activation(torch::nn::Sequential& layers, kernels::Activation activation) {
+  switch (activation) {
+    case kernels::Activation::kSilu:
+      return layers->push_back(torch::nn::SiLU());
+    case kernels::Activation::kSoftplus:
+      return layers->push_back(
+          torch::nn::Softplus(torch::nn::SoftplusOptions().threshold(detail::kSoftplusThreshold)));
+    case kernels::Activation::kTanh:
+      return layers->push_back(torch::nn::Tanh());
+  }
+}
+
+void check_sizes(const std::vector<int64_t>& sizes) {
+  const bool positive =
+      std::all_of(sizes.begin(), sizes.end(), [](int64_t size) { return size >= 1; });
+  TORCH_CHECK_VALUE(sizes.size() >= 3 && positive && sizes.back() == 1, kName,
+                    ": sizes must be D, at least one hidden layer, and 1, all positive, got ",
+                    fmt::format("[{}]", fmt::join(sizes, ", ")));
+}
+
+}  // namespace
+
+MLPImpl::MLPImpl(std::vector<int64_t> sizes, MLPOptions options)
+    : sizes_(std::move(sizes)), options_(std::move(options)) {
+  check_sizes(sizes_);
+  detail::check_confinement(kName, options_.confinement);
+  MLPImpl::reset();
+}
+
+void MLPImpl::reset() {
+  const kernels::Activation activation = detail::activation_of(kName, options_.activation);
+  torch::nn::Sequential stack;
+  for (size_t l = 1; l < sizes_.size(); ++l) {
+    if (l > 1) push_activation(stack, activation);
+    stack->push_back(torch::nn::Linear(sizes_[l - 1], sizes_[l]));
+  }
+  layers = register_module("layers", stack);
+}
+
+void MLPImpl::pretty_print(std::ostream& stream) const {
+  stream << fmt::format("torch_ebm::MLP(sizes=[{}], activation={}, confinement={})",
+                        fmt::join(sizes_, ", "), options_.activation, options_.confinement);
+}
+
+at::Tensor MLPImpl::forward(const at::Tensor& x) const {
+  detail::check_shape(kName, "x", x, {-1, sizes_[0]}, "(N, D)");
+  torch::nn::Sequential stack = layers;  // the same modules: their forward is not const
+  const at::Tensor output = stack->forward(x).squeeze(1);
+  if (options_.confinement == 0) return output;
+  return output + 0.5 * options_.confinement * x.square().sum(1);
+}
+
+std::tuple<at::Tensor, at::Tensor> MLPImpl::value_and_score(const at::Tensor& x) const {
+  std::vector<at::Tensor> weights;
+  std::vector<at::Tensor> biases;
+  for (const at::Tensor& parameter : layers->parameters()) {
+    (parameter.dim() == 2 ? weights : biases).push_back(parameter);
+  }
+  return mlp_value_and_score(x, weights, biases, options_.activation, options_.confinement);
+}
+
+}  // namespace torch_ebm

@@ -1,0 +1,318 @@
+// Energies and scores of a multilayer perceptron without autograd. With a_l the inputs of hidden layer l and w the
+// weights of the output, the score is a product from left to right:
+//     -dE/dx = -w f'(a_L) W_L f'(a_{L-1}) ... f'(a_1) W_1 - c x,
+// where the slopes f' are left over from the way forward.
+
+#include <fmt/format.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "csrc/common/checks.h"
+#include "csrc/common/operator.h"
+#include "csrc/common/padded.h"
+#include "csrc/common/parallel.h"
+#include "csrc/common/random.h"
+#include "csrc/models/mlp.h"
+
+namespace torch_ebm {
+
+namespace detail {
+
+kernels::Activation activation_of(const char* op, std::string_view name) {
+  if (name == "silu") return kernels::Activation::kSilu;
+  if (name == "softplus") return kernels::Activation::kSoftplus;
+  TORCH_CHECK_VALUE(name == "tanh", op, ": activation must be 'silu', 'softplus' or 'tanh', got '",
+                    name, "'");
+  return kernels::Activation::kTanh;
+}
+
+void check_confinement(const char* op, double confinement) {
+  TORCH_CHECK_VALUE(confinement >= 0 && std::isfinite(confinement), op,
+                    ": confinement must be >= 0 and finite, got ", confinement);
+}
+
+}  // namespace detail
+
+namespace {
+
+constexpr const char* kOp = "mlp_value_and_score";
+
+/// The parameters of a call, at least float. Layer 0 is the first hidden one.
+struct Network {
+  std::vector<at::Tensor> weights = {};  // of the hidden layers, (out, in)
+  std::vector<at::Tensor> biases = {};
+  at::Tensor output_weight;  // (H,)
+  at::Tensor output_bias;    // ()
+  kernels::Activation activation;
+  double confinement;
+
+  size_t depth() const { return weights.size(); }
+};
+
+using Result = std::tuple<at::Tensor, at::Tensor>;
+
+void check_layer(const std::string& weight_name, const at::Tensor& weight,
+                 const std::string& bias_name, const at::Tensor& bias, const at::Tensor& x,
+                 std::vector<int64_t> shape) {
+  detail::check_shape(kOp, weight_name.c_str(), weight, std::move(shape), "(out, in)");
+  detail::check_same_type(kOp, weight_name.c_str(), weight, "x", x);
+  detail::check_shape(kOp, bias_name.c_str(), bias, {weight.size(0)}, "(out,)");
+  detail::check_same_type(kOp, bias_name.c_str(), bias, "x", x);
+}
+
+void check_arguments(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
+                     std::string_view activation, double confinement) {
+  TORCH_CHECK_VALUE(weights.size() >= 2, kOp,
+                    ": weights must be those of at least two layers, got ", weights.size());
+  TORCH_CHECK_VALUE(biases.size() == weights.size(), kOp, ": biases must be as many as weights, ",
+                    weights.size(), ", got ", biases.size());
+  detail::check_floating(kOp, "x", x);
+  detail::check_shape(kOp, "weights[0]", weights[0], {-1, -1}, "(out, in)");
+  int64_t n_in = weights[0].size(1);
+  detail::check_shape(kOp, "x", x, {-1, n_in}, "(N, D)");
+  for (size_t l = 0; l < weights.size(); ++l) {
+    const int64_t n_out = l + 1 < weights.size() ? -1 : 1;
+    check_layer(fmt::format("weights[{}]", l), weights[l], fmt::format("biases[{}]", l), biases[l],
+                x, {n_out, n_in});
+    n_in = weights[l].size(0);
+  }
+  detail::activation_of(kOp, activation);
+  detail::check_confinement(kOp, confinement);
+}
+
+// --- With torch's products, all chains together -----------------------------------------------------
+
+/// field <- f(field + bias), (N, H) in place; returns the slopes there.
+at::Tensor activate_(kernels::Activation f, at::Tensor& field, const at::Tensor& bias) {
+  if (detail::has_kernel(field)) {
+    at::Tensor slope = at::empty_like(field);
+    AT_DISPATCH_FLOATING_TYPES(field.scalar_type(), kOp, [&] {
+      detail::parallel_rows(field.size(0), field.size(1), [&](kernels::Rows rows) {
+        kernels::kernels<scalar_t>().activate(f, field.mutable_data_ptr<scalar_t>(),
+                                              bias.const_data_ptr<scalar_t>(),
+                                              slope.mutable_data_ptr<scalar_t>(), rows);
+      });
+    });
+    return slope;
+  }
+  const at::Tensor a = field.add_(bias);
+  if (f == kernels::Activation::kTanh) {
+    field = at::tanh(a);
+    return 1 - field.square();
+  }
+  const at::Tensor s = at::sigmoid(a);
+  if (f == kernels::Activation::kSoftplus) {
+    field = at::softplus(a, 1, detail::kSoftplusThreshold);
+    return s;
+  }
+  field = a * s;
+  return s + field * (1 - s);
+}
+
+Result by_torch(const Network& network, const at::Tensor& x) {
+  std::vector<at::Tensor> slopes;
+  at::Tensor h = x;
+  for (size_t l = 0; l < network.depth(); ++l) {
+    h = at::mm(h, network.weights[l].t());
+    slopes.push_back(activate_(network.activation, h, network.biases[l]));
+  }
+  at::Tensor energy = at::mv(h, network.output_weight) + network.output_bias;
+  at::Tensor gradient = -network.output_weight;
+  for (size_t l = network.depth(); l-- > 0;) {
+    gradient = at::mm(slopes[l].mul_(gradient), network.weights[l]);
+  }
+  if (network.confinement != 0) {
+    energy.add_(x.square().sum(1), network.confinement / 2);
+    gradient.sub_(x, network.confinement);
+  }
+  return {energy, gradient};
+}
+
+// --- With the kernels' products, a few chains at a time -----------------------------------------------
+
+/// The states of so many chains stay in the cache from layer to layer.
+constexpr int64_t kChainsAtOnce = 32;
+
+/// The matrices as the kernels take them.
+struct ResidentWeights {
+  explicit ResidentWeights(const Network& network) {
+    for (size_t l = 0; l < network.depth(); ++l) {
+      const bool last = l + 1 == network.depth();
+      const at::Tensor& w = network.weights[l];
+      forward.push_back(detail::padded(w.t()));
+      backward.push_back(detail::padded(last ? w * -network.output_weight.unsqueeze(1) : w));
+    }
+  }
+  std::vector<at::Tensor> forward;   // (in, out)
+  std::vector<at::Tensor> backward;  // (out, in), the last times minus the weights of the output
+};
+
+/// Takes chains through the network, within one thread: no torch operator is called but in the constructor.
+template <typename T>
+class ResidentChains {
+ public:
+  ResidentChains(const Network& network, const ResidentWeights& weights)
+      : network_(network), weights_(weights), slopes_(network.depth()) {
+    int64_t widest = 0;
+    for (size_t l = 0; l < network.depth(); ++l) {
+      slopes_[l].resize(kChainsAtOnce * n_units(l));
+      widest = std::max(widest, n_units(l));
+    }
+    field_.resize(kChainsAtOnce * widest);
+    spare_.resize(kChainsAtOnce * widest);
+  }
+
+  /// x, score: (n, D); energy: (n,); n at most kChainsAtOnce.
+  void run(const T* x, T* energy, T* score, int64_t n) {
+    add_output(go_forward(x, n), energy, n);
+    go_back(score, n);
+    if (network_.confinement != 0) confine(x, energy, score, n);
+  }
+
+ private:
+  int64_t n_units(size_t l) const { return network_.weights[l].size(0); }
+  int64_t n_inputs(size_t l) const { return network_.weights[l].size(1); }
+
+  /// The values of the last hidden layer; keeps the slopes of all.
+  const T* go_forward(const T* from, int64_t n) {
+    for (size_t l = 0; l < network_.depth(); ++l) {
+      const kernels::Rows rows{0, n, n_units(l)};
+      kernels_.multiply(from, detail::view_padded<T>(weights_.forward[l]), field_.data(), rows);
+      kernels_.activate(network_.activation, field_.data(), network_.biases[l].const_data_ptr<T>(),
+                        slopes_[l].data(), rows);
+      std::swap(field_, spare_);
+      from = spare_.data();
+    }
+    return from;
+  }
+
+  void add_output(const T* h, T* energy, int64_t n) {
+    std::array<double, kChainsAtOnce> sums;
+    sums.fill(*network_.output_bias.const_data_ptr<T>());
+    kernels_.add_dot(h, network_.output_weight.const_data_ptr<T>(), 1, sums.data(),
+                     {0, n, n_units(network_.depth() - 1)});
+    std::copy_n(sums.begin(), n, energy);
+  }
+
+  void go_back(T* score, int64_t n) {
+    for (size_t l = network_.depth(); l-- > 0;) {
+      const kernels::Rows rows{0, n, n_inputs(l)};
+      const kernels::Padded<T> weight = detail::view_padded<T>(weights_.backward[l]);
+      if (l == 0) return kernels_.multiply(slopes_[l].data(), weight, score, rows);
+      kernels_.multiply(slopes_[l].data(), weight, field_.data(), rows);
+      T* const next = slopes_[l - 1].data();
+      for (int64_t i = 0; i < n * rows.n_sites; ++i) next[i] *= field_[i];
+    }
+  }
+
+  void confine(const T* x, T* energy, T* score, int64_t n) const {
+    const T c = static_cast<T>(network_.confinement);
+    const int64_t n_sites = n_inputs(0);
+    for (int64_t row = 0; row < n; ++row) {
+      T square = 0;
+      for (int64_t i = row * n_sites; i < (row + 1) * n_sites; ++i) {
+        square += x[i] * x[i];
+        score[i] -= c * x[i];
+      }
+      energy[row] += c / 2 * square;
+    }
+  }
+
+  const Network& network_;
+  const ResidentWeights& weights_;
+  const kernels::Table<T>& kernels_ = kernels::kernels<T>();
+  std::vector<std::vector<T>> slopes_;
+  std::vector<T> field_;
+  std::vector<T> spare_;
+};
+
+/// Additions that a chain takes, about.
+int64_t work_of_a_chain(const Network& network) {
+  constexpr int64_t kWorkOfAnActivation = 64;
+  int64_t work = 0;
+  for (const at::Tensor& w : network.weights) {
+    work += 2 * w.numel() + kWorkOfAnActivation * w.size(0);
+  }
+  return work;
+}
+
+Result by_kernels(const Network& network, const at::Tensor& x) {
+  constexpr int64_t kWorthAThread = 1 << 16;
+  const ResidentWeights weights(network);
+  const int64_t n_chains = x.size(0);
+  const int64_t n_sites = x.size(1);
+  const int64_t n_pieces = (n_chains + kChainsAtOnce - 1) / kChainsAtOnce;
+  const int64_t grain =
+      std::max<int64_t>(1, kWorthAThread / (work_of_a_chain(network) * kChainsAtOnce));
+  at::Tensor energy = at::empty({n_chains}, x.options());
+  at::Tensor score = at::empty_like(x);
+  AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), kOp, [&] {
+    at::parallel_for(0, n_pieces, grain, [&](int64_t begin, int64_t end) {
+      ResidentChains<scalar_t> chains(network, weights);
+      for (int64_t piece = begin; piece < end; ++piece) {
+        const int64_t first = piece * kChainsAtOnce;
+        chains.run(x.const_data_ptr<scalar_t>() + first * n_sites,
+                   energy.mutable_data_ptr<scalar_t>() + first,
+                   score.mutable_data_ptr<scalar_t>() + first * n_sites,
+                   std::min(kChainsAtOnce, n_chains - first));
+      }
+    });
+  });
+  return {energy, score};
+}
+
+// --- The operator -------------------------------------------------------------------------------------
+
+Result value_and_score_kernel(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
+                              std::string_view activation, double confinement) {
+  const at::NoGradGuard no_grad;
+  check_arguments(x, weights, biases, activation, confinement);
+  Network network{.output_weight = detail::at_least_float(weights.back().squeeze(0)),
+                  .output_bias = detail::at_least_float(biases.back().squeeze(0)),
+                  .activation = detail::activation_of(kOp, activation),
+                  .confinement = confinement};
+  for (size_t l = 0; l + 1 < weights.size(); ++l) {
+    network.weights.push_back(detail::at_least_float(weights[l]));
+    network.biases.push_back(detail::at_least_float(biases[l]));
+  }
+  const at::Tensor states = detail::at_least_float(x);
+  const bool small =
+      std::all_of(network.weights.begin(), network.weights.end(), detail::fits_in_cache);
+  const auto [energy, score] =
+      small && detail::has_kernel(states) ? by_kernels(network, states) : by_torch(network, states);
+  return {energy.to(x.scalar_type()), score.to(x.scalar_type())};
+}
+
+Result value_and_score_meta(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
+                            std::string_view activation, double confinement) {
+  check_arguments(x, weights, biases, activation, confinement);
+  return {at::empty_symint({x.sym_size(0)}, x.options()),
+          at::empty_symint(x.sym_sizes(), x.options())};
+}
+
+}  // namespace
+
+std::tuple<at::Tensor, at::Tensor> mlp_value_and_score(const at::Tensor& x, at::TensorList weights,
+                                                       at::TensorList biases,
+                                                       std::string_view activation,
+                                                       double confinement) {
+  static const auto op =
+      detail::find_operator<decltype(value_and_score_kernel)>("torch_ebm::mlp_value_and_score");
+  return op.call(x, weights, biases, activation, confinement);
+}
+
+TORCH_LIBRARY_IMPL(torch_ebm, CPU, m) { m.impl("mlp_value_and_score", &value_and_score_kernel); }
+TORCH_LIBRARY_IMPL(torch_ebm, CUDA, m) { m.impl("mlp_value_and_score", &value_and_score_kernel); }
+TORCH_LIBRARY_IMPL(torch_ebm, Meta, m) { m.impl("mlp_value_and_score", &value_and_score_meta); }
+// Energies and scores as samplers take them: without a gradient.
+TORCH_LIBRARY_IMPL(torch_ebm, Autograd, m) {
+  m.impl("mlp_value_and_score", torch::CppFunction::makeFallthrough());
+}
+
+}  // namespace torch_ebm

@@ -1,0 +1,127 @@
+"""A multilayer perceptron as an energy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Optional
+
+import torch
+from torch import Tensor
+
+from . import _library  # noqa: F401
+
+# torch's own threshold, beyond which softplus is the identity, costs 2e-9.
+_SOFTPLUS_THRESHOLD = 40.0
+
+_ACTIVATIONS = {
+    "silu": torch.nn.SiLU,
+    "softplus": lambda: torch.nn.Softplus(threshold=_SOFTPLUS_THRESHOLD),
+    "tanh": torch.nn.Tanh,
+}
+
+
+class MLP(torch.nn.Module):
+    """A multilayer perceptron as an energy, with a score in closed form for the samplers.
+
+    ``forward(x)`` is the energy, a composite of plain torch operators::
+
+        E(x) = layers(x) + confinement |x|^2 / 2
+
+    ``layers`` is ``Sequential(Linear, activation, Linear, ..., Linear)``: the parameters are
+    ``layers.0.weight``, ``layers.0.bias``, ``layers.2.weight``, ..., which start as those of
+    ``torch.nn.Linear``. The module can be scripted and compiled; its state dict is that of the C++
+    ``torch_ebm::MLP``.
+
+    Args:
+        sizes: D, the hidden layers (at least one), and 1.
+        activation: "silu", "softplus" or "tanh": smooth, so that scores are.
+        confinement: c >= 0. A network alone has no finite Z: it grows at most linearly, or not at all.
+
+    Raises:
+        ValueError: wrong sizes, an unknown activation, a confinement that is negative or not finite.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        *,
+        activation: str = "silu",
+        confinement: float = 0.0,
+        dtype: Optional[torch.dtype] = None,
+        device: Optional[torch.device] = None,
+    ) -> None:
+        super().__init__()
+        if len(sizes) < 3 or min(sizes) < 1 or sizes[-1] != 1:
+            raise ValueError(
+                "MLP: sizes must be D, at least one hidden layer, and 1, all positive, "
+                f"got {list(sizes)}"
+            )
+        if activation not in _ACTIVATIONS:
+            raise ValueError(
+                f"MLP: activation must be 'silu', 'softplus' or 'tanh', got {activation!r}"
+            )
+        if not 0 <= confinement < float("inf"):
+            raise ValueError(f"MLP: confinement must be >= 0 and finite, got {confinement}")
+        self.sizes = list(sizes)
+        self.activation = activation
+        self.confinement = float(confinement)
+        layers: list[torch.nn.Module] = []
+        for n_in, n_out in zip(sizes, sizes[1:]):
+            layers.append(torch.nn.Linear(n_in, n_out, dtype=dtype, device=device))
+            layers.append(_ACTIVATIONS[activation]())
+        self.layers = torch.nn.Sequential(*layers[:-1])
+
+    def extra_repr(self) -> str:
+        return f"sizes={self.sizes}, activation={self.activation!r}, confinement={self.confinement}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Energies E(x), shape (N,), of ``x`` (N, D)."""
+        if x.dim() != 2 or x.size(1) != self.sizes[0]:
+            raise ValueError(f"MLP: x must have shape (N, {self.sizes[0]}), got {list(x.shape)}")
+        energy = self.layers(x).squeeze(1)
+        if self.confinement != 0.0:
+            energy = energy + 0.5 * self.confinement * x.square().sum(1)
+        return energy
+
+    @torch.jit.export
+    def value_and_score(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Energies (N,) and scores -dE/dx (N, D): see :func:`torch_ebm.mlp_value_and_score`."""
+        return torch.ops.torch_ebm.mlp_value_and_score(
+            x,
+            [layer.weight for layer in self.layers[::2]],
+            [layer.bias for layer in self.layers[::2]],
+            self.activation,
+            self.confinement,
+        )
+
+
+def mlp_value_and_score(
+    x: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    activation: str = "silu",
+    confinement: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """Energies and scores of a multilayer perceptron, by the chain rule written out.
+
+    No graph is recorded. Half precision is computed in float. Where all weights fit in the cache (256 KiB
+    a layer), the results of a chain are the same bit for bit with any number of threads and chains; where
+    they do not, the products are torch's, whose roundings may depend on the batch.
+
+    Args:
+        x: (N, D).
+        weights, biases: (out, in) and (out,) of every layer, at least two; the last has one unit and no
+            activation.
+        activation, confinement: as in :class:`MLP`.
+
+    Returns:
+        E(x), (N,), and -dE/dx, (N, D), detached.
+
+    Raises:
+        ValueError: wrong shapes or devices, an unknown activation, a confinement that is negative or not
+            finite.
+        TypeError: wrong dtypes.
+    """
+    return torch.ops.torch_ebm.mlp_value_and_score(
+        x, list(weights), list(biases), activation, confinement
+    )
