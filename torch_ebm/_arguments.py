@@ -13,9 +13,38 @@ def as_beta(beta: Union[float, Tensor, None]) -> Optional[Tensor]:
     """An inverse temperature as the operators take it."""
     if beta is None or isinstance(beta, Tensor):
         return beta
-    return torch.tensor(float(beta), dtype=torch.float64)
+    return _numbers("beta", beta)
 
 
 def as_ladder(betas: Union[Tensor, Sequence[float]]) -> Tensor:
     """Inverse temperatures, one a rung, as the operators take them."""
-    return betas if isinstance(betas, Tensor) else torch.tensor(list(betas), dtype=torch.float64)
+    ladder = betas.clone() if isinstance(betas, Tensor) else _numbers("betas", betas)
+    if ladder.dim() != 1:
+        raise ValueError(f"betas must have shape (R,), got {tuple(ladder.shape)}")
+    return ladder
+
+
+def as_step_size(step_size: object) -> object:
+    """A step size as the operators take it: a number, a list of numbers, or a tensor."""
+    if isinstance(step_size, Tensor):
+        return step_size
+    return _numbers("step_size", step_size).tolist()
+
+
+def as_bounds(bounds: Optional[Sequence[float]]) -> tuple[Optional[float], Optional[float]]:
+    """(low, high), or nothing twice."""
+    if bounds is None:
+        return None, None
+    pair = _numbers("bounds", bounds)
+    if pair.shape != (2,):
+        raise ValueError(f"bounds must be two numbers, (low, high), got {bounds}")
+    return pair[0].item(), pair[1].item()
+
+
+def _numbers(name: str, values: object) -> Tensor:
+    if isinstance(values, (str, bytes)):
+        raise TypeError(f"{name} must be numbers, got {values!r}")
+    try:
+        return torch.as_tensor(values, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name} must be numbers, got {values!r}") from error

@@ -46,7 +46,8 @@ def gibbs(
         blocks: integers, (B, k): rows of sites, numbered in the order of memory, that are updated jointly.
             Every site must stand in a row, none twice in the same, and K^k (2^k) must be at most 4096.
             Default: every site alone.
-        n_steps, beta, thin, inplace, generator: see :mod:`torch_ebm.sampler`.
+        n_steps, beta, thin, inplace, generator: see :mod:`torch_ebm.sampler`. With ``thin``, an energy's own
+            sampler is called once a step, and draws other numbers than in one call.
 
     Raises:
         TypeError: ``blocks`` that are not integers, a ``clamp`` that is not boolean.

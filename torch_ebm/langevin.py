@@ -7,6 +7,7 @@ from typing import Optional, Union
 import torch
 from torch import Tensor
 
+from ._arguments import as_bounds
 from .energy import Energy
 from .sampler import Samples, StepSize, run_sampler
 
@@ -75,6 +76,7 @@ def langevin(
         ValueError: a step size or ``max_score`` <= 0, ``noise_scale`` < 0, empty ``bounds``, a score or a
             state that is not finite (the chain and step are named).
     """
+    low, high = as_bounds(bounds)
     return run_sampler(
         "langevin",
         energy,
@@ -82,8 +84,8 @@ def langevin(
         step_size=step_size,
         noise_scale=noise_scale,
         max_score=max_score,
-        low=bounds[0] if bounds else None,
-        high=bounds[1] if bounds else None,
+        low=low,
+        high=high,
         n_steps=n_steps,
         beta=beta,
         thin=thin,

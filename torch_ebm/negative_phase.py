@@ -81,16 +81,30 @@ class NegativePhase(torch.nn.Module):
         """Negative samples of ``energy``, (N, ...), detached."""
         generator = self._generator()
         start = self._first_states(positive, generator)
-        last = self._transition(energy, start, generator)
-        if last.shape != start.shape:
-            raise ValueError(
-                f"{type(self).__name__}: sampler must return the shape of the chains,"
-                f" {tuple(start.shape)}, got {tuple(last.shape)}"
-            )
+        last = self._transition(energy, start.clone(), generator).detach()
+        self._check_states(last, start)
         self._keep(last)
         self.start = start
         self.generator_state.copy_(generator.get_state())
         return self._negatives(last)
+
+    def _check_states(self, states: Tensor, start: Tensor) -> None:
+        def check(right: bool, error: type[Exception], must: object, got: object) -> None:
+            if not right:
+                name = type(self).__name__
+                raise error(f"{name}: sampler must return {must}, got {got}")
+
+        shape, dtype, device = tuple(start.shape), start.dtype, start.device
+        got = tuple(states.shape)
+        check(got == shape, ValueError, f"the shape of the chains, {shape}", got)
+        check(states.dtype == dtype, TypeError, f"the dtype of the chains, {dtype}", states.dtype)
+        check(
+            states.device == device,
+            ValueError,
+            f"states on the device of the chains, {device}",
+            states.device,
+        )
+        check(bool(states.isfinite().all()), ValueError, "finite states", "NaN or infinite ones")
 
     def _first_states(self, positive: Optional[Tensor], generator: torch.Generator) -> Tensor:
         raise NotImplementedError

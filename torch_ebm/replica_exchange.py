@@ -63,7 +63,8 @@ def replica_exchange(
         first_step: how many steps were made before: it decides which pairs are swapped next, so that two
             short runs are one long run.
         n_steps, thin, inplace: see :mod:`torch_ebm.sampler`.
-        generator: the swaps draw one key from it, and the sampler its own in every step.
+        generator: the swaps draw one key from it, and the sampler its own in every step. What ladder i draws
+            depends on the number of ladders: the sampler sees R N rows.
 
     Raises:
         ValueError: a ladder that does not decrease or does not fit ``x``; a sampler that returns states

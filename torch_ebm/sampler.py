@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from . import _library  # noqa: F401
-from ._arguments import as_beta
+from ._arguments import as_beta, as_step_size
 from .energy import Energy, as_argument, callable_of, registered
 
 
@@ -56,6 +56,8 @@ StepSize = Union[float, "list[float]", Tensor]
 
 def run_sampler(op: str, energy: Energy, x: Tensor, *, beta: object, **options: object) -> Samples:
     """Calls the sampler's operator ``op``."""
+    if "step_size" in options:
+        options["step_size"] = as_step_size(options["step_size"])
     with as_argument(energy) as argument:
         function = getattr(torch.ops.torch_ebm, op)
         return Samples(*function(argument, x, beta=as_beta(beta), **options))

@@ -49,7 +49,8 @@ class Check:
 
     def require(self, alpha: float = 1e-6) -> None:
         """Raises AssertionError if the p-value is below ``alpha``, the rate of false alarms."""
-        assert self.p_value >= alpha, f"{self.what}: p = {self.p_value:.1e}; {self.detail}"
+        if not self.p_value >= alpha:
+            raise AssertionError(f"{self.what}: p = {self.p_value:.1e}; {self.detail}")
 
 
 # --- Statistics -------------------------------------------------------------------------------------
@@ -139,10 +140,11 @@ def exact_law(energy: Energy, states: Tensor, beta: Optional[float] = None) -> T
     with torch.no_grad():
         if beta is None:
             energies = energy(states).double()
-        elif hasattr(energy, "tempered"):
+        elif callable(getattr(energy, "tempered", None)):
             energies = energy.tempered(states, torch.tensor(beta, dtype=states.dtype)).double()
         else:
-            energies = beta * energy(states).double()
+            energies = energy(states).double()
+            energies = torch.where(energies.isposinf(), energies, beta * energies)
     return torch.softmax(-energies, 0)
 
 
@@ -181,6 +183,7 @@ def _run(
     generator: torch.Generator,
 ) -> Tensor:
     options = {} if beta is None else {"beta": as_beta(beta)}
+    x = x.clone()  # a sampler may work in place
     for _ in range(n_calls):
         result = sampler(energy, x, generator=generator, **options)
         x = result.x if isinstance(result, Samples) else result
@@ -267,16 +270,15 @@ def check_detailed_balance(counts: Tensor, law: Tensor) -> Check:
     """
     i, j = torch.triu_indices(*counts.shape, 1)
     moves, total = counts[i, j].double(), (counts[i, j] + counts[j, i]).double()
-    share = law[j].double() / (law[i] + law[j]).double()
-    variance = total * share * (1 - share)
-    z = torch.where(variance > 1, (moves - total * share) / variance.sqrt(), 0.0).abs()
-    worst = int(z.argmax())
+    share = (law[j].double() / (law[i] + law[j]).double()).nan_to_num(0.5)
+    spread = (1 + total * share * (1 - share)).sqrt()
+    worst = int(((moves - total * share) / spread).abs().argmax())
     p_value = _binomial_two_sided(int(moves[worst]), int(total[worst]), share[worst])
     detail = (
         f"{int(moves[worst])} of {int(total[worst])} moves between states {int(i[worst])} and"
         f" {int(j[worst])} are of the first kind, for {(total * share)[worst]:.1f}"
     )
-    return Check("detailed balance", min(1.0, p_value * len(z)), detail)
+    return Check("detailed balance", min(1.0, p_value * len(i)), detail)
 
 
 def _binomial_two_sided(k: int, n: int, probability: Tensor) -> float:
@@ -284,7 +286,7 @@ def _binomial_two_sided(k: int, n: int, probability: Tensor) -> float:
     x = torch.arange(n + 1, dtype=torch.float64)
     size = torch.tensor(float(n), dtype=torch.float64)
     log_choose = torch.lgamma(size + 1) - torch.lgamma(x + 1) - torch.lgamma(size - x + 1)
-    pmf = (log_choose + x * probability.log() + (size - x) * torch.log1p(-probability)).exp()
+    pmf = (log_choose + torch.xlogy(x, probability) + torch.special.xlog1py(size - x, -probability)).exp()
     return 2 * min(pmf[: k + 1].sum().item(), pmf[k:].sum().item())
 
 

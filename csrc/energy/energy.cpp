@@ -54,7 +54,7 @@ std::tuple<at::Tensor, at::Tensor> differentiate(const at::Tensor& energies,
                                               false, false, true)[0];
   TORCH_CHECK_VALUE(gradient.defined(),
                     "energy: its value must depend differentiably on x to have a score");
-  return {energies.detach(), gradient};
+  return {energies.detach().clone(), gradient};  // an energy may return the same memory every time
 }
 
 /// What an energy says of x by itself, in memory of its own.
@@ -67,6 +67,17 @@ std::tuple<at::Tensor, at::Tensor> checked_score(const EnergyFunction& function,
                     detail::describe_shape(x.sizes()), ", got ",
                     detail::describe_shape(score.sizes()));
   return {energies.detach(), score.detach()};
+}
+
+/// beta E, where an infinite energy forbids a state at every temperature, beta = 0 included.
+at::Tensor times_beta(const at::Tensor& energies, const at::Tensor& beta) {
+  return at::where(at::isposinf(energies), energies, energies * beta);
+}
+
+/// The temperature at which an energy's own sampler is run: as exactly as `tempered` knows it.
+RunOptions in_dtype_of(const at::Tensor& x, RunOptions run) {
+  if (run.beta && run.beta->defined()) run.beta = run.beta->to(x.options());
+  return run;
 }
 
 /// Refuses an energy that changes the states it is given.
@@ -150,7 +161,7 @@ at::Tensor Energy::value(const at::Tensor& x, const std::optional<at::Tensor>& b
   const at::Tensor energies = function_->value(x);
   check_energies(energies, x);
   unchanged.check();
-  return beta ? energies.to(at::kDouble) * *beta : energies;
+  return beta ? times_beta(energies.to(at::kDouble), *beta) : energies;
 }
 
 at::Tensor Energy::values_at(const at::Tensor& x, const std::vector<at::Tensor>& betas) const {
@@ -160,7 +171,7 @@ at::Tensor Energy::values_at(const at::Tensor& x, const std::vector<at::Tensor>&
     for (size_t k = 1; k < betas.size(); ++k) values.push_back(value(x, betas[k]).to(at::kDouble));
   } else {
     const at::Tensor energies = value(x).to(at::kDouble);
-    for (const at::Tensor& beta : betas) values.push_back(energies * beta);
+    for (const at::Tensor& beta : betas) values.push_back(times_beta(energies, beta));
   }
   return at::stack(values).detach();
 }
@@ -175,12 +186,12 @@ std::tuple<at::Tensor, at::Tensor> Energy::value_and_score(
     if (energies) return differentiate(*energies, leaf);
   }
   const auto [energies, score] = checked_score(*function_, x);
-  return {energies.to(at::kDouble) * *beta, score * like_chains(*beta, score)};
+  return {times_beta(energies.to(at::kDouble), *beta), score * like_chains(*beta, score)};
 }
 
 std::optional<at::Tensor> Energy::gibbs(const at::Tensor& x, const RunOptions& run,
                                         const std::optional<at::Tensor>& clamp) const {
-  auto result = function_->gibbs(x, run, clamp);
+  auto result = function_->gibbs(x, in_dtype_of(x, run), clamp);
   if (!result) return result;
   check_own_states("gibbs", *result, x);
   return result->detach();
@@ -188,7 +199,7 @@ std::optional<at::Tensor> Energy::gibbs(const at::Tensor& x, const RunOptions& r
 
 std::optional<std::tuple<at::Tensor, at::Tensor>> Energy::gibbs_with_gradients(
     const at::Tensor& x, const RunOptions& run) const {
-  const auto result = function_->gibbs_with_gradients(x, run);
+  const auto result = function_->gibbs_with_gradients(x, in_dtype_of(x, run));
   if (!result) return std::nullopt;
   const auto& [states, acceptance_rate] = *result;
   check_own_states("gibbs_with_gradients", states, x);

@@ -63,11 +63,13 @@ at::Tensor NegativePhaseImpl::forward(const Energy& energy, const at::Tensor& po
   const at::NoGradGuard no_grad;
   at::Generator generator = make_generator();
   const at::Tensor first = first_states(positive, generator);
-  const at::Tensor last = transition(energy, first, generator);
+  const at::Tensor last = transition(energy, first.clone(), generator).detach();
   TORCH_CHECK_VALUE(last.defined() && last.sizes() == first.sizes(),
                     "NegativePhase: sampler must return the shape of the chains, ",
                     detail::describe_shape(first.sizes()), ", got ",
                     last.defined() ? detail::describe_shape(last.sizes()) : "no tensor");
+  detail::check_same_type("NegativePhase", "what sampler returns", last, "the chains", first);
+  detail::check_finite("NegativePhase", "what sampler returns", last);
   keep(last);
   start = first;
   generator_state.copy_(generator.get_state());

@@ -1,5 +1,7 @@
 #include "csrc/samplers/chain_run.h"
 
+#include <ATen/MemoryOverlap.h>
+
 #include "csrc/common/checks.h"
 
 namespace torch_ebm::detail {
@@ -12,6 +14,9 @@ ChainRun::ChainRun(const char* op, const at::Tensor& x, const RunOptions& run)
   TORCH_CHECK_VALUE(run.n_steps <= UINT32_MAX, op, ": n_steps must be below 2^32, got ",
                     run.n_steps);
   check_at_least(op, "thin", run.thin, 0);
+  TORCH_CHECK_VALUE(!run.inplace || at::has_internal_overlap(x) == at::MemOverlap::No, op,
+                    ": x must not share memory between its elements (an expanded tensor) to be "
+                    "sampled in place");
   if (run.beta && run.beta->defined()) beta = checked_beta(op, run.beta, x.to(at::kDouble));
   this->x = x.detach().clone(at::MemoryFormat::Contiguous);
 }

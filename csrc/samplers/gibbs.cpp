@@ -92,8 +92,8 @@ class BlockUpdates {
       const at::Tensor other = (number + shift).remainder(blocks_.n_states());
       const at::Tensor after = blocks_.states.index_select(0, other);
       states.scatter_(1, place, after);
-      at::Tensor energy =
-          checked_energies(energy_, states.view(chains_.x.sizes()), chains_.beta, step, sites);
+      at::Tensor energy = checked_energies(energy_, states.clone().view(chains_.x.sizes()),
+                                           chains_.beta, step, sites);
       if (clamp_.defined()) {
         const at::Tensor changed = before.ne(after).any(2);
         energy.masked_fill_(changed.logical_and(clamp_.gather(1, sites)).any(1), INFINITY);

@@ -91,6 +91,9 @@ WarmUp warm_up(const Energy& energy, const at::Tensor& x, const std::string& sam
   });
 
   const double leapfrog = step_size.mean_step_size();
+  TORCH_CHECK_VALUE(at::isfinite(hamiltonian.inverse_mass()).all().item<bool>() && leapfrog > 0,
+                    kOp, ": the variances of the states did not stay finite in ", x.scalar_type(),
+                    "; likely the energy does not confine them at this temperature");
   // MALA is told the square of its leapfrog step, halved.
   return {samples.x, number(sampler == "mala" ? leapfrog * leapfrog / 2 : leapfrog),
           hamiltonian.inverse_mass()};

@@ -22,12 +22,15 @@ double two_sided(double z, int64_t n) {
   return std::isnan(z) ? 0 : std::min(1.0, std::erfc(z / std::sqrt(2.0)) * static_cast<double>(n));
 }
 
+/// n log(p), 0 for n = 0 whatever p.
+double power(double n, double p) { return n == 0 ? 0 : n * std::log(p); }
+
 /// Twice the smaller tail of a binomial law, k included.
 double binomial_two_sided(double k, double n, double probability) {
   double lower = 0, upper = 0;
   for (double x = 0; x <= n; ++x) {
     const double mass = std::exp(std::lgamma(n + 1) - std::lgamma(x + 1) - std::lgamma(n - x + 1) +
-                                 x * std::log(probability) + (n - x) * std::log1p(-probability));
+                                 power(x, probability) + power(n - x, 1 - probability));
     if (x <= k) lower += mass;
     if (x >= k) upper += mass;
   }
@@ -55,6 +58,7 @@ at::Tensor run(const Sampler& sampler, const Energy& energy, at::Tensor x,
                const CheckOptions& options, const at::Generator& generator) {
   RunOptions run;
   if (options.beta) run.beta = number(*options.beta);
+  x = x.clone();  // a sampler may work in place
   run.generator = generator;
   for (int64_t call = 0; call < options.n_calls; ++call) x = sampler(energy, x, run).x;
   return x;
@@ -163,14 +167,12 @@ Check check_detailed_balance(const at::Tensor& counts, const at::Tensor& law) {
   const at::Tensor total = forward + counts.index({pairs[1], pairs[0]});
   const at::Tensor p = law.to(at::kDouble);
   const at::Tensor p_i = p.index_select(0, pairs[0]), p_j = p.index_select(0, pairs[1]);
-  const at::Tensor share = p_j / (p_i + p_j);
-  const at::Tensor variance = total * share * (1 - share);
-  const at::Tensor z =
-      at::where(variance > 1, (forward - total * share) / variance.sqrt(), number(0)).abs();
-  const int64_t worst = z.argmax().item<int64_t>();
+  const at::Tensor share = (p_j / (p_i + p_j)).nan_to_num(0.5);
+  const at::Tensor spread = (1 + total * share * (1 - share)).sqrt();
+  const int64_t worst = ((forward - total * share) / spread).abs().argmax().item<int64_t>();
   const double k = forward[worst].item<double>(), n = total[worst].item<double>();
   const double tail = binomial_two_sided(k, n, share[worst].item<double>());
-  return {"detailed balance", std::min(1.0, tail * static_cast<double>(z.numel())),
+  return {"detailed balance", std::min(1.0, tail * static_cast<double>(total.numel())),
           fmt::format("{} of {} moves between states {} and {} are of the first kind", k, n,
                       pairs[0][worst].item<int64_t>(), pairs[1][worst].item<int64_t>())};
 }

@@ -365,3 +365,72 @@ def test_exact_draws_are_exact():
     funnel = Funnel().exact(100_000, 1.0, seeded(15))
     require(testing.mean_check(funnel[:, 0].square(), 1.0))
     require(testing.mean_check(funnel[:, 1].square() * (-funnel[:, 0]).exp(), 1.0))
+
+
+# --- Energies with habits -------------------------------------------------------------------------
+
+
+class ReusesMemory:
+    """Returns the same tensor in every call."""
+
+    def __init__(self, energy):
+        self.energy, self.memory = energy, None
+
+    def __call__(self, x):
+        value = self.energy(x)
+        if self.memory is None:
+            self.memory = torch.zeros_like(value)
+        self.memory = self.memory.detach()
+        self.memory.copy_(value)
+        return self.memory
+
+
+class KeepsStates:
+    """Answers from memory where it is asked for the states of the last call again."""
+
+    def __init__(self, energy):
+        self.energy, self.last = energy, None
+
+    def __call__(self, x):
+        if self.last is None or x.requires_grad or not torch.equal(self.last[0], x):
+            self.last = (x, self.energy(x))
+        return self.last[1]
+
+
+@pytest.mark.parametrize("habit", [ReusesMemory, KeepsStates])
+@pytest.mark.parametrize(
+    "kernel, start, energy",
+    [(k, STATES.repeat(20, 1), binary) for k in DISCRETE.values() if k.op != "replica_exchange"]
+    + [
+        (k, torch.linspace(-1, 1, 60, dtype=torch.float64).view(20, 3), gauss)
+        for k in CONTINUOUS.values()
+        if k.op != "replica_exchange"
+    ],
+)
+def test_energies_may_reuse_their_memory_and_keep_what_they_saw(kernel, start, energy, habit):
+    def run(e):
+        result = kernel.sampler(e, start, generator=seeded(9))
+        return result.x, result.acceptance_rate
+
+    with torch.no_grad():
+        for one, other in zip(run(energy()), run(habit(energy())), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+@each({name: kernel for name, kernel in DISCRETE.items() if kernel.op == "gibbs"})
+def test_an_infinite_energy_forbids_a_state_at_every_temperature(kernel):
+    class Wall(torch.nn.Module):
+        def forward(self, x):
+            return torch.where(x.sum(1) < 3, -x[:, 0], torch.inf)
+
+    for beta in (None, 0.0):
+        require(testing.check_invariance(kernel.sampler, Wall(), STATES, beta=beta))
+
+
+def test_a_wall_splits_no_ladder():
+    # At beta = 0, where a factor of the energy would be 0 times infinity.
+    def wall(x):
+        return torch.where(x.sum(1) < 3, -x[:, 0], torch.inf)
+
+    move = partial(torch_ebm.replica_exchange, betas=[1.0, 0.0], sampler=torch_ebm.gibbs, n_steps=2)
+    require(testing.check_swap_rule(move, wall, STATES, (1.0, 0.0)))

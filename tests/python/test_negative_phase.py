@@ -299,3 +299,29 @@ def test_an_unknown_law_draws_no_key():
     with pytest.raises(ValueError, match="law must be"):
         torch_ebm.start_states("cauchy", (2, 2), generator=generator)
     assert torch.equal(generator.get_state(), before)
+
+
+@pytest.mark.parametrize(
+    "result, error, text",
+    [
+        (lambda x: x.double() + 1, TypeError, "the dtype of the chains, torch.float32"),
+        (lambda x: x / 0, ValueError, "PCD: sampler must return finite states"),
+        (lambda x: x[:2], ValueError, "PCD: sampler must return the shape of the chains"),
+    ],
+)
+def test_what_a_sampler_returns_is_checked_before_anything_changes(result, error, text):
+    pcd = torch_ebm.PCD(5, (3,), lambda e, x, generator: result(x), seed=1)
+    before = {name: value.clone() for name, value in pcd.state_dict().items()}
+    with pytest.raises(error, match=text):
+        pcd(lambda x: x.sum(1))
+    for name, value in pcd.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_a_sampler_that_works_in_place_leaves_the_start_alone():
+    move = functools.partial(torch_ebm.mala, step_size=0.3, inplace=True)
+    pcd = torch_ebm.PCD(5, (3,), move, law="normal", seed=1)
+    before = pcd.chains.clone()
+    negative = pcd(lambda x: x.square().sum(1))
+    assert torch.equal(pcd.start, before) and not torch.equal(negative, before)
+    assert not negative.requires_grad

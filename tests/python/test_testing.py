@@ -155,6 +155,27 @@ def test_kept_laws_see_a_biased_sampler():
     fails(testing.check_keeps_law(partial(torch_ebm.mala, step_size=0.3), gaussian, exact + 0.2))
 
 
+def test_checks_run_on_copies_of_what_they_are_given():
+    exact = torch.randn(20_000, 2, generator=seeded(1)).double()
+    before = exact.clone()
+    in_place = partial(torch_ebm.langevin, step_size=1.0, inplace=True)
+    fails(testing.check_keeps_law(in_place, standard_normal, exact))
+    assert torch.equal(exact, before)
+
+
+@pytest.mark.parametrize("height", [12.0, torch.inf])
+def test_detailed_balance_sees_moves_between_states_of_very_different_probability(height):
+    def steep(x):
+        return torch.where(x[:, 0] > 0, height, 0.0)
+
+    def coin(e, x, generator):
+        return torch.randint(2, x.shape, generator=generator).to(x)
+
+    states = testing.enumerate_states((2,))
+    counts = testing.transition_counts(coin, steep, states)
+    fails(testing.check_detailed_balance(counts, testing.exact_law(steep, states)))
+
+
 def conjugate(y):
     return lambda z: 0.5 * z.square().sum(1) + 0.5 * (y - z).square().sum(1)
 
