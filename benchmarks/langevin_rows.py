@@ -18,16 +18,31 @@ import torch_ebm
 # --- One Langevin update --------------------------------------------------------------------------
 
 
-def langevin_update(n_chains: int = 10_000, dimension: int = 100, step_size: float = 0.01) -> Row:
+def langevin_update(
+    n_chains: int = 10_000, dimension: int = 100, step_size: float = 0.01, n_updates: int = 10
+) -> Row:
     x, slope = (normal(n_chains, dimension, seed=seed) for seed in (1, 2))
     noise_scale = math.sqrt(2 * step_size)
 
-    def expression() -> Tensor:
+    def expression(x: Tensor) -> Tensor:
         return x + step_size * slope + noise_scale * torch.randn_like(x)
 
-    def in_place() -> Tensor:
+    def in_place(x: Tensor) -> Tensor:
         moved = torch.add(x, slope, alpha=step_size)
         return moved.add_(torch.randn_like(x), alpha=noise_scale)
+
+    def ours(x: Tensor) -> Tensor:
+        return torch_ebm.langevin_update(x, slope, step_size)
+
+    def repeated(update: Callable[[Tensor], Tensor]) -> Callable[[], Callable[[], Tensor]]:
+        """What a loop does: one update after the other, with the memory of the last one free again."""
+
+        def call() -> Tensor:
+            for _ in range(n_updates - 1):
+                update(x)
+            return update(x)
+
+        return lambda: call
 
     def noise_features(moved: Any) -> Tensor:
         noise = (as_tensor(moved) - x - step_size * slope) / noise_scale
@@ -38,17 +53,17 @@ def langevin_update(n_chains: int = 10_000, dimension: int = 100, step_size: flo
     return Row(
         name="langevin_update",
         title=f"one Langevin update of {n_chains * dimension:,} floats, given the score",
-        unit="call",
-        units_per_call=1,
+        unit="update",
+        units_per_call=n_updates,
         contenders=[
+            Contender("torch_ebm.langevin_update", repeated(ours)),
+            Contender("plain torch, expression", repeated(expression)),
+            Contender("plain torch, add + add_", repeated(in_place)),
+            Contender("JAX, jit", lambda: jax_updates(x, slope, step_size, None, n_updates)),
             Contender(
-                "torch_ebm.langevin_update",
-                lambda: lambda: torch_ebm.langevin_update(x, slope, step_size),
+                "JAX, the same, rbg keys",
+                lambda: jax_updates(x, slope, step_size, "rbg", n_updates),
             ),
-            Contender("plain torch, expression", lambda: expression),
-            Contender("plain torch, add + add_", lambda: in_place),
-            Contender("JAX, jit", lambda: jax_update(x, slope, step_size, None)),
-            Contender("JAX, the same, rbg keys", lambda: jax_update(x, slope, step_size, "rbg")),
         ],
         check=lambda ours, theirs: check_means(noise_features(ours), noise_features(theirs)),
         rounds=41,
@@ -56,7 +71,9 @@ def langevin_update(n_chains: int = 10_000, dimension: int = 100, step_size: flo
     )
 
 
-def jax_update(x: Tensor, slope: Tensor, step_size: float, keys: Any) -> Callable[[], Any]:
+def jax_updates(
+    x: Tensor, slope: Tensor, step_size: float, keys: Any, n_updates: int
+) -> Callable[[], Any]:
     import jax
     from jax import numpy as jnp
 
@@ -67,7 +84,13 @@ def jax_update(x: Tensor, slope: Tensor, step_size: float, keys: Any) -> Callabl
         return key, x + step_size * slope + math.sqrt(2 * step_size) * noise
 
     key, start, slopes = jax.random.key(0, impl=keys), jnp.asarray(x), jnp.asarray(slope)
-    return lambda: update(key, start, slopes)[1].block_until_ready()
+
+    def call() -> Any:
+        for _ in range(n_updates):
+            moved = update(key, start, slopes)[1].block_until_ready()
+        return moved
+
+    return call
 
 
 # --- Langevin sampling of a small network ---------------------------------------------------------

@@ -117,11 +117,11 @@ OVERHEAD: dict[str, tuple[dict[str, Any], Callable[[int], int]]] = {
 }
 
 
-def overhead(sampler: str, n_chains: int = 256, n_steps: int = 20) -> Row:
+def overhead(sampler: str, width: int, n_chains: int = 256, n_steps: int = 20) -> Row:
     """At least 0.90 of a sampler's time is gradients: less than 0.10 is ours."""
     options, n_gradients_of = OVERHEAD[sampler]
     n_gradients = n_gradients_of(n_steps)
-    energy = MLPEnergy(784, 256, 256)
+    energy = MLPEnergy(784, width, width)
     start = coin_flips(n_chains, 784, seed=0)
     limit = "limit: its gradients alone, plain torch"
 
@@ -139,8 +139,8 @@ def overhead(sampler: str, n_chains: int = 256, n_steps: int = 20) -> Row:
         return call
 
     return Row(
-        name=f"overhead_{sampler}",
-        title=f"{sampler}, MLP energy 784-256-256-1, {n_chains} chains, {n_steps} steps",
+        name=f"overhead_{sampler}_{width}",
+        title=f"{sampler}, MLP energy 784-{width}-{width}-1, {n_chains} chains, {n_steps} steps",
         unit="gradient",
         units_per_call=n_gradients,
         contenders=[
@@ -154,5 +154,9 @@ def overhead(sampler: str, n_chains: int = 256, n_steps: int = 20) -> Row:
 
 ROWS: dict[str, Callable[[], Row]] = {
     "gibbs_with_gradients": gibbs_with_gradients,
-    **{f"overhead_{sampler}": partial(overhead, sampler) for sampler in OVERHEAD},
+    **{
+        f"overhead_{sampler}_{width}": partial(overhead, sampler, width)
+        for sampler in OVERHEAD
+        for width in (256, 1024)
+    },
 }
