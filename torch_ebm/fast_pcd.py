@@ -21,15 +21,16 @@ class FastPCD(PCD):
 
     After every call::
 
-        fast = decay * fast + fast_learning_rate * g,    g = mean grad E(negative) - mean grad E(positive),
+        fast = decay * fast + fast_learning_rate * g
+        g = mean grad E(negative) - mean grad E(positive)
 
-    g the gradient of the log-likelihood as it is estimated at the parameters themselves. The fast weights raise
-    the energy where the chains are and so drive them on, also where the model itself mixes slowly.
+    g the gradient of the log-likelihood as it is estimated at the parameters themselves. The fast weights
+    raise the energy where the chains are and so drive them on, also where the model itself mixes slowly.
 
-    Called as ``fpcd(energy, positive)``: ``energy`` is the module, scripted or not, that this was made for, or
-    one with the same parameters, and ``positive`` the batch of data. The parameters that require a gradient are
-    changed in place while the sampler runs and then restored to the last bit, whatever happens; ``.grad`` and
-    graphs that were recorded before are left alone.
+    Called as ``fpcd(energy, positive)``: ``energy`` is the module, scripted or not, that this was made for,
+    or one with the same parameters, and ``positive`` the batch of data. The parameters that require a gradient
+    are changed in place while the sampler runs and then restored to the last bit, whatever happens; ``.grad``
+    and graphs that were recorded before are left alone.
 
     Args:
         shape: of one state.
@@ -46,9 +47,9 @@ class FastPCD(PCD):
 
     Raises:
         TypeError: an energy that is no module.
-        ValueError: a module without parameters that require a gradient, a ``fast_learning_rate`` or ``decay``
-            that is not as said above; in a call, no data, an energy with other parameters, or a gradient that is
-            not finite.
+        ValueError: a module without parameters that require a gradient, a ``fast_learning_rate`` or
+            ``decay`` that is not as said above; in a call, no data, an energy with other parameters, or a
+            gradient that is not finite.
     """
 
     def __init__(
@@ -85,7 +86,8 @@ class FastPCD(PCD):
         expected, got = [tuple(f.shape) for f in fast], [tuple(p.shape) for p in parameters]
         if got != expected:
             raise ValueError(
-                f"FastPCD: energy must have the parameters of module, of shapes {expected}, got {got}"
+                "FastPCD: energy must have the parameters of module, of shapes"
+                f" {expected}, got {got}"
             )
         with _moved(parameters, fast):
             last = super()._transition(energy, start, generator)

@@ -29,8 +29,8 @@ def log_partition(
     Args:
         negative_samples: samples of the model, (N, ...); they get no gradient.
         log_z: one number.
-        weights: (N,), floating, as :class:`torch_ebm.UnbiasedCD` gives them: the sum of w_i E(x_i) takes the
-            place of the means above. They get no gradient.
+        weights: (N,), floating, as :class:`torch_ebm.UnbiasedCD` gives them: the sum of w_i E(x_i) takes
+            the place of the means above. They get no gradient.
 
     Returns:
         One number, shape (); NaN energies come through.

@@ -1,4 +1,4 @@
-"""Unbiased contrastive divergence: its expectation is exact where that of CD is not, and its coupling faithful."""
+"""Unbiased CD: its expectation is exact where that of CD is not, and its coupling is faithful."""
 
 import copy
 
