@@ -173,19 +173,22 @@ def test_chains_that_do_not_meet_are_counted_and_nothing_changes():
 
 @pytest.mark.parametrize("max_steps, passes", [(2, False), (3, True)])
 def test_chains_may_meet_in_the_last_step(max_steps, passes):
-    def clear_one(x):
-        y = x.clone()
-        y[0, int(x[0, 0] == 0)] = 0
-        return y
-
-    energy, x = OwnGibbs(clear_one), torch.ones(1, 2)  # 11, 01, 00, 00: a(3) = b(2)
+    # Each step clears the first one of a row. 11, 01, 00, 00: a(3) = b(2); 00 meets at once.
+    energy = OwnGibbs(lambda x: x * (x.cumsum(1) != 1))
+    x = torch.tensor([[0.0, 0.0], [1.0, 1.0]])
     phase = torch_ebm.UnbiasedCD(max_steps=max_steps, seed=1)
     if passes:
-        assert phase(energy, x).tolist() == [[0, 1], [0, 0], [0, 1]]
-        assert phase.weights.tolist() == [1, 1, -1]
+        assert phase(energy, x).tolist() == [[0, 0], [0, 1], [0, 0], [0, 1]]
+        assert phase.weights.tolist() == [0.5, 0.5, 0.5, -0.5]
+        assert phase.start.tolist() == [[0, 0], [1, 1], [1, 1], [1, 1]]
     else:
-        with pytest.raises(RuntimeError, match="1 of 1 chains"):
+        with pytest.raises(RuntimeError, match="1 of 2 chains"):
             phase(energy, x)
+
+
+def test_chains_that_have_met_by_the_first_counted_step_make_no_more():
+    phase, data = torch_ebm.UnbiasedCD(n_steps=2, max_steps=2, seed=1), torch.ones(3, 4)
+    assert torch.equal(phase(OwnGibbs(lambda x: x), data), data) and len(phase.weights) == 3
 
 
 def test_an_energy_that_raises_changes_nothing():
