@@ -99,8 +99,14 @@ TORCH_LIBRARY(torch_ebm, m) {
         "start_states(str law, int[] size, *, ScalarType? dtype=None, Device? device=None, "
         "Generator? generator=None) -> Tensor"), {at::Tag::nondeterministic_seeded});
 
+  m.def(conservative(
+        "unbiased_cd(Any energy, Tensor x, *, int n_steps=1, int max_steps=1000, "
+        "Generator? generator=None) -> (Tensor x, Tensor weights, Tensor chain)"),
+        {at::Tag::nondeterministic_seeded});
+
   // The partition function.
-  m.def("log_partition(Tensor negative_energies, Tensor? log_z=None) -> Tensor", compiles);
+  m.def("log_partition(Tensor negative_energies, Tensor? log_z=None, Tensor? weights=None) "
+        "-> Tensor", compiles);
   m.def(conservative(
         "exact_log_z(Any energy, int n_units, *, ScalarType? dtype=None, Device? device=None) "
         "-> Tensor"));

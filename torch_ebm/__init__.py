@@ -29,6 +29,7 @@ from .diagnostics import (
 from .discrete_langevin import discrete_langevin
 from .energy import Energy
 from .exact_log_z import exact_log_z
+from .fast_pcd import FastPCD
 from .gibbs import gibbs
 from .gibbs_with_gradients import gibbs_with_gradients
 from .hmc import hmc
@@ -47,6 +48,7 @@ from .sampler import Sampler, Samples
 from .tempered_pcd import TemperedPCD
 from .tempered_transitions import tempered_transitions
 from .training_monitor import TrainingMonitor, TrainingWarning
+from .unbiased_cd import UnbiasedCD
 from .underdamped_langevin import underdamped_langevin
 from .warm_up import WarmUp, warm_up
 
@@ -54,6 +56,7 @@ __all__ = [
     "BoltzmannMachine",
     "CD",
     "Energy",
+    "FastPCD",
     "Ladder",
     "LogZEstimate",
     "MLP",
@@ -69,6 +72,7 @@ __all__ = [
     "TemperedPCD",
     "TrainingMonitor",
     "TrainingWarning",
+    "UnbiasedCD",
     "WarmUp",
     "__version__",
     "adapt_ladder",

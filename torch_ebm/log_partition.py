@@ -11,7 +11,10 @@ from .energy import Energy
 
 
 def log_partition(
-    energy: Energy, negative_samples: Tensor, log_z: Union[float, Tensor, None] = None
+    energy: Energy,
+    negative_samples: Tensor,
+    log_z: Union[float, Tensor, None] = None,
+    weights: Optional[Tensor] = None,
 ) -> Tensor:
     """log Z, whose gradient is the negative phase: grad log Z = -mean grad E(negative_samples).
 
@@ -26,10 +29,12 @@ def log_partition(
     Args:
         negative_samples: samples of the model, (N, ...); they get no gradient.
         log_z: one number.
+        weights: (N,), floating, as :class:`torch_ebm.UnbiasedCD` gives them: the sum of w_i E(x_i) takes
+            the place of the means above. They get no gradient.
 
     Returns:
         One number, shape (); NaN energies come through.
     """
     if log_z is not None and not isinstance(log_z, Tensor):
         log_z = torch.tensor(float(log_z), dtype=torch.float64)
-    return torch.ops.torch_ebm.log_partition(energy(negative_samples.detach()), log_z)
+    return torch.ops.torch_ebm.log_partition(energy(negative_samples.detach()), log_z, weights)

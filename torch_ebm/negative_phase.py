@@ -49,12 +49,12 @@ def start_states(
 class NegativePhase(torch.nn.Module):
     """The source of negative samples: what NaiveMCMC, CD and PCD have in common.
 
-    Call it with an energy, and for CD the batch of data, to get negative samples (N, ...), detached. If
-    the sampler raises, nothing has changed.
+    Call it with an energy, and, where it needs it, as CD does, the batch of data, to get negative samples
+    (N, ...), detached. If the sampler raises, nothing has changed.
 
     Attributes:
         generator_state: a buffer, the state of the generator that the next call draws from.
-        start: the states that the last call started from; None before the first.
+        start: the states that the chains of the last call started from; None before the first.
     """
 
     generator_state: Tensor
@@ -81,10 +81,9 @@ class NegativePhase(torch.nn.Module):
         """Negative samples of ``energy``, (N, ...), detached."""
         generator = self._generator()
         start = self._first_states(positive, generator)
-        last = self._transition(energy, start.clone(), generator).detach()
-        self._check_states(last, start)
-        self._keep(last)
+        last = self._transition(energy, start, generator)
         self.start = start
+        self._keep(last)
         self.generator_state.copy_(generator.get_state())
         return self._negatives(last)
 
@@ -110,13 +109,21 @@ class NegativePhase(torch.nn.Module):
         raise NotImplementedError
 
     def _transition(self, energy: Energy, start: Tensor, generator: torch.Generator) -> Tensor:
-        return states_of(self.sampler(energy, start, generator=generator))
+        # A copy: a sampler may work in place.
+        last = states_of(self.sampler(energy, start.clone(), generator=generator)).detach()
+        self._check_states(last, start)
+        return last
 
     def _keep(self, last_states: Tensor) -> None:
-        pass
+        """May replace ``start``; must not raise."""
 
     def _negatives(self, last_states: Tensor) -> Tensor:
         return last_states
+
+    def _data(self, positive: Optional[Tensor]) -> Tensor:
+        if positive is None:
+            raise ValueError(f"{type(self).__name__}: positive must be the batch of data")
+        return positive.detach()
 
 
 class NaiveMCMC(NegativePhase):
@@ -169,9 +176,7 @@ class CD(NegativePhase):
         super().__init__(sampler, seed)
 
     def _first_states(self, positive: Optional[Tensor], generator: torch.Generator) -> Tensor:
-        if positive is None:
-            raise ValueError("CD: positive must be the batch of data that chains start at")
-        return positive.detach().clone()
+        return self._data(positive).clone()
 
 
 class PCD(NegativePhase):

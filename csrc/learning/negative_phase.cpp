@@ -27,6 +27,11 @@ std::vector<int64_t> detail::chains_shape(const char* name, int64_t n_chains,
   return shape;
 }
 
+at::Tensor detail::checked_positive(const char* name, const at::Tensor& positive) {
+  TORCH_CHECK_VALUE(positive.defined(), name, ": positive must be the batch of data");
+  return positive.detach();
+}
+
 at::Tensor start_states(const std::string& law, at::IntArrayRef size,
                         std::optional<at::Generator> generator, const at::TensorOptions& options) {
   const at::Tensor x = at::empty(size, options);
@@ -63,22 +68,24 @@ at::Tensor NegativePhaseImpl::forward(const Energy& energy, const at::Tensor& po
   const at::NoGradGuard no_grad;
   at::Generator generator = make_generator();
   const at::Tensor first = first_states(positive, generator);
-  const at::Tensor last = transition(energy, first.clone(), generator).detach();
-  TORCH_CHECK_VALUE(last.defined() && last.sizes() == first.sizes(),
-                    "NegativePhase: sampler must return the shape of the chains, ",
-                    detail::describe_shape(first.sizes()), ", got ",
-                    last.defined() ? detail::describe_shape(last.sizes()) : "no tensor");
-  detail::check_same_type("NegativePhase", "what sampler returns", last, "the chains", first);
-  detail::check_finite("NegativePhase", "what sampler returns", last);
-  keep(last);
+  const at::Tensor last = transition(energy, first, generator);
   start = first;
+  keep(last);
   generator_state.copy_(generator.get_state());
   return negatives(last);
 }
 
 at::Tensor NegativePhaseImpl::transition(const Energy& energy, const at::Tensor& first,
                                          at::Generator& generator) {
-  return sampler_(energy, first, {.generator = generator}).x;
+  // A copy: a sampler may work in place.
+  const at::Tensor last = sampler_(energy, first.clone(), {.generator = generator}).x;
+  TORCH_CHECK_VALUE(last.defined() && last.sizes() == first.sizes(),
+                    "NegativePhase: sampler must return the shape of the chains, ",
+                    detail::describe_shape(first.sizes()), ", got ",
+                    last.defined() ? detail::describe_shape(last.sizes()) : "no tensor");
+  detail::check_same_type("NegativePhase", "what sampler returns", last, "the chains", first);
+  detail::check_finite("NegativePhase", "what sampler returns", last);
+  return last.detach();
 }
 
 void NegativePhaseImpl::keep(const at::Tensor&) {}
@@ -100,9 +107,7 @@ CDImpl::CDImpl(Sampler sampler, std::optional<uint64_t> seed)
     : NegativePhaseImpl(std::move(sampler), seed) {}
 
 at::Tensor CDImpl::first_states(const at::Tensor& positive, at::Generator&) {
-  TORCH_CHECK_VALUE(positive.defined(),
-                    "CD: positive must be the batch of data that chains start at");
-  return positive.detach().clone();
+  return detail::checked_positive("CD", positive).clone();
 }
 
 PCDImpl::PCDImpl(int64_t n_chains, std::vector<int64_t> shape, Sampler sampler, std::string law,

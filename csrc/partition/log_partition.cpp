@@ -9,20 +9,32 @@ namespace torch_ebm {
 
 namespace {
 
+constexpr const char* kOp = "log_partition";
+
+/// The mean, or the weighted sum, of the energies (N,).
+at::Tensor average(const at::Tensor& energies, const std::optional<at::Tensor>& weights) {
+  if (!weights || !weights->defined()) return energies.mean();
+  detail::check_floating(kOp, "weights", *weights);
+  TORCH_CHECK_VALUE(weights->dim() == 1 && weights->sym_size(0) == energies.sym_size(0), kOp,
+                    ": weights must have the shape of negative_energies, ", energies.sym_sizes(),
+                    ", got ", weights->sym_sizes());
+  return (weights->detach().to(energies.scalar_type()) * energies).sum();
+}
+
 at::Tensor log_partition_composite(const at::Tensor& negative_energies,
-                                   const std::optional<at::Tensor>& log_z) {
-  const char* const op = "log_partition";
-  detail::check_floating(op, "negative_energies", negative_energies);
-  TORCH_CHECK_VALUE(negative_energies.dim() == 1, op,
+                                   const std::optional<at::Tensor>& log_z,
+                                   const std::optional<at::Tensor>& weights) {
+  detail::check_floating(kOp, "negative_energies", negative_energies);
+  TORCH_CHECK_VALUE(negative_energies.dim() == 1, kOp,
                     ": negative_energies must have shape (N,), got ",
                     negative_energies.sym_sizes());
-  TORCH_CHECK_VALUE(negative_energies.sym_size(0) >= 1, op,
+  TORCH_CHECK_VALUE(negative_energies.sym_size(0) >= 1, kOp,
                     ": negative_energies must hold at least one energy");
   const bool half = negative_energies.element_size() < 4;
   const at::Tensor surrogate =
-      -(half ? negative_energies.to(at::kFloat) : negative_energies).mean();
+      -average(half ? negative_energies.to(at::kFloat) : negative_energies, weights);
   if (!log_z || !log_z->defined()) return surrogate;
-  TORCH_CHECK_VALUE(log_z->dim() == 0, op, ": log_z must be one number, shape (), got ",
+  TORCH_CHECK_VALUE(log_z->dim() == 0, kOp, ": log_z must be one number, shape (), got ",
                     log_z->sym_sizes());
   // The value of the one and the gradient of the other.
   return log_z->detach() + (surrogate - surrogate.detach());
@@ -31,15 +43,17 @@ at::Tensor log_partition_composite(const at::Tensor& negative_energies,
 }  // namespace
 
 at::Tensor log_partition(const at::Tensor& negative_energies,
-                         const std::optional<at::Tensor>& log_z) {
+                         const std::optional<at::Tensor>& log_z,
+                         const std::optional<at::Tensor>& weights) {
   static const auto op =
       detail::find_operator<decltype(log_partition_composite)>("torch_ebm::log_partition");
-  return op.call(negative_energies, log_z);
+  return op.call(negative_energies, log_z, weights);
 }
 
 at::Tensor log_partition(const Energy& energy, const at::Tensor& negative_samples,
-                         const std::optional<at::Tensor>& log_z) {
-  return log_partition(energy.value(negative_samples.detach()), log_z);
+                         const std::optional<at::Tensor>& log_z,
+                         const std::optional<at::Tensor>& weights) {
+  return log_partition(energy.value(negative_samples.detach()), log_z, weights);
 }
 
 TORCH_LIBRARY_IMPL(torch_ebm, CompositeImplicitAutograd, m) {

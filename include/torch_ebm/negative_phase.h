@@ -23,10 +23,10 @@ class TORCH_EBM_API NegativePhaseImpl : public torch::nn::Module {
  public:
   NegativePhaseImpl(Sampler sampler, std::optional<uint64_t> seed);
 
-  /// Negative samples, detached. `positive`, the batch of data, is where CD starts; the others ignore it.
+  /// Negative samples, detached. `positive` is the batch of data, for those that need it: CD starts there.
   at::Tensor forward(const Energy& energy, const at::Tensor& positive = {});
 
-  /// The states that the last call started from; undefined before the first.
+  /// The states that the chains of the last call started from; undefined before the first.
   at::Tensor start;
   /// State of the CPU generator that the next call draws from.
   at::Tensor generator_state;
@@ -35,6 +35,7 @@ class TORCH_EBM_API NegativePhaseImpl : public torch::nn::Module {
   virtual at::Tensor first_states(const at::Tensor& positive, at::Generator& generator) = 0;
   virtual at::Tensor transition(const Energy& energy, const at::Tensor& first,
                                 at::Generator& generator);
+  /// May replace `start`; must not throw.
   virtual void keep(const at::Tensor& last_states);
   /// Those of the last states that are negative samples: all, by default.
   virtual at::Tensor negatives(const at::Tensor& last_states) const;

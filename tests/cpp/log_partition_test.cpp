@@ -30,6 +30,16 @@ TEST(LogPartition, ValueIsTheEstimateAndGradientThatOfTheNegativePhase) {
   EXPECT_FALSE(log_z.grad().defined());
 }
 
+TEST(LogPartition, WeightsTakeThePlaceOfTheMean) {
+  const at::Tensor energies = at::randn({3}, seeded(1), at::kDouble).requires_grad_();
+  const at::Tensor weights = at::tensor({1.0, 1.0, -1.0}, at::kDouble);
+  const at::Tensor value = log_partition(energies, std::nullopt, weights);
+  EXPECT_TRUE(close(value.detach(), -(weights * energies.detach()).sum()));
+  value.backward();
+  EXPECT_TRUE(at::equal(energies.grad(), -weights));
+  EXPECT_DOUBLE_EQ(log_partition(energies, at::ones({}, at::kDouble), weights).item<double>(), 1);
+}
+
 TEST(LogPartition, IsInDoubleIfLogZIs) {
   const at::Tensor energies = at::ones({3});
   EXPECT_EQ(log_partition(energies).scalar_type(), at::kFloat);
@@ -80,6 +90,8 @@ TEST(LogPartition, WrongArgumentsAreNamed) {
   EXPECT_THROWS(log_partition(at::ones({2}, at::kLong)), c10::TypeError, "floating dtype");
   EXPECT_THROWS(log_partition(at::ones({2}), at::ones({1})), c10::ValueError,
                 "log_z must be one number");
+  EXPECT_THROWS(log_partition(at::ones({2}), std::nullopt, at::ones({3})), c10::ValueError,
+                "weights must have the shape of negative_energies");
 }
 
 }  // namespace

@@ -412,6 +412,18 @@ REFUSED = [
         ValueError,
         "log_partition: log_z must be one number, shape (), got [1]",
     ),
+    (
+        lambda: ops.log_partition(ones(2), None, ones(3)),
+        {},
+        ValueError,
+        "log_partition: weights must have the shape of negative_energies, [2], got [3]",
+    ),
+    (
+        lambda: ops.log_partition(ones(2), None, ones(2).long()),
+        {},
+        TypeError,
+        "log_partition: weights must have a floating dtype, got Long",
+    ),
     # Samplers of any energy
     *[
         (call, changed, error, f"{op}: {text}")

@@ -131,6 +131,7 @@ DRIVER_OPS = {
     "replica_exchange",
     "tempered_transitions",
     "tune_ladder",
+    "unbiased_cd",
     "exact_log_z",
 }
 NO_TENSORS = {"version", "built_for_torch", "cpu_kernels"}

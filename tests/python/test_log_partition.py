@@ -31,6 +31,28 @@ def test_value_with_an_estimate_is_the_estimate_and_the_gradient_the_negative_ph
     torch.testing.assert_close(with_estimate, gradients(energy))
 
 
+@pytest.mark.parametrize("log_z", [None, 3.25])
+def test_weights_take_the_place_of_the_mean(log_z):
+    energy, negative = Network(3), torch.randn(4, 3)
+    weights = torch.tensor([0.5, 0.5, 0.5, -0.5], dtype=torch.float64, requires_grad=True)
+    value = torch_ebm.log_partition(energy, negative, log_z, weights)
+    value.backward()
+    weighted = gradients(energy)
+    energy.zero_grad()
+    expected = -(weights.detach().float() * energy(negative)).sum()
+    expected.backward()
+    torch.testing.assert_close(weighted, gradients(energy))
+    assert value.item() == pytest.approx(expected.item() if log_z is None else log_z)
+    assert weights.grad is None
+
+
+def test_equal_weights_are_the_mean():
+    energies = torch.randn(5, dtype=torch.float64)
+    op = torch.ops.torch_ebm.log_partition
+    fifths = torch.full((5,), 0.2, dtype=torch.float64)
+    torch.testing.assert_close(op(energies, None, fifths), op(energies))
+
+
 def test_samples_get_no_gradient():
     negative = torch.randn(6, 3, requires_grad=True)
     torch_ebm.log_partition(Network(3), negative).backward()

@@ -1,0 +1,141 @@
+"""Persistent contrastive divergence with fast weights."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from typing import Optional
+
+import torch
+from torch import Tensor
+
+from .energy import Energy
+from .gibbs import gibbs
+from .negative_phase import PCD
+from .sampler import Sampler
+
+
+class FastPCD(PCD):
+    """Persistent chains that see the parameters plus fast weights (Tieleman & Hinton 2009).
+
+    After every call::
+
+        fast = decay * fast + fast_learning_rate * g
+        g = mean grad E(negative) - mean grad E(positive)
+
+    g the gradient of the log-likelihood as it is estimated at the parameters themselves. The fast weights
+    raise the energy where the chains are and so drive them on, also where the model itself mixes slowly.
+
+    Called as ``fpcd(energy, positive)``: ``energy`` is the module, scripted or not, that this was made for,
+    or one with the same parameters, and ``positive`` the batch of data. The parameters that require a gradient
+    are changed in place while the sampler runs and then restored to the last bit, whatever happens; ``.grad``
+    and graphs that were recorded before are left alone.
+
+    Args:
+        shape: of one state.
+        module: the energy to be trained; only the shapes of its parameters are kept.
+        sampler: a transition of all chains; default: one step of :func:`torch_ebm.gibbs`.
+        fast_learning_rate: finite and >= 0.
+        decay: in [0, 1].
+        law: of the first states, see :func:`torch_ebm.start_states`.
+        seed: its low 32 bits count; default: drawn from torch's default generator.
+
+    Attributes:
+        chains: a buffer, (n_chains, ...).
+        fast: a module that holds a buffer of fast weights for every parameter, in their order.
+
+    Raises:
+        TypeError: an energy that is no module.
+        ValueError: a module without parameters that require a gradient, a ``fast_learning_rate`` or
+            ``decay`` that is not as said above; in a call, no data, an energy with other parameters, or a
+            gradient that is not finite.
+    """
+
+    def __init__(
+        self,
+        n_chains: int,
+        shape: Sequence[int],
+        module: torch.nn.Module,
+        sampler: Sampler = gibbs,
+        *,
+        fast_learning_rate: float,
+        decay: float = 0.95,
+        law: str = "bernoulli",
+        seed: Optional[int] = None,
+    ) -> None:
+        super().__init__(n_chains, shape, sampler, law=law, seed=seed)
+        if not 0 <= fast_learning_rate < math.inf:
+            raise ValueError(
+                f"FastPCD: fast_learning_rate must be finite and >= 0, got {fast_learning_rate}"
+            )
+        if not 0 <= decay <= 1:
+            raise ValueError(f"FastPCD: decay must be in [0, 1], got {decay}")
+        self.fast_learning_rate = fast_learning_rate
+        self.decay = decay
+        self.fast = torch.nn.Module()
+        for number, parameter in enumerate(_parameters(module)):
+            self.fast.register_buffer(str(number), torch.zeros_like(parameter.detach()))
+
+    def _first_states(self, positive: Optional[Tensor], generator: torch.Generator) -> Tensor:
+        self._positive = self._data(positive)
+        return super()._first_states(positive, generator)
+
+    def _transition(self, energy: Energy, start: Tensor, generator: torch.Generator) -> Tensor:
+        parameters, fast = _parameters(energy), list(self.fast.buffers())
+        expected, got = [tuple(f.shape) for f in fast], [tuple(p.shape) for p in parameters]
+        if got != expected:
+            raise ValueError(
+                "FastPCD: energy must have the parameters of module, of shapes"
+                f" {expected}, got {got}"
+            )
+        with _moved(parameters, fast):
+            last = super()._transition(energy, start, generator)
+        gradients = _log_likelihood_gradient(energy, self._positive, last, parameters)
+        self._next_fast = [
+            self.decay * f + self.fast_learning_rate * g for f, g in zip(fast, gradients)
+        ]
+        return last
+
+    def _keep(self, last_states: Tensor) -> None:
+        super()._keep(last_states)
+        for fast, following in zip(self.fast.buffers(), self._next_fast):
+            fast.copy_(following)
+
+
+def _parameters(module: torch.nn.Module) -> list[Tensor]:
+    if not isinstance(module, torch.nn.Module):
+        raise TypeError(f"FastPCD: energy must be a module, got {type(module).__name__}")
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    if not parameters:
+        raise ValueError("FastPCD: module must have parameters that require a gradient")
+    return parameters
+
+
+@contextlib.contextmanager
+def _moved(parameters: list[Tensor], offsets: list[Tensor]) -> Iterator[None]:
+    """Moves parameters in place inside the ``with`` block, then copies the saved values back.
+
+    Subtracting would round. Changes made through ``.data`` do not spoil graphs that were recorded before.
+    """
+    saved = [parameter.detach().clone() for parameter in parameters]
+    try:
+        for parameter, offset in zip(parameters, offsets):
+            parameter.data.add_(offset)
+        yield
+    finally:
+        for parameter, value in zip(parameters, saved):
+            parameter.data.copy_(value)
+
+
+def _log_likelihood_gradient(
+    energy: Energy, positive: Tensor, negative: Tensor, parameters: list[Tensor]
+) -> list[Tensor]:
+    """The gradient of mean E(negative) - mean E(positive); 0 where it does not depend on a parameter."""
+    with torch.inference_mode(False), torch.enable_grad():
+        # Clones: tensors made under inference mode do not enter a graph.
+        gap = energy(negative.clone()).mean() - energy(positive.clone()).mean()
+        gradients = torch.autograd.grad(gap, parameters, allow_unused=True, materialize_grads=True)
+    if not all(g.isfinite().all() for g in gradients):
+        raise ValueError("FastPCD: the gradient of energy must be finite")
+    return list(gradients)
