@@ -4,6 +4,7 @@
 #include "csrc/kernels/cpu/kernels.h"
 
 #include "csrc/kernels/cpu/boltzmann.h"
+#include "csrc/kernels/cpu/flips.h"
 #include "csrc/kernels/cpu/lanes.h"
 #include "csrc/kernels/cpu/normal.h"
 #include "csrc/kernels/cpu/threefry.h"
@@ -180,7 +181,9 @@ constexpr Table<T> kTable{&sample_bernoulli<T>,
                           &add_dot<T>,
                           &langevin_update<T>,
                           &boltzmann_gibbs<T>,
-                          &gibbs_with_gradients<T>};
+                          &gibbs_with_gradients<T>,
+                          &propose_flip<T>,
+                          &flip_log_probability<T>};
 
 }  // namespace
 

@@ -123,6 +123,17 @@ struct Table {
   /// values. draw.step is not used. Returns false if a field is not finite.
   bool (*gibbs_with_gradients)(T* x, double* acceptance, Boltzmann<T> model, T* scratch, Rows rows,
                                Steps steps, Draw draw);
+
+  /// A flip of one unit of every binary chain, unit j with probability q_j ~ exp(d_j / 2), d_j = (1 - 2 x[i, j])
+  /// score[i, j] (Grathwohl et al. 2021, equation 6): site[i] <- j by inversion with uniform[i] in (0, 1), and
+  /// log_probability[i] <- log q_j, NaN if a d is NaN or +inf, or all are -inf. Never a unit with d_j = -inf.
+  /// scratch: n_sites values, rounded up to a multiple of kTileSites.
+  void (*propose_flip)(const T* x, const T* score, const double* uniform, int64_t* site,
+                       double* log_probability, T* scratch, Rows rows);
+
+  /// The same log_probability[i], of a flip of unit site[i].
+  void (*flip_log_probability)(const T* x, const T* score, const int64_t* site,
+                               double* log_probability, T* scratch, Rows rows);
 };
 
 template <typename T>
