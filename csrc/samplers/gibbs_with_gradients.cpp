@@ -2,6 +2,7 @@
 
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"
+#include "csrc/samplers/binary_flips.h"
 #include "csrc/samplers/discrete.h"
 
 namespace torch_ebm {
@@ -10,10 +11,59 @@ namespace {
 
 constexpr const char* kOp = "gibbs_with_gradients";
 
-/// Log probabilities of proposing each change, (N, S (K - 1)): `change / (K - 1)` is the site, `change % (K - 1)` + 1 by
-/// how many states it moves on.
-at::Tensor log_proposal(const detail::DiscretePoint& point) {
-  return at::log_softmax(point.changes.flatten(1) / 2, 1);
+/// A change of one site that moves on by 1 ... K - 1 states, in tensor operations: any device and number of states.
+class AnyChange final : public detail::OneChange {
+ public:
+  /// Throws where the energy or the score is not finite.
+  AnyChange(const Energy& energy, detail::ChainRun& chains, const detail::DiscreteSites& sites)
+      : chains_(chains),
+        sites_(sites),
+        points_(kOp, energy, chains, sites),
+        current_(points_.start()) {}
+
+  detail::Proposal propose(const at::Tensor& uniform) override {
+    const int64_t n_others = sites_.n_states() - 1;
+    const at::Tensor forward = log_proposal(current_);
+    const at::Tensor change = detail::draw_index(forward, uniform).unsqueeze(1);
+    const at::Tensor site = change.floor_divide(n_others);
+    const at::Tensor moved_on = change.remainder(n_others) + 1;
+    const at::Tensor state =
+        (current_.labels.gather(1, site) + moved_on).remainder(sites_.n_states());
+    proposed_ = points_.at(current_.labels.scatter(1, site, state));
+    // Back: on by the states that are left of a full turn.
+    const at::Tensor back = site * n_others + (n_others - moved_on);
+    const at::Tensor log_ratio =
+        current_.energy - proposed_.energy +
+        (log_proposal(proposed_).gather(1, back) - forward.gather(1, change)).squeeze(1);
+    return {proposed_.energy, log_ratio};
+  }
+
+  void choose(const detail::Decision& decision) override {
+    current_ = proposed_.chosen_over(current_, decision);
+    chains_.x = sites_.states(current_.labels);
+  }
+
+ private:
+  /// Log probabilities of proposing each change, (N, S (K - 1)): `change / (K - 1)` is the site, `change % (K - 1)` +
+  /// 1 by how many states it moves on.
+  static at::Tensor log_proposal(const detail::DiscretePoint& point) {
+    return at::log_softmax(point.changes.flatten(1) / 2, 1);
+  }
+
+  detail::ChainRun& chains_;
+  const detail::DiscreteSites& sites_;
+  const detail::DiscreteEnergy points_;
+  detail::DiscretePoint current_;
+  detail::DiscretePoint proposed_;
+};
+
+std::unique_ptr<detail::OneChange> make_change(const Energy& energy, detail::ChainRun& chains,
+                                               const detail::DiscreteSites& sites,
+                                               bool categorical) {
+  if (!categorical && detail::has_kernel(chains.x)) {
+    return std::make_unique<detail::BinaryFlips>(kOp, energy, chains);
+  }
+  return std::make_unique<AnyChange>(energy, chains, sites);
 }
 
 /// What an energy's own sampler returned, if it keeps to the contract.
@@ -47,28 +97,13 @@ Samples gibbs_with_gradients(const Energy& energy, const at::Tensor& x, const Ru
   if (!options.categorical) {
     if (auto samples = run_own(energy, chains, run)) return *std::move(samples);
   }
-  const int64_t n_others = sites.n_states() - 1;
-  const detail::DiscreteEnergy points(kOp, energy, chains, sites);
-  detail::DiscretePoint current = points.start();
+  const auto change = make_change(energy, chains, sites, options.categorical);
 
   return chains.run([&](int64_t) {
-    const at::Tensor forward = log_proposal(current);
-    const at::Tensor change =
-        detail::draw_index(forward, chains.uniform(detail::kChoice)).unsqueeze(1);
-    const at::Tensor site = change.floor_divide(n_others);
-    const at::Tensor moved_on = change.remainder(n_others) + 1;
-    const at::Tensor state =
-        (current.labels.gather(1, site) + moved_on).remainder(sites.n_states());
-    const detail::DiscretePoint proposal = points.at(current.labels.scatter(1, site, state));
-    // Back: on by the states that are left of a full turn.
-    const at::Tensor back = site * n_others + (n_others - moved_on);
-    const at::Tensor log_ratio =
-        current.energy - proposal.energy +
-        (log_proposal(proposal).gather(1, back) - forward.gather(1, change)).squeeze(1);
+    const detail::Proposal proposal = change->propose(chains.uniform(detail::kChoice));
     const auto decision =
-        detail::metropolis(log_ratio, proposal.energy, chains.uniform(detail::kAccept));
-    current = proposal.chosen_over(current, decision);
-    chains.x = sites.states(current.labels);
+        detail::metropolis(proposal.log_ratio, proposal.energy, chains.uniform(detail::kAccept));
+    change->choose(decision);
     return decision.probability;
   });
 }

@@ -2,8 +2,7 @@
 // Chains of a fully visible Boltzmann machine. The field of a chain, bias + x coupling, stays in the cache: a flip
 // of unit i changes it by row i of the coupling.
 
-#include <limits>
-
+#include "csrc/kernels/cpu/flips.h"
 #include "csrc/kernels/cpu/normal.h"
 
 namespace torch_ebm::kernels {
@@ -86,21 +85,16 @@ struct FlipWeights {
 /// false if a product is not finite.
 template <typename T>
 bool weigh_flips(const T* half, const T* field, int64_t n, FlipWeights<T>& flips) {
-  constexpr T kLowest = -std::numeric_limits<T>::infinity();
   constexpr int kParts = kTileLanes / kLanes;
   const auto half_d = [&](int64_t site) TORCH_EBM_INLINE_LAMBDA -> Lanes<T> {
     return load(half + site, kLanes) * load(field + site, kLanes);
   };
   Mask<T> bad{};
-  Lanes<T> lane_max = broadcast(kLowest);
-  for (int64_t site = 0; site < n; site += kLanes) {
+  const T max = largest<T>(n, [&](int64_t site) TORCH_EBM_INLINE_LAMBDA -> Lanes<T> {
     const Lanes<T> d = half_d(site);
     bad |= not_finite<T>(d);
-    const Lanes<T> real = first_lanes<T>(d, n - site, kLowest);
-    lane_max = real > lane_max ? real : lane_max;
-  }
-  T max = kLowest;
-  for (int lane = 0; lane < kLanes; ++lane) max = lane_max[lane] > max ? lane_max[lane] : max;
+    return d;
+  });
 
   Lanes<T> share[kParts] = {};
   for (int64_t first = 0; first < n; first += kTileLanes) {
@@ -120,26 +114,14 @@ bool weigh_flips(const T* half, const T* field, int64_t n, FlipWeights<T>& flips
   return !any(bad);
 }
 
-/// Unit i with probability weight[i] / total, by u in (0, 1): first its share, then the unit. What roundings
-/// leave over goes to the last unit with a weight.
+/// Unit i with probability weight[i] / total, by u in (0, 1): first its share, then the unit.
 template <typename T>
 int64_t pick_flip(const FlipWeights<T>& flips, int64_t n, double u) {
   double rest = u * flips.total;
-  int64_t share = 0;
-  for (int64_t lane = 0; lane < kTileLanes; ++lane) {
-    if (flips.share[lane] == 0) continue;
-    share = lane;
-    if (rest < flips.share[lane]) break;
-    rest -= flips.share[lane];
-  }
-  int64_t picked = share;
-  for (int64_t site = share; site < n; site += kTileLanes) {
-    if (flips.weight[site] == 0) continue;
-    picked = site;
-    if (rest < flips.weight[site]) break;
-    rest -= flips.weight[site];
-  }
-  return picked;
+  const int64_t share = walk(kTileLanes, rest, [&](int64_t lane) { return flips.share[lane]; });
+  const int64_t n_units = (n - share + kTileLanes - 1) / kTileLanes;
+  return share + kTileLanes * walk(n_units, rest,
+                                   [&](int64_t i) { return flips.weight[share + i * kTileLanes]; });
 }
 
 /// The probability of accepting a flip: q(i | x) = exp(d_i / 2) / S(x), and the flip back adds -d_i to log p, so

@@ -5,6 +5,7 @@
 
 #include "csrc/kernels/cpu/activations.h"
 #include "csrc/kernels/cpu/boltzmann.h"
+#include "csrc/kernels/cpu/flips.h"
 #include "csrc/kernels/cpu/lanes.h"
 #include "csrc/kernels/cpu/normal.h"
 #include "csrc/kernels/cpu/threefry.h"
@@ -248,7 +249,9 @@ constexpr Table<T> kTable{&sample_bernoulli<T>,
                           &langevin_update<T>,
                           &boltzmann_gibbs<T>,
                           &gibbs_with_gradients<T>,
-                          &activate<T>};
+                          &activate<T>,
+                          &propose_flip<T>,
+                          &flip_log_probability<T>};
 
 }  // namespace
 

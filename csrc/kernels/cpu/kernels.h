@@ -143,6 +143,17 @@ struct Table {
 
   /// With a = field[i, j] + bias[j]: field[i, j] <- f(a), slope[i, j] <- f'(a). NaN stays NaN in both.
   void (*activate)(Activation f, T* field, const T* bias, T* slope, Rows rows);
+
+  /// A flip of one unit of every binary chain, unit j with probability q_j ~ exp(d_j / 2), d_j = (1 - 2 x[i, j])
+  /// score[i, j] (Grathwohl et al. 2021, equation 6): site[i] <- j by inversion with uniform[i] in (0, 1), and
+  /// log_probability[i] <- log q_j, NaN if a d is NaN or +inf, or all are -inf. Never a unit with d_j = -inf.
+  /// scratch: n_sites values, rounded up to a multiple of kTileSites.
+  void (*propose_flip)(const T* x, const T* score, const double* uniform, int64_t* site,
+                       double* log_probability, T* scratch, Rows rows);
+
+  /// The same log_probability[i], of a flip of unit site[i].
+  void (*flip_log_probability)(const T* x, const T* score, const int64_t* site,
+                               double* log_probability, T* scratch, Rows rows);
 };
 
 template <typename T>
