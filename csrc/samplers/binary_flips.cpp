@@ -1,5 +1,7 @@
 #include "csrc/samplers/binary_flips.h"
 
+#include <cstring>
+
 #include "csrc/common/parallel.h"
 
 namespace torch_ebm::detail {
@@ -21,11 +23,11 @@ void for_rows(const at::Tensor& x, const at::Tensor& score, Body body) {
   });
 }
 
-/// Draws the units to be flipped, (N, 1), int64; returns the log probabilities of drawing them, (N,), float64.
+/// Draws the units to be flipped, (N,), int64; returns the log probabilities of drawing them, (N,), float64.
 at::Tensor draw_flips(const at::Tensor& x, const at::Tensor& score, const at::Tensor& uniform,
                       at::Tensor& site) {
   at::Tensor log_probability = at::empty_like(uniform);
-  site = at::empty({x.size(0), 1}, uniform.options().dtype(at::kLong));
+  site = at::empty({x.size(0)}, uniform.options().dtype(at::kLong));
   const double* const u = uniform.const_data_ptr<double>();
   int64_t* const i = site.mutable_data_ptr<int64_t>();
   double* const log_q = log_probability.mutable_data_ptr<double>();
@@ -47,42 +49,63 @@ at::Tensor log_probability_of(const at::Tensor& x, const at::Tensor& score,
   return log_probability;
 }
 
-/// Flips the units `site` of the chains of `mask`, (N,).
-void flip_(at::Tensor& x, const at::Tensor& site, const at::Tensor& mask) {
-  at::Tensor units = x.view({x.size(0), -1});
-  const at::Tensor old = units.gather(1, site);
-  units.scatter_(1, site, at::where(mask.unsqueeze(1), 1 - old, old));
+/// Flips the units `site` of the chains i with flips(i): too few numbers for a tensor operation, or for threads.
+template <typename Flips>
+void flip_(const at::Tensor& x, const at::Tensor& site, Flips flips) {
+  const int64_t n_sites = x.numel() / x.size(0);
+  const int64_t* const unit = site.const_data_ptr<int64_t>();
+  AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "flip_", [&] {
+    scalar_t* const states = x.mutable_data_ptr<scalar_t>();
+    for (int64_t i = 0; i < x.size(0); ++i) {
+      scalar_t& state = states[i * n_sites + unit[i]];
+      if (flips(i)) state = 1 - state;
+    }
+  });
+}
+
+/// to <- from in the chains of `mask`, (N,). Both are contiguous, (N, S).
+void copy_chains_(const at::Tensor& to, const at::Tensor& from, const at::Tensor& mask) {
+  const bool* const copied = mask.const_data_ptr<bool>();
+  const int64_t n_bytes = to.size(1) * to.element_size();
+  auto* const target = static_cast<char*>(to.mutable_data_ptr());
+  const auto* const source = static_cast<const char*>(from.const_data_ptr());
+  parallel_rows(to.size(0), to.size(1), [&](kernels::Rows rows) {
+    for (int64_t row = rows.begin; row < rows.end; ++row) {
+      if (copied[row]) std::memcpy(target + row * n_bytes, source + row * n_bytes, n_bytes);
+    }
+  });
 }
 
 }  // namespace
 
 BinaryFlips::BinaryFlips(const char* op, const Energy& energy, ChainRun& chains)
-    : energy_(energy), chains_(chains) {
-  // A copy: choose() changes chains.x in place, and the energy may keep what it is given.
-  evaluate(chains.x.clone(), current_energy_, current_score_);
-  check_chains_finite(op, "energy", current_energy_, 0);
-  check_chains_finite(op, "score", current_score_, 0);
+    : energy_(energy), chains_(chains), proposed_x_(chains.x.clone()) {
+  std::tie(energy_here_, score_here_) = evaluate();
+  check_chains_finite(op, "energy", energy_here_, 0);
+  check_chains_finite(op, "score", score_here_, 0);
+  score_here_ = score_here_.clone();  // memory of our own, to be written to
 }
 
-void BinaryFlips::evaluate(const at::Tensor& x, at::Tensor& energy, at::Tensor& score) const {
-  std::tie(energy, score) = energy_.value_and_score(x, chains_.beta);
-  energy = energy.to(at::kDouble);
-  score = score.to(x.options()).reshape({x.size(0), -1}).contiguous();
+std::tuple<at::Tensor, at::Tensor> BinaryFlips::evaluate() const {
+  const auto [energy, score] = energy_.value_and_score(proposed_x_, chains_.beta);
+  return {energy.to(at::kDouble),
+          score.to(proposed_x_.options()).reshape({chains_.n_chains(), -1}).contiguous()};
 }
 
 Proposal BinaryFlips::propose(const at::Tensor& uniform) {
-  const at::Tensor forward = draw_flips(chains_.x, current_score_, uniform, site_);
-  at::Tensor x = chains_.x.clone();
-  flip_(x, site_, at::ones({x.size(0)}, at::kBool));
-  evaluate(x, proposed_energy_, proposed_score_);
-  const at::Tensor back = log_probability_of(x, proposed_score_, site_);
-  return {proposed_energy_, current_energy_ - proposed_energy_ + (back - forward)};
+  const at::Tensor forward = draw_flips(chains_.x, score_here_, uniform, site_);
+  flip_(proposed_x_, site_, [](int64_t) { return true; });
+  std::tie(proposed_energy_, proposed_score_) = evaluate();
+  const at::Tensor back = log_probability_of(proposed_x_, proposed_score_, site_);
+  return {proposed_energy_, energy_here_ - proposed_energy_ + (back - forward)};
 }
 
 void BinaryFlips::choose(const Decision& decision) {
-  current_energy_ = decision.choose(proposed_energy_, current_energy_);
-  current_score_ = decision.choose(proposed_score_, current_score_);
-  flip_(chains_.x, site_, decision.accepted);
+  const bool* const accepted = decision.accepted.const_data_ptr<bool>();
+  energy_here_ = decision.choose(proposed_energy_, energy_here_);
+  copy_chains_(score_here_, proposed_score_, decision.accepted);
+  flip_(proposed_x_, site_, [&](int64_t i) { return !accepted[i]; });
+  flip_(chains_.x, site_, [&](int64_t i) { return accepted[i]; });
 }
 
 }  // namespace torch_ebm::detail

@@ -30,6 +30,7 @@ struct Flips {
     for (double& u : uniform) u = (static_cast<double>(random() >> 32) + 0.5) * 0x1p-32;
     uniform[0] = 0x1p-33;
     uniform[1] = 1 - 0x1p-33;
+    uniform[5] = 1e-300;  // its first unit has weight 0
   }
 
   void propose(const Probe& probe) {
