@@ -87,7 +87,8 @@ BinaryFlips::BinaryFlips(const char* op, const Energy& energy, ChainRun& chains)
 }
 
 std::tuple<at::Tensor, at::Tensor> BinaryFlips::evaluate() const {
-  const auto [energy, score] = energy_.value_and_score(proposed_x_, chains_.beta);
+  // A copy: an energy may keep what it is given, and these units change.
+  const auto [energy, score] = energy_.value_and_score(proposed_x_.clone(), chains_.beta);
   return {energy.to(at::kDouble),
           score.to(proposed_x_.options()).reshape({chains_.n_chains(), -1}).contiguous()};
 }

@@ -1,7 +1,6 @@
 #include "torch_ebm/langevin.h"
 
 #include <cmath>
-#include <utility>
 
 #include "csrc/common/checks.h"
 #include "csrc/common/langevin_update.h"
@@ -101,10 +100,10 @@ Samples langevin(const Energy& energy, const at::Tensor& x, const RunOptions& ru
   detail::check_chains_finite(kOp, "score", score, 0);
 
   const at::TensorOptions numbers = numbers_of(x);
-  at::Tensor next = at::empty_like(chains.x);
   return chains.run([&](int64_t step) {
     if (step > 0) score = score_of(energy, chains);
     const at::Tensor step_size = options.step_size.at(step);
+    at::Tensor next = at::empty_like(chains.x);
     const at::Tensor noise = (2 * step_size).sqrt() * options.noise_scale;
     const bool finite = detail::langevin_update(chains.x, score, step_size.to(numbers),
                                                 noise.to(numbers), options.max_score, options.low,
@@ -113,7 +112,7 @@ Samples langevin(const Energy& energy, const at::Tensor& x, const RunOptions& ru
       detail::check_chains_finite(kOp, "score", score, step);
     }
     if (!finite) detail::check_chains_finite(kOp, "state", next, step + 1);
-    std::swap(chains.x, next);
+    chains.x = next;
     return at::Tensor();
   });
 }
