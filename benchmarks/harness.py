@@ -23,7 +23,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
-
 #: Whose versions the table names.
 PACKAGES = (
     *("torch", "numpy", "jax", "jaxlib", "scikit-learn", "rbms"),
@@ -121,13 +120,15 @@ def measure(row: Row, rounds: Optional[int] = None) -> list[Measurement]:
             times[name].append(seconds_of(calls[name]) / row.units_per_call)
 
     return [
-        Measurement(c.name, [], [], absent=absent[c.name])
-        if c.name in absent
-        else Measurement(
-            c.name,
-            times[c.name],
-            [theirs / own for theirs, own in zip(times[c.name], times[ours])],
-            target=row.targets.get(c.name),
+        (
+            Measurement(c.name, [], [], absent=absent[c.name])
+            if c.name in absent
+            else Measurement(
+                c.name,
+                times[c.name],
+                [theirs / own for theirs, own in zip(times[c.name], times[ours])],
+                target=row.targets.get(c.name),
+            )
         )
         for c in row.contenders
     ]

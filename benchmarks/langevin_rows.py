@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 import torch_ebm
 
-
 # --- One Langevin update --------------------------------------------------------------------------
 
 

@@ -52,9 +52,7 @@ def as_tensor(array: Any) -> Tensor:
 # --- Block Gibbs sampling ---------------------------------------------------------------------------
 
 
-def gibbs(
-    n_chains: int = 500, n_visible: int = 784, n_hidden: int = 500, n_steps: int = 10
-) -> Row:
+def gibbs(n_chains: int = 500, n_visible: int = 784, n_hidden: int = 500, n_steps: int = 10) -> Row:
     model = Model.random(n_visible, n_hidden, scale=0.5 / math.sqrt(n_visible))
     start = model.start(n_chains)
     weight, b, c = model.parameters
@@ -144,7 +142,9 @@ def sklearn_gibbs(model: Model, start: Tensor, n_steps: int) -> Callable[[], Any
     def call() -> Any:
         v = start.numpy()
         for _ in range(n_steps):
-            v = rbm.gibbs(v).astype(np.float32)  # it returns booleans, which would make its GEMM slow
+            v = rbm.gibbs(v).astype(
+                np.float32
+            )  # it returns booleans, which would make its GEMM slow
         return v
 
     return call
@@ -336,7 +336,9 @@ def free_energy(n_examples: int = 500, n_visible: int = 784, n_hidden: int = 500
         unit="call",
         units_per_call=1,
         contenders=[
-            Contender("torch_ebm rbm_free_energy", with_gradient(torch.ops.torch_ebm.rbm_free_energy)),
+            Contender(
+                "torch_ebm rbm_free_energy", with_gradient(torch.ops.torch_ebm.rbm_free_energy)
+            ),
             Contender("limit: its two GEMMs alone", gemms, is_limit=True),
             Contender("plain torch, linear + softplus", with_gradient(plain)),
         ],

@@ -208,9 +208,7 @@ class PCD(NegativePhase):
     ) -> None:
         super().__init__(sampler, seed)
         generator = self._generator()
-        self.register_buffer(
-            "chains", start_states(law, (n_chains, *shape), generator=generator)
-        )
+        self.register_buffer("chains", start_states(law, (n_chains, *shape), generator=generator))
         self.generator_state.copy_(generator.get_state())
 
     def _first_states(self, positive: Optional[Tensor], generator: torch.Generator) -> Tensor:

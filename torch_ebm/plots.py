@@ -73,9 +73,7 @@ def _bare(axes: Any) -> None:
         spine.set_visible(False)
 
 
-def _grid(
-    colours: Tensor, n_columns: int, right: float = 0.2
-) -> tuple[Figure, Any]:
+def _grid(colours: Tensor, n_columns: int, right: float = 0.2) -> tuple[Figure, Any]:
     """A figure with the picture ``colours``, half an inch or more for each image.
 
     Args:
@@ -251,9 +249,7 @@ def ais_weights(
     axes.hist(each, bins=n_bins, color=BLUE, alpha=0.55, label=f"{len(each)} chains")
     lower, upper, middle = (float(t) for t in (estimate.lower, estimate.upper, estimate.log_z))
     axes.axvspan(lower, upper, color=RED, alpha=0.2, linewidth=0)
-    axes.axvline(
-        middle, color=RED, label=f"AIS {middle:.3f}, 95% [{lower:.3f}, {upper:.3f}]"
-    )
+    axes.axvline(middle, color=RED, label=f"AIS {middle:.3f}, 95% [{lower:.3f}, {upper:.3f}]")
     if exact is not None:
         axes.axvline(float(exact), color=INK, linestyle=":", label=f"exact {float(exact):.3f}")
     axes.set_xlabel("log weight + log Z of the base")

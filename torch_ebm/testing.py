@@ -286,7 +286,9 @@ def _binomial_two_sided(k: int, n: int, probability: Tensor) -> float:
     x = torch.arange(n + 1, dtype=torch.float64)
     size = torch.tensor(float(n), dtype=torch.float64)
     log_choose = torch.lgamma(size + 1) - torch.lgamma(x + 1) - torch.lgamma(size - x + 1)
-    pmf = (log_choose + torch.xlogy(x, probability) + torch.special.xlog1py(size - x, -probability)).exp()
+    pmf = (
+        log_choose + torch.xlogy(x, probability) + torch.special.xlog1py(size - x, -probability)
+    ).exp()
     return 2 * min(pmf[: k + 1].sum().item(), pmf[k:].sum().item())
 
 

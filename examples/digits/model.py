@@ -37,9 +37,9 @@ class DigitModel(torch.nn.Module):
         start = torch.ops.torch_ebm.start_states(
             "bernoulli", [n_chains, self.n_visible], dtype=torch.float32, generator=generator
         )
-        return torch.ops.torch_ebm.gibbs(
-            self.energy, start, n_steps=n_steps, generator=generator
-        )[0]
+        return torch.ops.torch_ebm.gibbs(self.energy, start, n_steps=n_steps, generator=generator)[
+            0
+        ]
 
     @torch.jit.export
     def fill_in(

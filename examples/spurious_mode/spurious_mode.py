@@ -40,7 +40,9 @@ class Network(torch.nn.Module):
         super().__init__()
         sizes = [2, 64, 64, 1]
         layers = [torch.nn.Linear(a, b) for a, b in zip(sizes, sizes[1:])]
-        self.layers = torch.nn.Sequential(layers[0], torch.nn.SiLU(), layers[1], torch.nn.SiLU(), layers[2])
+        self.layers = torch.nn.Sequential(
+            layers[0], torch.nn.SiLU(), layers[1], torch.nn.SiLU(), layers[2]
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x)[:, 0] + 0.05 * x.square().sum(1)

@@ -103,7 +103,9 @@ def test_every_sampler_stands_in_the_table():
     ops = torch.ops.torch_ebm
     samplers = {
         name
-        for name in (schema.name.removeprefix("torch_ebm::") for schema in torch._C._jit_get_all_schemas())
+        for name in (
+            schema.name.removeprefix("torch_ebm::") for schema in torch._C._jit_get_all_schemas()
+        )
         if hasattr(ops, name)
         and {"acceptance_rate", "trajectory"}
         <= {r.name for r in getattr(ops, name).default._schema.returns}
@@ -231,9 +233,7 @@ def test_categorical_laws_are_kept_and_reached(kernel):
     states, energy = testing.enumerate_states((3,), 3), potts()
     for beta in (None, 0.4):
         require(testing.check_invariance(kernel.sampler, energy, states, beta=beta, n_calls=3))
-    require(
-        testing.check_convergence(kernel.sampler, energy, states, n_calls=150, n_chains=4000)
-    )
+    require(testing.check_convergence(kernel.sampler, energy, states, n_calls=150, n_chains=4000))
     counts = testing.transition_counts(kernel.sampler, energy, states, n_chains=1000)
     if kernel.reversible:
         require(testing.check_detailed_balance(counts, testing.exact_law(energy, states)))
@@ -289,7 +289,9 @@ class Mixture(torch.nn.Module):
             noise = torch.randn(2 * n, 2, generator=generator, dtype=torch.float64)
             x = self.means[which] + self.scales[which, None] * noise / beta**0.5
             z = (x[:, None] - self.means) / self.scales[:, None]
-            bound = ((self.weights / d2) ** beta * torch.exp(-0.5 * beta * z.square().sum(2))).sum(1)
+            bound = ((self.weights / d2) ** beta * torch.exp(-0.5 * beta * z.square().sum(2))).sum(
+                1
+            )
             u = torch.rand(2 * n, generator=generator, dtype=torch.float64)
             kept.append(x[u * bound < torch.exp(-beta * self(x))])
             total += len(kept[-1])
@@ -361,7 +363,11 @@ def test_exact_draws_are_exact():
     require(testing.mean_check(well.square(), truth["E_x2"]))
     require(testing.mean_check((well > 0).double(), truth["P_x_pos"]))
     mixture = case("gmm_d2_k5_s72")
-    require(testing.mean_check(TARGETS["mixture"]().exact(100_000, 1.0, seeded(14)), mixture.array("mean")))
+    require(
+        testing.mean_check(
+            TARGETS["mixture"]().exact(100_000, 1.0, seeded(14)), mixture.array("mean")
+        )
+    )
     funnel = Funnel().exact(100_000, 1.0, seeded(15))
     require(testing.mean_check(funnel[:, 0].square(), 1.0))
     require(testing.mean_check(funnel[:, 1].square() * (-funnel[:, 0]).exp(), 1.0))

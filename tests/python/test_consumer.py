@@ -41,7 +41,10 @@ def run_python(code: str, path: Path, cwd: Path) -> subprocess.CompletedProcess[
     """Runs code in a new process that finds torch_ebm in `path`."""
     return subprocess.run(
         [sys.executable, "-c", code],
-        capture_output=True, text=True, check=False, cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(path)},
     )
 
@@ -52,8 +55,20 @@ def run_python(code: str, path: Path, cwd: Path) -> subprocess.CompletedProcess[
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("wheel")
-    run(sys.executable, "-m", "pip", "wheel", "-q", "--no-build-isolation", "--no-deps",
-        "--no-index", "-w", target, ROOT, env={**os.environ, "TORCH_EBM_BUILD_DIR": str(BUILD)})
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--no-build-isolation",
+        "--no-deps",
+        "--no-index",
+        "-w",
+        target,
+        ROOT,
+        env={**os.environ, "TORCH_EBM_BUILD_DIR": str(BUILD)},
+    )
     (file,) = target.glob("*.whl")
     return file
 
@@ -137,7 +152,9 @@ class LangevinModel(torch.nn.Module):
     @torch.jit.export
     def sample(self, seed: int) -> Tensor:
         torch.manual_seed(seed)
-        return torch.ops.torch_ebm.langevin(self.energy, torch.zeros(20, 2), n_steps=10, step_size=0.01)[0]
+        return torch.ops.torch_ebm.langevin(
+            self.energy, torch.zeros(20, 2), n_steps=10, step_size=0.01
+        )[0]
 
 
 @pytest.fixture(scope="module")
@@ -179,8 +196,12 @@ def test_subdirectory(models, tmp_path):
     # Not optimised, to build in half the time: the numbers must be the same.
     check_consumer(
         build_consumer(
-            tmp_path, "consumer", f"-DTORCH_EBM_SOURCE_DIR={ROOT}", "-DCMAKE_CXX_FLAGS_RELEASE=-O0",
-            "-DCMAKE_BUILD_TYPE=Release", f"-DCMAKE_PREFIX_PATH={torch.utils.cmake_prefix_path}",
+            tmp_path,
+            "consumer",
+            f"-DTORCH_EBM_SOURCE_DIR={ROOT}",
+            "-DCMAKE_CXX_FLAGS_RELEASE=-O0",
+            "-DCMAKE_BUILD_TYPE=Release",
+            f"-DCMAKE_PREFIX_PATH={torch.utils.cmake_prefix_path}",
         ),
         models,
     )
@@ -210,8 +231,12 @@ def test_training_in_cpp(installed, tmp_path):
     # The same update here: the same chains, hence the same gradients.
     expected = torch_ebm.RBM(6, 4)
     expected.load_state_dict(before)
-    pcd = torch_ebm.PCD(16, (6,), lambda e, x, generator: torch_ebm.gibbs(
-        e, x, n_steps=5, generator=generator).x, seed=1)
+    pcd = torch_ebm.PCD(
+        16,
+        (6,),
+        lambda e, x, generator: torch_ebm.gibbs(e, x, n_steps=5, generator=generator).x,
+        seed=1,
+    )
     optimizer = torch.optim.SGD(expected.parameters(), lr=0.1)
     negative = pcd(expected)
     (expected(torch.ones(8, 6)).mean() + torch_ebm.log_partition(expected, negative)).backward()
@@ -269,8 +294,14 @@ def test_editable_library_finds_torch():
 def test_wheel_is_of_every_python_and_complete(wheel):
     assert re.fullmatch(r"torch_ebm-\d+\.\d+\.\d+-py3-none-linux_\w+\.whl", wheel.name)
     names = set(zipfile.ZipFile(wheel).namelist())
-    for name in ("__init__.py", "py.typed", "lib/libtorch_ebm.so", "lib/built_for_torch.txt",
-                 "include/torch_ebm/torch_ebm.h", "share/cmake/TorchEBM/TorchEBMConfig.cmake"):
+    for name in (
+        "__init__.py",
+        "py.typed",
+        "lib/libtorch_ebm.so",
+        "lib/built_for_torch.txt",
+        "include/torch_ebm/torch_ebm.h",
+        "share/cmake/TorchEBM/TorchEBMConfig.cmake",
+    ):
         assert f"torch_ebm/{name}" in names
     sources = {f"torch_ebm/{p.name}" for p in (ROOT / "torch_ebm").glob("*.py")}
     assert {n for n in names if re.fullmatch(r"torch_ebm/\w+\.py", n)} == sources
@@ -278,12 +309,23 @@ def test_wheel_is_of_every_python_and_complete(wheel):
 
 
 def test_installed_wheel_imports(wheel, tmp_path):
-    run(sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index",
-        "--target", tmp_path / "site", wheel)
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-index",
+        "--target",
+        tmp_path / "site",
+        wheel,
+    )
     done = run_python(
         "import torch, torch_ebm; print(torch_ebm.__file__); print(torch_ebm.cmake_prefix_path);"
         "torch_ebm.gibbs(torch_ebm.RBM(3, 2), torch.zeros(1, 3)).x",
-        tmp_path / "site", tmp_path,
+        tmp_path / "site",
+        tmp_path,
     )
     assert done.returncode == 0, done.stderr
     package = tmp_path / "site" / "torch_ebm"
@@ -302,8 +344,13 @@ def test_another_torch_is_refused_by_the_import(unpacked, tmp_path):
 
 
 def test_an_unbuilt_tree_says_so(tmp_path):
-    shutil.copytree(ROOT / "torch_ebm", tmp_path / "torch_ebm",
-                    ignore=shutil.ignore_patterns("lib", "include", "share", "__pycache__"))
+    shutil.copytree(
+        ROOT / "torch_ebm",
+        tmp_path / "torch_ebm",
+        ignore=shutil.ignore_patterns("lib", "include", "share", "__pycache__"),
+    )
     done = run_python("import torch_ebm", tmp_path, tmp_path)
-    assert re.match(r"ImportError: torch_ebm is not built: .* is missing; run `pip install",
-                    done.stderr.splitlines()[-1])
+    assert re.match(
+        r"ImportError: torch_ebm is not built: .* is missing; run `pip install",
+        done.stderr.splitlines()[-1],
+    )

@@ -44,7 +44,8 @@ ARRAYS = {
     "slow": lambda: ar1(0.99, 150, 3, 20),
     "negative, odd": lambda: ar1(-0.7, 101, 3, 2, 3),
     "shifted": lambda: ar1(0.5, 50, 4, 3) + torch.arange(4.0)[:, None],
-    "one chain stands out in scale": lambda: normal(60, 4, 3) * torch.tensor([1, 1, 1, 5.0])[:, None],
+    "one chain stands out in scale": lambda: normal(60, 4, 3)
+    * torch.tensor([1, 1, 1, 5.0])[:, None],
     "many ties": lambda: torch.randint(0, 3, (60, 4, 8), generator=seeded(1)).double(),
     "binary": lambda: torch.randint(0, 2, (50, 2, 9), generator=seeded(2)).double(),
     "spins, half up": lambda: (1 - 2 * (torch.arange(42) // 3 % 2.0)).double().repeat(3, 1).t(),
@@ -102,7 +103,9 @@ def naive_autocorrelation(x):
     """Of one quantity, (n_draws, n_chains), by the definitions."""
     n = len(x)
     centred = x - x.mean(0)
-    covariance = torch.stack([(centred[: n - t] * centred[t:]).sum(0) / n for t in range(n)]).mean(1)
+    covariance = torch.stack([(centred[: n - t] * centred[t:]).sum(0) / n for t in range(n)]).mean(
+        1
+    )
     within = x.var(0).mean()
     between = x.mean(0).var() if x.shape[1] > 1 else 0
     rho = 1 - (within - covariance) / (covariance[0] + between)
@@ -245,7 +248,11 @@ def test_round_trips_of_random_walks(dtype):
         (torch.zeros(3, 2, 1).bool(), TypeError, "must have an integer dtype, got Bool"),
         (torch.zeros(3, 2).long(), ValueError, "replica_trace must have shape (n_sweeps, R, N)"),
         (torch.zeros(0, 2, 1).long(), ValueError, "n_sweeps must be at least 1, got 0"),
-        (torch.zeros(3, 1, 1).long(), ValueError, "the number of rungs R must be at least 2, got 1"),
+        (
+            torch.zeros(3, 1, 1).long(),
+            ValueError,
+            "the number of rungs R must be at least 2, got 1",
+        ),
         (torch.zeros(3, 2, 0).long(), ValueError, "the number of chains N must be at least 1"),
         (trace([0, 1], [1, 1]), ValueError, "must have one replica at each of the rungs 0 to 1"),
         (trace([0, 2], [1, 1]), ValueError, "must have one replica at each of the rungs 0 to 1"),
@@ -278,7 +285,11 @@ def test_the_summary_holds_what_its_functions_say():
     assert len(lines) == 1 + 10 + 3 and lines[11] == "... 5 more coordinates"
     assert lines[6].split()[:2] == ["1,", "0"]
     assert lines[6].split()[2] == f"{found.mean[1, 0]:.4g}"
-    worst = [f"{found.ess_bulk.min():.0f}", f"{found.ess_tail.min():.0f}", f"{found.r_hat.max():.3f}"]
+    worst = [
+        f"{found.ess_bulk.min():.0f}",
+        f"{found.ess_tail.min():.0f}",
+        f"{found.r_hat.max():.3f}",
+    ]
     assert lines[12].split() == ["worst", *worst]
     assert lines[13] == f"100 draws, 4 chains. {found.verdict}"
 

@@ -48,7 +48,9 @@ def test_every_row_of_the_kernel(name, step_size):
     start = all_states(6).repeat_interleave(4096, 0)
     samples = langevin(energy, start, step_size=step_size, generator=seeded(1))
     check_rows(list(zip(state_numbers(samples.x).view(64, -1), kernel, strict=True)))
-    check_mean(samples.acceptance_rate.view(64, -1).mean(0), accepted.mean(), what="acceptance rate")
+    check_mean(
+        samples.acceptance_rate.view(64, -1).mean(0), accepted.mean(), what="acceptance rate"
+    )
 
 
 def test_every_row_of_the_kernel_without_rejections():
@@ -125,7 +127,9 @@ def test_every_row_of_the_kernel_of_categorical_sites(energy, metropolis):
     samples = langevin(energy, start, generator=seeded(9), **options)
     check_rows(list(zip(numbers_of_one_hot(samples.x).view(9, -1), kernel, strict=True)))
     if metropolis:
-        check_mean(samples.acceptance_rate.view(9, -1).mean(0), accepted.mean(), what="acceptance rate")
+        check_mean(
+            samples.acceptance_rate.view(9, -1).mean(0), accepted.mean(), what="acceptance rate"
+        )
 
 
 def test_a_potts_model_is_left_invariant_and_reached_from_one_state():

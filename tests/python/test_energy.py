@@ -141,9 +141,7 @@ def test_samplers_use_the_score_of_the_energy(sampler, beta):
 
     def run(energy):
         # Steps so large that some are rejected: then the old score is used again.
-        return sampler(
-            energy, start, n_steps=20, step_size=1.3, beta=beta, generator=seeded(143)
-        ).x
+        return sampler(energy, start, n_steps=20, step_size=1.3, beta=beta, generator=seeded(143)).x
 
     expected = run(standard_normal)
     for energy in (OwnScore(), torch.jit.script(OwnScore())):

@@ -103,10 +103,7 @@ OPS = {
         outputs=2,
     ),
     "log_z_from_weights": Op(lambda t, n: (normal(n, dtype=t), torch.tensor(0.5, dtype=t))),
-    **{
-        name: Op(lambda t, n: (normal(7, 3, n, 2, dtype=t),))
-        for name in DIAGNOSTICS
-    },
+    **{name: Op(lambda t, n: (normal(7, 3, n, 2, dtype=t),)) for name in DIAGNOSTICS},
     "adapt_ladder": Op(
         lambda t, n: (torch.linspace(1, 0, n + 1, dtype=t), torch.linspace(0.2, 0.7, n, dtype=t))
     ),

@@ -194,7 +194,10 @@ def test_an_energy_may_reuse_its_memory_or_return_a_view_of_x():
     def reusing(x):
         return torch.mv(x, weight, out=buffer)
 
-    for careless, careful in [(reusing, lambda x: x @ weight), (lambda x: x[:, 0], lambda x: x[:, 0] + 0)]:
+    for careless, careful in [
+        (reusing, lambda x: x @ weight),
+        (lambda x: x[:, 0], lambda x: x[:, 0] + 0),
+    ]:
         expected = torch_ebm.gibbs(careful, start, generator=seeded(3)).x
         assert torch.equal(torch_ebm.gibbs(careless, start, generator=seeded(3)).x, expected)
 
@@ -228,7 +231,9 @@ def test_what_an_energys_own_sampler_returns_is_checked():
     with pytest.raises(ValueError, match="energy's gibbs returns must hold zeros and ones"):
         torch_ebm.gibbs(OwnSteps(lambda x: x + 7), start).x
     with pytest.raises(ValueError, match="must keep the units that clamp keeps"):
-        torch_ebm.gibbs(OwnSteps(lambda x: x + 1), start, clamp=torch.tensor([True, False, False])).x
+        torch_ebm.gibbs(
+            OwnSteps(lambda x: x + 1), start, clamp=torch.tensor([True, False, False])
+        ).x
 
 
 class Sampling(torch.nn.Module):

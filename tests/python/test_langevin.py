@@ -105,7 +105,8 @@ def test_every_kind_of_energy_gives_the_same_chains():
     module, start = Network(4), torch.randn(30, 4)
     kinds = [module, torch.jit.script(module), lambda x: module(x), module.forward]
     first, *others = [
-        torch_ebm.langevin(e, start, n_steps=5, step_size=0.1, generator=seeded(61)).x for e in kinds
+        torch_ebm.langevin(e, start, n_steps=5, step_size=0.1, generator=seeded(61)).x
+        for e in kinds
     ]
     for other in others:
         torch.testing.assert_close(first, other, rtol=1e-5, atol=1e-6)
@@ -130,7 +131,9 @@ def test_no_gradient_reaches_parameters_or_start():
 def test_a_constant_added_to_the_energy_changes_no_sample():
     start = torch.randn(50, 3)
     one, shifted = (
-        torch_ebm.langevin(lambda x: standard_normal(x) + c, start, n_steps=5, generator=seeded(63)).x
+        torch_ebm.langevin(
+            lambda x: standard_normal(x) + c, start, n_steps=5, generator=seeded(63)
+        ).x
         for c in (0.0, 1000.0)
     )
     assert torch.equal(one, shifted)

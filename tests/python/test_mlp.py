@@ -11,7 +11,14 @@ ops = torch.ops.torch_ebm
 
 MODULES = {"silu": nn.SiLU, "softplus": lambda: nn.Softplus(threshold=40.0), "tanh": nn.Tanh}
 # The last two have products by torch: the first because of one layer, the second because of another.
-SIZES = [[2, 64, 64, 1], [1, 7, 1], [5, 33, 8, 70, 1], [784, 20, 1], [784, 100, 1], [3, 300, 300, 1]]
+SIZES = [
+    [2, 64, 64, 1],
+    [1, 7, 1],
+    [5, 33, 8, 70, 1],
+    [784, 20, 1],
+    [784, 100, 1],
+    [3, 300, 300, 1],
+]
 
 EVERY_ACTIVATION = pytest.mark.parametrize("activation", MODULES)
 EVERY_SIZE = pytest.mark.parametrize("sizes", SIZES, ids=str)
@@ -75,12 +82,16 @@ def test_single_precision_is_as_good_as_torchs(activation, sizes):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_inputs_of_any_magnitude(activation, dtype):
     # One hidden unit: the energy is the activation, the score minus its slope.
-    x = torch.cat([torch.linspace(-30, 30, 6001), torch.tensor([-1e4, -300.0, -95.0, 95, 300, 1e4])])
+    x = torch.cat(
+        [torch.linspace(-30, 30, 6001), torch.tensor([-1e4, -300.0, -95.0, 95, 300, 1e4])]
+    )
     x = x.to(dtype)[:, None]
     one, zero = torch.ones(1, 1, dtype=dtype), torch.zeros(1, dtype=dtype)
     value, score = ops.mlp_value_and_score(x, [one, one], [zero, zero], activation)
     exact, slope = by_autograd(MODULES[activation](), x.double())
-    tolerance = {"rtol": 1e-6, "atol": 5e-7} if dtype == torch.float32 else {"rtol": 0, "atol": 1e-13}
+    tolerance = (
+        {"rtol": 1e-6, "atol": 5e-7} if dtype == torch.float32 else {"rtol": 0, "atol": 1e-13}
+    )
     torch.testing.assert_close(value.double(), exact[:, 0], **tolerance)
     torch.testing.assert_close(score.double(), slope, **tolerance)
 
@@ -237,7 +248,9 @@ def test_wrong_values_are_named(message):
 def test_wrong_dtypes_are_named():
     with pytest.raises(TypeError, match="x must have a floating dtype, got Long"):
         torch_ebm.mlp_value_and_score(X.long(), WEIGHTS, BIASES)
-    with pytest.raises(TypeError, match=r"weights\[0\] must have the dtype of x, Double, got Float"):
+    with pytest.raises(
+        TypeError, match=r"weights\[0\] must have the dtype of x, Double, got Float"
+    ):
         torch_ebm.mlp_value_and_score(X.double(), WEIGHTS, BIASES)
     with pytest.raises(TypeError, match=r"biases\[1\] must have the dtype of x, Float, got Double"):
         torch_ebm.mlp_value_and_score(X, WEIGHTS, [BIASES[0], BIASES[1].double()])

@@ -17,7 +17,8 @@ class NaiveNUTS:
     """NUTS from one point (x, p), over everything that its coins may do.
 
     Points of the one orbit are known by an integer. Trees are built by recursion and as slowly as they are defined:
-    Hoffman & Gelman 2014, algorithm 3, with the weights and the turns of Betancourt 2017, and Stan's two more turns."""
+    Hoffman & Gelman 2014, algorithm 3, with the weights and the turns of Betancourt 2017, and Stan's two more turns.
+    """
 
     def __init__(self, energy, x, p, step_size, inverse_mass):
         self.energy, self.h, self.inverse_mass = energy, step_size, inverse_mass

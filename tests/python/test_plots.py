@@ -81,7 +81,7 @@ def test_ais_weights_are_centred_on_the_estimate():
     axes = plots.ais_weights(found, exact=20.1).axes[0]
     lines = sorted(line.get_xdata()[0] for line in axes.lines)
     assert lines == pytest.approx(sorted([float(found.log_z), 20.1]))
-    assert sum(bar.get_height() for bar in axes.patches[: -1]) == 50
+    assert sum(bar.get_height() for bar in axes.patches[:-1]) == 50
     # Every weight is drawn where it is: log weight + log Z of the base.
     lowest = min(bar.get_x() for bar in axes.containers[0])
     assert lowest == pytest.approx(float(found.log_weights.min()) + 20, abs=1e-9)

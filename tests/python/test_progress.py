@@ -21,8 +21,12 @@ def long_ais(n_temperatures=10_000_000, **options):
 LONG = {
     "rbm_ais": long_ais,
     "rbm_gibbs": lambda: RBM.gibbs(torch.zeros(10, 100), 10_000_000),
-    "gibbs": lambda: torch_ebm.gibbs(lambda x: x.sum(1), torch.zeros(10, 100), n_steps=10_000_000).x,
-    "langevin": lambda: torch_ebm.langevin(standard_normal, torch.zeros(9, 9), n_steps=10_000_000).x,
+    "gibbs": lambda: torch_ebm.gibbs(
+        lambda x: x.sum(1), torch.zeros(10, 100), n_steps=10_000_000
+    ).x,
+    "langevin": lambda: torch_ebm.langevin(
+        standard_normal, torch.zeros(9, 9), n_steps=10_000_000
+    ).x,
     "exact_log_z": lambda: torch_ebm.exact_log_z(lambda x: x.sum(1).exp().cumsum(0), 25),
 }
 

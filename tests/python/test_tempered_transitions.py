@@ -59,9 +59,7 @@ def test_one_transition_is_the_enumerated_kernel():
     law = torch.softmax(-TABLE, 0)
     torch.testing.assert_close(law @ kernel, law)  # so the formula is right
     x = all_states(3).repeat_interleave(n_chains, 0)
-    out = torch_ebm.tempered_transitions(
-        table_energy, x, BETAS, flip_one, generator=seeded(501)
-    )
+    out = torch_ebm.tempered_transitions(table_energy, x, BETAS, flip_one, generator=seeded(501))
     numbers = state_numbers(out.x).view(8, n_chains)
     check_rows([(numbers[state], kernel[state]) for state in range(8)])
 

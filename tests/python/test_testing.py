@@ -39,7 +39,9 @@ def skips_a_unit(e, x, generator):
 
 
 def test_states_and_their_law():
-    assert torch.equal(testing.enumerate_states((2,)), torch.tensor([[0.0, 0], [1, 0], [0, 1], [1, 1]]).double())
+    assert torch.equal(
+        testing.enumerate_states((2,)), torch.tensor([[0.0, 0], [1, 0], [0, 1], [1, 1]]).double()
+    )
     three = testing.enumerate_states((2,), 3)
     assert three.shape == (9, 2, 3) and three.sum(-1).eq(1).all() and len(three.unique(dim=0)) == 9
     assert testing.enumerate_states((2, 2), dtype=torch.float32).shape == (16, 2, 2)
@@ -57,7 +59,9 @@ def test_states_and_their_law():
 
 def test_chi_square_agrees_with_its_table():
     # The 5% point of chi-square with one degree of freedom is 3.8415.
-    counts = torch.tensor([500 + 0.5 * (1000 * 3.841459) ** 0.5, 500 - 0.5 * (1000 * 3.841459) ** 0.5])
+    counts = torch.tensor(
+        [500 + 0.5 * (1000 * 3.841459) ** 0.5, 500 - 0.5 * (1000 * 3.841459) ** 0.5]
+    )
     assert abs(testing.chi_square_check(counts, torch.ones(2)).p_value - 0.05) < 1e-6
     fails(testing.chi_square_check(torch.tensor([1, 99]), torch.tensor([0.0, 1])))
     with pytest.raises(ValueError, match="too few counts"):
@@ -146,7 +150,10 @@ def test_the_swap_rule_of_an_rbm_is_that_of_its_tempered_joint_energy():
 
 
 def test_kept_laws_see_a_biased_sampler():
-    mean, precision = torch.tensor([1.0, -2.0]).double(), torch.tensor([[2.0, 0.8], [0.8, 1.0]]).double()
+    mean, precision = (
+        torch.tensor([1.0, -2.0]).double(),
+        torch.tensor([[2.0, 0.8], [0.8, 1.0]]).double(),
+    )
     gaussian = Gaussian(mean, precision)
     root = torch.linalg.cholesky(torch.linalg.inv(precision))
     exact = mean + torch.randn(20_000, 2, generator=seeded(1)).double() @ root.T
@@ -190,7 +197,11 @@ def test_the_joint_test_sees_a_wrong_posterior():
     right = partial(torch_ebm.hmc, step_size=0.3, n_leapfrog=3)
     require(testing.check_joint(right, conjugate, prior, data))
     fails(testing.check_joint(partial(right, beta=1.3), conjugate, prior, data))
-    fails(testing.check_joint(right, lambda y: lambda z: conjugate(y)(z) - 0.1 * z.sum(1), prior, data))
+    fails(
+        testing.check_joint(
+            right, lambda y: lambda z: conjugate(y)(z) - 0.1 * z.sum(1), prior, data
+        )
+    )
 
 
 def test_gradients_at_the_truth_see_a_regulariser():
