@@ -62,11 +62,11 @@ def test_finds_the_variances_of_units_of_very_different_scales(sampler, dtype):
 
 
 @EVERY_SAMPLER
-@pytest.mark.parametrize(
-    "name, target_acceptance", [("gauss_d10_s71", None), ("gmm_d2_k5_s72", 0.65)]
-)
-def test_acceptance_afterwards_is_what_was_asked_for(sampler, name, target_acceptance):
-    one = target(name)
+@pytest.mark.parametrize("target_acceptance", [None, 0.7])
+def test_acceptance_afterwards_is_what_was_asked_for(sampler, target_acceptance):
+    # Ten units of one mode: with few, the acceptance of a path of fixed length jumps with its step size, and on a
+    # mixture it depends on where the chains are.
+    one = target("gauss_d10_s71")
     found = torch_ebm.warm_up(
         one.energy,
         one.sample(50, 84),
