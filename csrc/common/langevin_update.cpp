@@ -3,6 +3,7 @@
 #include <atomic>
 
 #include "csrc/common/parallel.h"
+#include "csrc/common/per_chain.h"
 #include "csrc/common/random.h"
 
 namespace torch_ebm::detail {
@@ -12,14 +13,6 @@ namespace {
 template <typename T>
 kernels::PerRow<T> per_row(const at::Tensor& values) {
   return {values.const_data_ptr<T>(), values.dim()};
-}
-
-/// One value for every chain, in a shape that broadcasts against `x`.
-at::Tensor against(const at::Tensor& values, const at::Tensor& x) {
-  if (values.dim() == 0) return values;
-  std::vector<int64_t> shape(x.dim(), 1);
-  shape[0] = x.size(0);
-  return values.view(shape);
 }
 
 }  // namespace
@@ -33,7 +26,7 @@ bool langevin_update(const at::Tensor& x, const at::Tensor& score, const at::Ten
     const at::Tensor wide = at_least_float(x);
     const at::Tensor cut = at_least_float(score).clamp(-max_score, max_score);
     const at::Tensor moved =
-        wide + against(drift, x) * cut + against(noise, x) * normal_like(wide, draw);
+        wide + along_chains(drift, x) * cut + along_chains(noise, x) * normal_like(wide, draw);
     next.copy_(moved.clamp(low, high));
     return at::isfinite(next).all().item<bool>();
   }

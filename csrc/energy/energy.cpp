@@ -4,6 +4,7 @@
 
 #include "csrc/common/checks.h"
 #include "csrc/common/grad_mode.h"
+#include "csrc/common/per_chain.h"
 #include "csrc/energy/callback_energy.h"
 #include "csrc/energy/script_energy.h"
 
@@ -95,15 +96,6 @@ class UnchangedGuard {
   uint32_t before_;
 };
 
-/// One factor for every chain, to multiply x (N, ...) with.
-at::Tensor like_chains(const at::Tensor& beta, const at::Tensor& x) {
-  const at::Tensor factor = beta.to(x.options());
-  if (factor.dim() == 0) return factor;
-  std::vector<int64_t> shape(x.dim(), 1);
-  shape[0] = factor.size(0);
-  return factor.view(shape);
-}
-
 }  // namespace
 
 std::tuple<at::Tensor, at::Tensor> EnergyFunction::value_and_score(const at::Tensor& x) const {
@@ -186,7 +178,7 @@ std::tuple<at::Tensor, at::Tensor> Energy::value_and_score(
     if (energies) return differentiate(*energies, leaf);
   }
   const auto [energies, score] = checked_score(*function_, x);
-  return {times_beta(energies.to(at::kDouble), *beta), score * like_chains(*beta, score)};
+  return {times_beta(energies.to(at::kDouble), *beta), score * detail::per_chain(*beta, score)};
 }
 
 std::optional<at::Tensor> Energy::gibbs(const at::Tensor& x, const RunOptions& run,

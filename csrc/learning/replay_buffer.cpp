@@ -1,6 +1,7 @@
 #include "torch_ebm/replay_buffer.h"
 
 #include "csrc/common/checks.h"
+#include "csrc/common/per_chain.h"
 #include "csrc/learning/negative_phase.h"
 
 namespace torch_ebm {
@@ -32,9 +33,7 @@ at::Tensor ReplayBufferImpl::first_states(const at::Tensor&, at::Generator& gene
   restart_ = uniform(n_chains_).lt(reinit_probability_);
   const at::Tensor kept = states.index_select(0, slots_);
   const at::Tensor fresh = start_states(law_, kept.sizes(), generator, states.options());
-  std::vector<int64_t> per_chain(kept.dim(), 1);
-  per_chain[0] = n_chains_;
-  return at::where(restart_.view(per_chain), fresh, kept);
+  return at::where(detail::along_chains(restart_, kept), fresh, kept);
 }
 
 void ReplayBufferImpl::keep(const at::Tensor& last_states) {

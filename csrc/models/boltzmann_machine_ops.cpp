@@ -9,6 +9,7 @@
 
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"
+#include "csrc/common/padded.h"
 #include "csrc/common/progress.h"
 #include "csrc/common/random.h"
 #include "csrc/models/boltzmann_machine.h"
@@ -57,20 +58,15 @@ at::Tensor for_kernels(const at::Tensor& x) {
 /// The parameters as the kernels take them.
 struct Model {
   Model(const at::Tensor& weight, const at::Tensor& b, at::Tensor inverse_temperature)
-      : coupling(padded(detail::coupling(for_kernels(weight)))),
-        bias(padded(for_kernels(b))),
+      : coupling(detail::padded(detail::coupling(for_kernels(weight)))),
+        bias(detail::padded(for_kernels(b))),
         beta(std::move(inverse_temperature)) {}
 
   template <typename T>
   kernels::Boltzmann<T> view() const {
-    return {{coupling.const_data_ptr<T>(), coupling.size(0), coupling.size(1)},
+    return {detail::view_padded<T>(coupling),
             bias.const_data_ptr<T>(),
             {beta.const_data_ptr<T>(), beta.dim()}};
-  }
-
-  static at::Tensor padded(const at::Tensor& x) {
-    const int64_t excess = x.size(-1) % kernels::kPaddedTo;
-    return at::constant_pad_nd(x, {0, excess == 0 ? 0 : kernels::kPaddedTo - excess}).contiguous();
   }
 
   at::Tensor coupling;

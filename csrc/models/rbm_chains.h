@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "csrc/common/padded.h"
 #include "csrc/common/parallel.h"
 #include "csrc/common/progress.h"
 #include "csrc/common/random.h"
@@ -93,23 +94,10 @@ class ResidentWeights {
   explicit ResidentWeights(const at::Tensor& weight)
       : weight_(padded(weight)), transposed_(padded(weight.t())) {}
 
-  kernels::Padded<T> weight() const { return view(weight_); }
-  kernels::Padded<T> transposed() const { return view(transposed_); }
-
-  /// n rounded up to the length of a padded row.
-  static int64_t padded_size(int64_t n) {
-    return (n + kernels::kPaddedTo - 1) / kernels::kPaddedTo * kernels::kPaddedTo;
-  }
+  kernels::Padded<T> weight() const { return view_padded<T>(weight_); }
+  kernels::Padded<T> transposed() const { return view_padded<T>(transposed_); }
 
  private:
-  static at::Tensor padded(const at::Tensor& matrix) {
-    const int64_t padding = padded_size(matrix.size(1)) - matrix.size(1);
-    return at::constant_pad_nd(matrix, {0, padding}).contiguous();
-  }
-  static kernels::Padded<T> view(const at::Tensor& matrix) {
-    return {matrix.const_data_ptr<T>(), matrix.size(0), matrix.size(1)};
-  }
-
   at::Tensor weight_;
   at::Tensor transposed_;
 };
@@ -183,17 +171,9 @@ class ResidentChains {
   std::vector<T> path_bias_;
 };
 
-/// Whether ResidentChains can and should do the work. Depends on the parameters alone, not on the number of
-/// chains: sums are rounded differently on the two ways. A layer of a few units alone is not worth its
-/// padding.
+/// Whether ResidentChains can and should do the work.
 inline bool weights_fit_in_cache(const at::Tensor& weight) {
-  constexpr int64_t kMaxBytes = 256 * 1024;  // for the weights, and for their transposed copy
-  const auto padded_size = ResidentWeights<float>::padded_size;
-  const int64_t n_visible = weight.size(0);
-  const int64_t n_hidden = weight.size(1);
-  const int64_t largest =
-      std::max(n_visible * padded_size(n_hidden), n_hidden * padded_size(n_visible));
-  return has_kernel(weight) && largest * weight.element_size() <= kMaxBytes;
+  return has_kernel(weight) && fits_in_cache(weight);
 }
 
 /// step(chains, k) for k = 0, ..., n_steps - 1, with ResidentChains: in parallel over chains, and reporting

@@ -33,9 +33,7 @@ at::Tensor ChainRun::uniform(uint32_t stream) const {
 Samples ChainRun::run(const std::function<at::Tensor(int64_t)>& step) {
   key_ = draw_key(run_.generator, x.device());
   at::Tensor accepted = at::zeros({n_chains()}, x.options().dtype(at::kDouble));
-  std::vector<int64_t> kept(x.sizes().begin(), x.sizes().end());
-  kept.insert(kept.begin(), run_.thin > 0 ? run_.n_steps / run_.thin : 0);
-  at::Tensor trajectory = at::empty(kept, x.options());
+  at::Tensor trajectory = empty_trajectory(run_, x);
   try {
     for (step_ = 0; step_ < run_.n_steps; ++step_) {
       const at::Tensor acceptance = step(step_);
@@ -58,12 +56,10 @@ Samples ChainRun::run(const std::function<at::Tensor(int64_t)>& step) {
 
 Samples ChainRun::finished(const at::Tensor& last_states, const at::Tensor& acceptance_rate) {
   leave(last_states);
-  std::vector<int64_t> kept(x.sizes().begin(), x.sizes().end());
-  kept.insert(kept.begin(), 0);
   return {run_.inplace ? start_ : last_states,
           acceptance_rate.defined() ? acceptance_rate
                                     : at::ones({n_chains()}, x.options().dtype(at::kDouble)),
-          at::empty(kept, x.options())};
+          empty_trajectory({.thin = 0}, x)};
 }
 
 void ChainRun::leave(const at::Tensor& last_states) const {
@@ -74,12 +70,10 @@ void ChainRun::leave(const at::Tensor& last_states) const {
   at::Tensor(start_).copy_(last_states);
 }
 
-at::Tensor per_chain(const at::Tensor& value, const at::Tensor& x) {
-  const at::Tensor result = value.to(x.options());
-  if (result.dim() == 0) return result;
-  std::vector<int64_t> shape(x.dim(), 1);
-  shape[0] = x.size(0);
-  return result.view(shape);
+at::Tensor empty_trajectory(const RunOptions& run, const at::Tensor& x) {
+  std::vector<int64_t> kept(x.sizes().begin(), x.sizes().end());
+  kept.insert(kept.begin(), run.thin > 0 ? run.n_steps / run.thin : 0);
+  return at::empty(kept, x.options());
 }
 
 at::Tensor sum_units(const at::Tensor& x) {
@@ -88,9 +82,7 @@ at::Tensor sum_units(const at::Tensor& x) {
 
 at::Tensor where_chains(const at::Tensor& mask, const at::Tensor& chosen, const at::Tensor& other) {
   if (mask.is_cpu() && mask.all().item<bool>()) return chosen;
-  std::vector<int64_t> shape(other.dim(), 1);
-  shape[0] = other.size(0);
-  return at::where(mask.view(shape), chosen, other);
+  return at::where(along_chains(mask, other), chosen, other);
 }
 
 at::Tensor acceptance_probability(const at::Tensor& log_ratio, const at::Tensor& proposed_energy) {

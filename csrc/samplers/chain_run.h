@@ -4,6 +4,7 @@
 #include <tuple>
 
 #include "csrc/common/grad_mode.h"
+#include "csrc/common/per_chain.h"
 #include "csrc/common/progress.h"
 #include "csrc/common/random.h"
 #include "torch_ebm/sampler.h"
@@ -60,8 +61,8 @@ inline std::tuple<at::Tensor, at::Tensor, at::Tensor> as_tuple(Samples samples) 
   return {samples.x, samples.acceptance_rate, samples.trajectory};
 }
 
-/// A value for every chain, () or (N,), shaped to multiply x (N, ...) and in its dtype.
-at::Tensor per_chain(const at::Tensor& value, const at::Tensor& x);
+/// Room for the states that a run keeps, each like x: (n_steps / thin, ...), none if thin is 0.
+at::Tensor empty_trajectory(const RunOptions& run, const at::Tensor& x);
 /// Sums over all but the first dimension, (N,), in float64.
 at::Tensor sum_units(const at::Tensor& x);
 

@@ -121,9 +121,7 @@ ReplicaSamples replica_exchange(const Energy& energy, const at::Tensor& x, const
   RunOptions all_rungs = run;
   all_rungs.thin = 0;  // of the trajectory only the rung of the target is kept
   detail::ChainRun chains(kOp, x, all_rungs);
-  std::vector<int64_t> kept(x.sizes().begin(), x.sizes().end());
-  kept[0] = run.thin > 0 ? run.n_steps / run.thin : 0;
-  at::Tensor trajectory = at::empty(kept, x.options());
+  at::Tensor trajectory = detail::empty_trajectory(run, x[0]);
   Rungs rungs(energy, ladder, chains, run.n_steps);
 
   const Samples samples = chains.run([&](int64_t step) {
