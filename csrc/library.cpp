@@ -104,6 +104,16 @@ TORCH_LIBRARY(torch_ebm, m) {
         "Generator? generator=None) -> (Tensor x, Tensor weights, Tensor chain)"),
         {at::Tag::nondeterministic_seeded});
 
+  // Criteria, in which Z cancels or is learned.
+  const auto criterion = [&](const std::string& name, const std::string& options) {
+    m.def(conservative((
+        name + "(Any energy, Tensor x, *, " + options + "Tensor? weights=None, "
+        "str reduction='mean', Generator? generator=None) -> Tensor").c_str()));
+  };
+  criterion("pseudolikelihood", "bool categorical=False, Tensor? blocks=None, int? n_sites=None, "
+            "int? chunk_size=None, ");
+  criterion("ratio_matching", "int? n_sites=None, int? chunk_size=None, ");
+
   // The partition function.
   m.def("log_partition(Tensor negative_energies, Tensor? log_z=None, Tensor? weights=None) "
         "-> Tensor", compiles);
@@ -140,6 +150,8 @@ TORCH_LIBRARY(torch_ebm, m) {
   m.def(conservative(
         "_call_energy_gibbs_with_gradients(Tensor x, int handle, int n_steps, Tensor? beta, "
         "Generator? generator) -> (Tensor, Tensor)"));
+  m.def(conservative(
+        "_call_energy_flip_differences(Tensor x, int handle, Tensor? sites) -> Tensor"));
   m.def(conservative(
         "_call_sampler(Tensor x, int handle, Tensor beta, Generator? generator) -> Tensor"));
   m.def(conservative("_progress(str operation, int done, int total) -> ()"));

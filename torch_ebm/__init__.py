@@ -41,6 +41,8 @@ from .mlp import MLP, mlp_value_and_score
 from .negative_phase import CD, PCD, NaiveMCMC, NegativePhase, start_states
 from .nuts import nuts
 from .progress import progress_bar
+from .pseudolikelihood import pseudolikelihood
+from .ratio_matching import ratio_matching
 from .rbm import RBM, base_rate_bias, rbm_gibbs
 from .replay_buffer import ReplayBuffer
 from .replica_exchange import ReplicaSamples, replica_exchange
@@ -104,7 +106,9 @@ __all__ = [
     "nuts",
     "plots",
     "progress_bar",
+    "pseudolikelihood",
     "r_hat",
+    "ratio_matching",
     "rbm_gibbs",
     "replica_exchange",
     "round_trips",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Optional, Union
 
@@ -21,22 +22,32 @@ from . import _library  # noqa: F401  (defines the operators implemented here)
 #: * ``tempered(x, beta)``, (N,), the energy at inverse temperature beta, () or (N,), in the place of
 #:   beta * energy(x): for every sampler, and what the two above must leave invariant;
 #: * ``value_and_score(x)``, the energies (N,) and the scores -dE/dx like x, in the place of autograd; it is
-#:   called without gradients.
+#:   called without gradients;
+#: * ``flip_differences(x, sites)``, E(x with one unit flipped) - E(x), (N, m), of the units ``sites``, (N, m), or
+#:   of all D, (N, D), if that is None: in the criteria of binary data, with gradients.
 Energy = Union[Callable[[Tensor], Tensor], torch.nn.Module, torch.jit.ScriptModule]
 
 _callables: dict[int, Callable] = {}
 _handles = itertools.count()
 
 
+class Registration:
+    """A callable that the operators know by ``handle`` as long as this object lives."""
+
+    def __init__(self, function: Callable) -> None:
+        self.handle = next(_handles)
+        _callables[self.handle] = function
+        self.release = weakref.finalize(self, _callables.pop, self.handle)
+
+
 @contextlib.contextmanager
 def registered(function: Callable) -> Iterator[int]:
     """The handle by which the operators know ``function``, valid inside the ``with`` block."""
-    handle = next(_handles)
-    _callables[handle] = function
+    registration = Registration(function)
     try:
-        yield handle
+        yield registration.handle
     finally:
-        del _callables[handle]
+        registration.release()
 
 
 def callable_of(handle: int, what: str) -> Callable:
@@ -55,13 +66,26 @@ def as_argument(energy: Energy) -> Iterator[object]:
     Raises:
         TypeError: ``energy`` is not callable.
     """
+    argument, registration = held_argument(energy)
+    try:
+        yield argument
+    finally:
+        if registration is not None:
+            registration.release()
+
+
+def held_argument(energy: Energy) -> tuple[object, Optional[Registration]]:
+    """The same, valid as long as the registration lives, if there is one.
+
+    Raises:
+        TypeError: ``energy`` is not callable.
+    """
     if isinstance(energy, torch.jit.ScriptModule):
-        yield energy
-        return
+        return energy, None
     if not callable(energy):
         raise TypeError(f"energy must be callable, got {type(energy).__name__}")
-    with registered(energy) as handle:
-        yield handle
+    registration = Registration(energy)
+    return registration.handle, registration
 
 
 def _call_energy(x: Tensor, handle: int) -> Tensor:
@@ -120,11 +144,21 @@ def _call_energy_gibbs_with_gradients(
     return result
 
 
+def _call_energy_flip_differences(x: Tensor, handle: int, sites: Optional[Tensor]) -> Tensor:
+    differences = _callables[handle].flip_differences(x, sites)
+    if not isinstance(differences, Tensor):
+        raise TypeError("energy: flip_differences must return a tensor of shape (N, sites)")
+    return differences
+
+
 _implementations = torch.library.Library("torch_ebm", "IMPL")
 _implementations.impl("_call_energy", _call_energy, "CompositeImplicitAutograd")
 _implementations.impl("_call_energy_tempered", _call_energy_tempered, "CompositeImplicitAutograd")
 _implementations.impl(
     "_call_energy_value_and_score", _call_energy_value_and_score, "CompositeImplicitAutograd"
+)
+_implementations.impl(
+    "_call_energy_flip_differences", _call_energy_flip_differences, "CompositeImplicitAutograd"
 )
 _implementations.impl("_energy_has", _energy_has, "CompositeImplicitAutograd")
 _implementations.impl("_call_energy_gibbs", _call_energy_gibbs, "CompositeImplicitAutograd")

@@ -56,4 +56,13 @@ std::optional<std::tuple<at::Tensor, at::Tensor>> CallbackEnergy::gibbs_with_gra
   return op.call(x.clone(), handle_, run.n_steps, run.beta, run.generator);
 }
 
+std::optional<at::Tensor> CallbackEnergy::flip_differences(
+    const at::Tensor& x, const std::optional<at::Tensor>& sites) const {
+  static const auto op = implemented_in_python<at::Tensor(const at::Tensor&, int64_t,
+                                                          const std::optional<at::Tensor>&)>(
+      "torch_ebm::_call_energy_flip_differences");
+  if (!has("flip_differences")) return std::nullopt;
+  return op.call(x, handle_, sites);
+}
+
 }  // namespace torch_ebm::detail

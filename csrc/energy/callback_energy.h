@@ -16,6 +16,8 @@ class CallbackEnergy : public EnergyFunction {
                                   const std::optional<at::Tensor>& clamp) const override;
   std::optional<std::tuple<at::Tensor, at::Tensor>> gibbs_with_gradients(
       const at::Tensor& x, const RunOptions& run) const override;
+  std::optional<at::Tensor> flip_differences(const at::Tensor& x,
+                                             const std::optional<at::Tensor>& sites) const override;
 
  private:
   bool has(const char* method) const;

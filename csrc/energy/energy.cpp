@@ -118,6 +118,11 @@ std::optional<std::tuple<at::Tensor, at::Tensor>> EnergyFunction::gibbs_with_gra
   return std::nullopt;
 }
 
+std::optional<at::Tensor> EnergyFunction::flip_differences(const at::Tensor&,
+                                                           const std::optional<at::Tensor>&) const {
+  return std::nullopt;
+}
+
 Energy::Energy(std::shared_ptr<const EnergyFunction> function) : function_(std::move(function)) {
   TORCH_CHECK_VALUE(function_, "Energy: the energy must not be null");
 }
@@ -199,6 +204,17 @@ std::optional<std::tuple<at::Tensor, at::Tensor>> Energy::gibbs_with_gradients(
   detail::check_floating("energy", what, acceptance_rate);
   detail::check_shape("energy", what, acceptance_rate, {x.size(0)}, "(N,)");
   return std::tuple(states.detach(), acceptance_rate.detach().to(x.device(), at::kDouble));
+}
+
+std::optional<at::Tensor> Energy::flip_differences(const at::Tensor& x,
+                                                   const std::optional<at::Tensor>& sites) const {
+  const auto differences = function_->flip_differences(x, sites);
+  if (!differences) return std::nullopt;
+  const char* what = "what its flip_differences returns";
+  detail::check_floating("energy", what, *differences);
+  const int64_t n_sites = sites ? sites->size(1) : x.numel() / x.size(0);
+  detail::check_shape("energy", what, *differences, {x.size(0), n_sites}, "(N, sites)");
+  return differences;
 }
 
 }  // namespace torch_ebm

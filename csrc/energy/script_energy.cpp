@@ -81,6 +81,13 @@ std::optional<std::tuple<at::Tensor, at::Tensor>> ScriptEnergy::gibbs_with_gradi
                     checked_tensor(kName, kExpected, pair[1]));
 }
 
+std::optional<at::Tensor> ScriptEnergy::flip_differences(
+    const at::Tensor& x, const std::optional<at::Tensor>& sites) const {
+  const auto differences = call_if_there("flip_differences", {x, sites});
+  if (!differences) return std::nullopt;
+  return checked_tensor("flip_differences", "a tensor of shape (N, sites)", *differences);
+}
+
 std::optional<c10::IValue> ScriptEnergy::call_if_there(const char* name,
                                                        std::vector<c10::IValue> arguments,
                                                        const torch::jit::Kwargs& options) const {

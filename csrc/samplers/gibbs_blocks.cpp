@@ -8,7 +8,8 @@ namespace {
 
 constexpr int64_t kMaxStates = 4096;
 
-at::Tensor checked_blocks(const char* op, const DiscreteSites& layout, const at::Tensor& blocks) {
+at::Tensor checked_blocks(const char* op, const DiscreteSites& layout, const at::Tensor& blocks,
+                          bool cover) {
   const int64_t n_sites = layout.n_sites();
   TORCH_CHECK_TYPE(at::isIntegralType(blocks.scalar_type(), /*includeBool=*/false), op,
                    ": blocks must have an integer dtype, got ", blocks.scalar_type());
@@ -25,7 +26,7 @@ at::Tensor checked_blocks(const char* op, const DiscreteSites& layout, const at:
                     ": blocks must hold a site at most once a row, got it twice in row ",
                     twice.to(at::kInt).argmax().item<int64_t>());
   const at::Tensor visits = at::bincount(sites.flatten(), {}, n_sites);
-  TORCH_CHECK_VALUE(visits.gt(0).all().item<bool>(), op,
+  TORCH_CHECK_VALUE(!cover || visits.gt(0).all().item<bool>(), op,
                     ": blocks must hold every site, got none with site ",
                     visits.eq(0).to(at::kInt).argmax().item<int64_t>());
   return sites;
@@ -43,10 +44,10 @@ int64_t count_states(const char* op, int64_t n_states, int64_t size) {
 }  // namespace
 
 GibbsBlocks::GibbsBlocks(const char* op, const DiscreteSites& layout,
-                         const std::optional<at::Tensor>& blocks) {
+                         const std::optional<at::Tensor>& blocks, bool cover) {
   const bool given = blocks && blocks->defined();
   const int64_t n_states = layout.n_states();
-  sites = given ? checked_blocks(op, layout, *blocks)
+  sites = given ? checked_blocks(op, layout, *blocks, cover)
                 : at::arange(layout.n_sites(), at::kLong).unsqueeze(1);
   const int64_t count = count_states(op, n_states, sites.size(1));
   const at::Tensor place = at::full({}, n_states, at::kLong).pow(at::arange(sites.size(1)));

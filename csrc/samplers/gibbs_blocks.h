@@ -6,8 +6,10 @@ namespace torch_ebm::detail {
 
 /// Blocks of k sites that Gibbs sampling updates jointly, and the K^k states that a block can take.
 struct GibbsBlocks {
-  /// `blocks`: integers, (B, k), in which every site stands; absent means every site alone.
-  GibbsBlocks(const char* op, const DiscreteSites& layout, const std::optional<at::Tensor>& blocks);
+  /// `blocks`: integers, (B, k), in which every site stands if they must `cover` the sites; absent means every site
+  /// alone.
+  GibbsBlocks(const char* op, const DiscreteSites& layout, const std::optional<at::Tensor>& blocks,
+              bool cover = true);
 
   int64_t n_blocks() const { return sites.size(0); }
   int64_t n_states() const { return states.size(0); }

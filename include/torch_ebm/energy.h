@@ -59,6 +59,12 @@ class TORCH_EBM_API EnergyFunction {
   /// rates (N,), or nothing if this energy has no such sampler of its own.
   virtual std::optional<std::tuple<at::Tensor, at::Tensor>> gibbs_with_gradients(
       const at::Tensor& x, const RunOptions& run) const;
+
+  /// E(x with one unit flipped) - E(x) of binary states x, (N, ...), for the units `sites` of each, (N, m), int64, in
+  /// the order of memory, or for all D: (N, m) or (N, D), differentiable in the parameters. Or nothing if this energy
+  /// knows no shorter way than to compute both energies.
+  virtual std::optional<at::Tensor> flip_differences(const at::Tensor& x,
+                                                     const std::optional<at::Tensor>& sites) const;
 };
 
 /// The energy that every sampler and estimator takes: one value type, whatever is behind it. Copies share
@@ -71,8 +77,8 @@ class TORCH_EBM_API Energy {
   explicit Energy(std::function<at::Tensor(const at::Tensor&)> function);
 
   /// A scripted module: its forward is the energy; methods `gibbs(x, n_steps, beta, clamp, generator)`,
-  /// `gibbs_with_gradients(x, n_steps, beta, generator)`, `tempered(x, beta)` and `value_and_score(x)`, if it has
-  /// them, are what EnergyFunction calls so.
+  /// `gibbs_with_gradients(x, n_steps, beta, generator)`, `tempered(x, beta)`, `value_and_score(x)` and
+  /// `flip_differences(x, sites)`, if it has them, are what EnergyFunction calls so.
   explicit Energy(const torch::jit::Module& module);
 
   /// A C++ module (or any shared object) whose forward is the energy.
@@ -102,6 +108,8 @@ class TORCH_EBM_API Energy {
   /// Acceptance rates in float64.
   std::optional<std::tuple<at::Tensor, at::Tensor>> gibbs_with_gradients(
       const at::Tensor& x, const RunOptions& run) const;
+  std::optional<at::Tensor> flip_differences(
+      const at::Tensor& x, const std::optional<at::Tensor>& sites = std::nullopt) const;
 
  private:
   std::optional<at::Tensor> tempered(const at::Tensor& x, const at::Tensor& beta) const;

@@ -2,6 +2,7 @@
 
 #include "torch_ebm/ais.h"
 #include "torch_ebm/boltzmann_machine.h"
+#include "torch_ebm/criterion.h"
 #include "torch_ebm/diagnostics.h"
 #include "torch_ebm/discrete_langevin.h"
 #include "torch_ebm/energy.h"
@@ -18,6 +19,8 @@
 #include "torch_ebm/negative_phase.h"
 #include "torch_ebm/nuts.h"
 #include "torch_ebm/progress.h"
+#include "torch_ebm/pseudolikelihood.h"
+#include "torch_ebm/ratio_matching.h"
 #include "torch_ebm/rbm.h"
 #include "torch_ebm/replay_buffer.h"
 #include "torch_ebm/replica_exchange.h"

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <torch/library.h>
+
+#include "torch_ebm/criterion.h"
+#include "torch_ebm/energy.h"
+
+namespace torch_ebm::detail {
+
+/// What all criteria share: the data, checked, and the reduction of the terms of its examples.
+class Criterion {
+ public:
+  /// Throws unless x is a batch (N, ...) of finite numbers, N >= 1, and the options fit it.
+  Criterion(const char* op, const at::Tensor& x, const CriterionOptions& options);
+
+  /// The terms of the examples, (N,), weighted and reduced.
+  at::Tensor reduce(const at::Tensor& terms) const;
+  int64_t n_examples() const { return x.size(0); }
+
+  const char* op;
+  at::Tensor x;  // contiguous, without a graph
+  std::optional<at::Generator> generator;
+
+ private:
+  at::Tensor weights_;  // (N,), like x; undefined if there are none
+  std::string reduction_;
+};
+
+}  // namespace torch_ebm::detail
+
+/// Registers a criterion: autograd goes through what it calls, the energy above all.
+#define TORCH_EBM_CRITERION(name, function) \
+  TORCH_LIBRARY_IMPL(torch_ebm, CompositeImplicitAutograd, m) { m.impl(name, function); }

@@ -1,0 +1,38 @@
+"""What all criteria have in common.
+
+A criterion is a training objective in which Z cancels, or is learned: the smaller, the better. It is called as
+``criterion(energy, x, *, ...)``, is differentiable in the parameters of the energy, and takes
+
+* ``energy``: any callable or module that maps a batch (N, ...) to energies (N,);
+* ``x``: the data, (N, ...), floating; they get no gradient;
+* ``weights``: of the examples, (N,), >= 0 and not all 0; default 1;
+* ``reduction``: "mean", the (weighted) mean over the examples, shape (); "sum"; or "none", the (weighted) terms of the
+  examples, (N,);
+* ``generator``: where a criterion that draws random numbers draws the one key of the call from; default: torch's
+  default generator.
+
+All raise ValueError for an empty batch, data and weights that are not finite, and another reduction, and TypeError for
+data that are not floating; what ``energy`` raises comes through with its own type, and its NaN comes through as NaN.
+Inside a scripted model call ``torch.ops.torch_ebm.<criterion>(self.energy, x, ...)``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from . import _library  # noqa: F401
+from .energy import Energy, held_argument
+
+Reduction = Literal["mean", "sum", "none"]
+
+
+def run_criterion(op: str, energy: Energy, x: Tensor, **options: object) -> Tensor:
+    """Calls the criterion's operator ``op``."""
+    argument, registration = held_argument(energy)
+    loss = getattr(torch.ops.torch_ebm, op)(argument, x, **options)
+    if loss.grad_fn is not None:
+        loss.grad_fn.metadata["torch_ebm.energy"] = registration  # the backward pass may call it
+    return loss
