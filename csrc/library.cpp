@@ -33,10 +33,18 @@ TORCH_LIBRARY(torch_ebm, m) {
         "rbm_gibbs(Tensor visible, Tensor weight, Tensor visible_bias, Tensor hidden_bias, *, "
         "int n_steps=1, Tensor? beta=None, Tensor? clamp=None, Generator? generator=None) "
         "-> (Tensor visible, Tensor hidden)"), random);
+  m.def("rbm_flip_differences(Tensor visible, Tensor weight, Tensor visible_bias, "
+        "Tensor hidden_bias, Tensor? sites=None) -> Tensor", compiles);
+  m.def("_rbm_flip_sums(Tensor visible, Tensor hidden_input, Tensor weight, Tensor? sites) "
+        "-> Tensor", compiles);
+  m.def("_rbm_flip_sums_backward(Tensor gradient, Tensor visible, Tensor hidden_input, "
+        "Tensor weight, Tensor? sites) -> (Tensor hidden_input, Tensor weight)", compiles);
   m.def("base_rate_bias(Tensor data, float pseudocount=1.0) -> Tensor");
 
   // The fully visible Boltzmann machine.
   m.def("boltzmann_energy(Tensor x, Tensor weight, Tensor bias) -> Tensor", compiles);
+  m.def("boltzmann_flip_differences(Tensor x, Tensor weight, Tensor bias, Tensor? sites=None) "
+        "-> Tensor", compiles);
   m.def(conservative(
         "boltzmann_gibbs(Tensor x, Tensor weight, Tensor bias, *, int n_steps=1, Tensor? beta=None, "
         "Tensor? clamp=None, Generator? generator=None) -> Tensor"), random);

@@ -122,6 +122,16 @@ class RBM(torch.nn.Module):
         return states
 
     @torch.jit.export
+    def flip_differences(self, x: Tensor, sites: Optional[Tensor] = None) -> Tensor:
+        """F(x with one unit flipped) - F(x), (N, V), or (N, m) for the units ``sites``, (N, m), int64.
+
+        In O(N m H) time and O(N (V + H) + V H) memory, forward and backward.
+        """
+        return torch.ops.torch_ebm.rbm_flip_differences(
+            x, self.weight, self.visible_bias, self.hidden_bias, sites
+        )
+
+    @torch.jit.export
     def log_z(self) -> Tensor:
         """Exact log Z, float64: a sum over the smaller layer, which may have at most 25 units."""
         return torch.ops.torch_ebm.rbm_log_z(self.weight, self.visible_bias, self.hidden_bias)

@@ -132,6 +132,13 @@ DRIVER_OPS = {
     "unbiased_cd",
     "exact_log_z",
 }
+# Differentiable in the parameters alone: tested in test_flip_differences.py.
+FLIPS = {
+    "rbm_flip_differences",
+    "_rbm_flip_sums",
+    "_rbm_flip_sums_backward",
+    "boltzmann_flip_differences",
+}
 NO_TENSORS = {"version", "built_for_torch", "cpu_kernels"}
 INTERNAL = {
     "_call_energy",
@@ -196,7 +203,7 @@ def test_every_operator_is_listed():
         for name in torch._C._dispatch_get_all_op_names()
         if name.startswith("torch_ebm::")
     }
-    assert defined == set(OPS) | DRIVER_OPS | set(CRITERIA) | NO_TENSORS | INTERNAL
+    assert defined == set(OPS) | DRIVER_OPS | set(CRITERIA) | FLIPS | NO_TENSORS | INTERNAL
 
 
 # --- Tensor operators -----------------------------------------------------------------------------
