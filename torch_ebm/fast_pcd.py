@@ -52,6 +52,7 @@ class FastPCD(PCD):
             gradient that is not finite.
     """
 
+    @torch.inference_mode(False)
     def __init__(
         self,
         n_chains: int,

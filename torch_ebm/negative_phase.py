@@ -59,6 +59,7 @@ class NegativePhase(torch.nn.Module):
 
     generator_state: Tensor
 
+    @torch.inference_mode(False)  # else no buffer could be updated outside of that mode
     def __init__(self, sampler: Sampler, seed: Optional[int]) -> None:
         super().__init__()
         if not callable(sampler):
@@ -140,6 +141,7 @@ class NaiveMCMC(NegativePhase):
 
     like: Tensor
 
+    @torch.inference_mode(False)
     def __init__(
         self,
         n_chains: int,
@@ -197,6 +199,7 @@ class PCD(NegativePhase):
 
     chains: Tensor
 
+    @torch.inference_mode(False)
     def __init__(
         self,
         n_chains: int,

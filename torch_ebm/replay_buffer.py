@@ -36,6 +36,7 @@ class ReplayBuffer(NegativePhase):
     states: Tensor
     age: Tensor
 
+    @torch.inference_mode(False)
     def __init__(
         self,
         capacity: int,

@@ -42,6 +42,7 @@ class TemperedPCD(NegativePhase):
     chains: Tensor
     parity: Tensor
 
+    @torch.inference_mode(False)
     def __init__(
         self,
         n_chains: int,
