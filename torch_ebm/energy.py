@@ -92,8 +92,14 @@ def _energies(value: object) -> Tensor:
     return value
 
 
+def has_method(energy: Energy, name: str) -> bool:
+    """Whether ``energy`` has a method of that name: a submodule is none."""
+    found = getattr(energy, name, None)
+    return callable(found) and not isinstance(found, torch.nn.Module)
+
+
 def _energy_has(handle: int, method: str) -> bool:
-    return callable(getattr(callable_of(handle, "energy"), method, None))
+    return has_method(callable_of(handle, "energy"), method)
 
 
 def _call_energy_gibbs(

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from ._arguments import as_beta
-from .energy import Energy
+from .energy import Energy, has_method
 from .sampler import Sampler, Samples
 
 #: Cells of a chi-square test with fewer expected counts are put together.
@@ -140,7 +140,7 @@ def exact_law(energy: Energy, states: Tensor, beta: Optional[float] = None) -> T
     with torch.no_grad():
         if beta is None:
             energies = energy(states).double()
-        elif callable(getattr(energy, "tempered", None)):
+        elif has_method(energy, "tempered"):
             energies = energy.tempered(states, torch.tensor(beta, dtype=states.dtype)).double()
         else:
             energies = energy(states).double()
