@@ -12,16 +12,16 @@ from torch import Tensor
 
 from . import _library  # noqa: F401  (defines the operators implemented here)
 
-#: What every sampler and estimator takes: anything that maps a batch (N, ...) to energies (N,). Methods, if
-#: there are any, take the place of what is done for any energy:
+#: What every sampler and estimator takes: anything that maps a batch (N, ...) to energies (N,).
+#: Methods, if there are any, take the place of what is done for any energy:
 #:
 #: * ``gibbs(x, n_steps, beta, clamp, generator)``, the new states: in :func:`torch_ebm.gibbs`;
-#: * ``gibbs_with_gradients(x, n_steps, beta, generator)``, the new states and acceptance rates (N,): in
-#:   :func:`torch_ebm.gibbs_with_gradients`;
-#: * ``tempered(x, beta)``, (N,), the energy at inverse temperature beta, () or (N,), in the place of
-#:   beta * energy(x): for every sampler, and what the two above must leave invariant;
-#: * ``value_and_score(x)``, the energies (N,) and the scores -dE/dx like x, in the place of autograd; it is
-#:   called without gradients.
+#: * ``gibbs_with_gradients(x, n_steps, beta, generator)``, the new states and acceptance rates
+#:   (N,): in :func:`torch_ebm.gibbs_with_gradients`;
+#: * ``tempered(x, beta)``, (N,), the energy at inverse temperature beta, () or (N,), in the place
+#:   of beta * energy(x): for every sampler, and what the two above must leave invariant;
+#: * ``value_and_score(x)``, the energies (N,) and the scores -dE/dx like x, in the place of
+#:   autograd; it is called without gradients.
 Energy = Union[Callable[[Tensor], Tensor], torch.nn.Module, torch.jit.ScriptModule]
 
 _callables: dict[int, Callable] = {}
