@@ -1,8 +1,8 @@
 """torch_ebm: train, sample and evaluate energy-based models, p(x) = exp(-E(x)) / Z.
 
-Any callable or module that maps a batch x of shape (N, ...) to energies of shape (N,) is an energy. The
-algorithms live in a C++ library over LibTorch, as operators ``torch.ops.torch_ebm.*``: the functions
-here call them, and so may a scripted module and a C++ program.
+Any callable or module that maps a batch x of shape (N, ...) to energies of shape (N,) is an energy.
+The algorithms live in a C++ library over LibTorch, as operators ``torch.ops.torch_ebm.*``: the
+functions here call them, and so may a scripted module and a C++ program.
 """
 
 from . import plots, testing

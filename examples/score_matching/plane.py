@@ -38,7 +38,7 @@ CRITERIA: dict[str, Loss] = {
 
 def knots() -> Tensor:
     """Points along a spiral: the centres of the mixture that the data are drawn from."""
-    angle = 3 * math.pi * torch.linspace(0.25, 1, N_KNOTS).sqrt()
+    angle = 3 * math.pi * torch.linspace(0.05, 1, N_KNOTS).sqrt()
     return (2.6 * angle / angle.max())[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
 
 

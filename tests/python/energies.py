@@ -30,6 +30,39 @@ class Gaussian(torch.nn.Module):
         return 0.5 * (torch.matmul(d, self.precision) * d).sum(1)
 
 
+class Cliff:
+    """E(x) = linear x, but where two units are on the first component of the score is `value`."""
+
+    linear = torch.tensor([0.3, -0.5, 0.2]).double()
+
+    def __init__(self, value):
+        self.value = value
+
+    def __call__(self, x):
+        return torch.mv(x, self.linear.to(x.dtype))
+
+    def value_and_score(self, x):
+        score = -self.linear.to(x.dtype).repeat(len(x), 1)
+        score[x.sum(1) > 1.5, 0] = self.value
+        return self(x), score
+
+    def law(self, states):
+        """Of `states` with at most one unit on."""
+        weights = torch.exp(-self(states)) * (states.sum(1) <= 1)
+        return weights / weights.sum()
+
+
+class CategoricalCliff(Cliff):
+    """The same of one-hot sites: a unit that is on is one of state 1."""
+
+    def __call__(self, x):
+        return super().__call__(x[..., 1])
+
+    def value_and_score(self, x):
+        energy, score = Cliff(self.value).value_and_score(x[..., 1])
+        return energy, torch.stack([torch.zeros_like(score), score], -1)
+
+
 class Network(torch.nn.Module):
     """A small neural network with a quadratic term, so that it can be normalised."""
 

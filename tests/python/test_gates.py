@@ -489,9 +489,10 @@ DRIVERS = {
     "hmc": driven(torch_ebm.hmc),
     "nuts": driven(torch_ebm.nuts),
     "warm_up": driven(torch_ebm.warm_up, n_steps=20),
+    "unbiased_cd": lambda e: torch_ebm.UnbiasedCD(seed=5)(e, all_states(3)),
     "exact_log_z": lambda e: torch_ebm.exact_log_z(e, 3, dtype=torch.float64),
 }
-TAKING_SCORES = set(DRIVERS) - {"gibbs", "exact_log_z"}
+TAKING_SCORES = set(DRIVERS) - {"gibbs", "unbiased_cd", "exact_log_z"}
 KINDS = {
     "callable": lambda: network().forward,
     "module": network,
