@@ -96,7 +96,7 @@ class BoltzmannMachine(torch.nn.Module):
 
     @torch.jit.export
     def flip_differences(self, x: Tensor, sites: Optional[Tensor] = None) -> Tensor:
-        """E(x with one unit flipped) - E(x), (N, D), or (N, m) for the units ``sites``, (N, m), int64."""
+        """E(x with one unit flipped) - E(x): (N, D), or of the units ``sites`` (int64), (N, m)."""
         return torch.ops.torch_ebm.boltzmann_flip_differences(x, self.weight, self.bias, sites)
 
 

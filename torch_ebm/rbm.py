@@ -125,7 +125,7 @@ class RBM(torch.nn.Module):
 
     @torch.jit.export
     def flip_differences(self, x: Tensor, sites: Optional[Tensor] = None) -> Tensor:
-        """F(x with one unit flipped) - F(x), (N, V), or (N, m) for the units ``sites``, (N, m), int64.
+        """F(x with one unit flipped) - F(x): (N, V), or of the units ``sites`` (int64), (N, m).
 
         In O(N m H) time and O(N (V + H) + V H) memory, forward and backward.
         """

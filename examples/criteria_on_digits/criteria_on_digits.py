@@ -1,9 +1,12 @@
-"""Which criterion learns the best RBM? In the manner of Marlin, Swersky, Chen & de Freitas (2010): the same model, the
-same data and optimiser, and the exact log-likelihood of held-out data as the judge.
+"""Which criterion learns the best RBM?
 
-The model is small enough (12 hidden units) that log Z is exact. Every criterion gets the same number of updates and the
-same choices of the learning rate; the rate and the moment to stop are chosen by the exact likelihood of validation
-data. Then it is trained again from other seeds, and the likelihood of the test data is what the table shows.
+In the manner of Marlin, Swersky, Chen & de Freitas (2010): the same model, the same data and
+optimiser, and the exact log-likelihood of held-out data as the judge.
+
+The model is small enough (12 hidden units) that log Z is exact. Every criterion gets the same
+number of updates and the same choices of the learning rate; the rate and the moment to stop are
+chosen by the exact likelihood of validation data. Then it is trained again from other seeds, and
+the likelihood of the test data is what the table shows.
 
     bash examples/criteria_on_digits/run.sh
 """

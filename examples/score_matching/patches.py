@@ -1,8 +1,9 @@
 """An energy of 8x8 patches of photographs, learned by denoising score matching.
 
-Judged by what it must know of images: noise is taken off by one step along the score, x~ + sigma^2 s(x~), the best
-estimate of x if s is the score of the noisy patches (Robbins 1956; Vincent 2011). The best linear estimate, Wiener's,
-knows the covariance of the patches and nothing else. Langevin samples show what else the energy knows.
+Judged by what it must know of images: noise is taken off by one step along the score, 
+x~ + sigma^2 s(x~), the best estimate of x if s is the score of the noisy patches (Robbins 1956; Vincent 2011).
+The best linear estimate, Wiener's, knows the covariance of the patches and nothing else. Langevin
+samples show what else the energy knows.
 
     bash examples/score_matching/run.sh
 """
@@ -28,7 +29,7 @@ LEARNING_RATE = 1e-3
 
 
 def patches(images: tuple[str, ...]) -> Tensor:
-    """All patches of a grid, (N, 64): their means taken off, and the whole scaled to standard deviation 1."""
+    """All patches of a grid, (N, 64), less their means, and scaled to standard deviation 1."""
     import skimage.color
     import skimage.data
 
@@ -65,7 +66,7 @@ def denoised(energy: torch_ebm.MLP, noisy: Tensor) -> Tensor:
 
 
 def wiener(data: Tensor, noisy: Tensor) -> Tensor:
-    """The best linear estimate for patches of the covariance of `data`; their mean is 0 by symmetry of contrast."""
+    """The best linear estimate for patches of mean 0 and the covariance of `data`."""
     covariance = data.T @ data / len(data)
     gain = torch.linalg.solve(covariance + SIGMA**2 * torch.eye(len(covariance)), covariance)
     return noisy @ gain
