@@ -1,9 +1,9 @@
 """An energy of 8x8 patches of photographs, learned by denoising score matching.
 
-Judged by what it must know of images: noise is taken off by one step along the score, 
-x~ + sigma^2 s(x~), the best estimate of x if s is the score of the noisy patches (Robbins 1956; Vincent 2011).
-The best linear estimate, Wiener's, knows the covariance of the patches and nothing else. Langevin
-samples show what else the energy knows.
+Judged by what it must know of images: noise is taken off by one step along the score,
+x~ + sigma^2 s(x~), the best estimate of x if s is the score of the noisy patches (Robbins 1956;
+Vincent 2011). The best linear estimate, Wiener's, knows the covariance of the patches and nothing
+else. Langevin samples show what else the energy knows.
 
     bash examples/score_matching/run.sh
 """
