@@ -35,7 +35,10 @@ def as_sigma(sigma: object) -> object:
     """Noise scales as the operators take them: a number, a list of numbers, or a tensor."""
     if isinstance(sigma, Tensor):
         return sigma
-    return _numbers("sigma", sigma).tolist()
+    numbers = _numbers("sigma", sigma)
+    if numbers.numel() == 0:
+        raise ValueError("sigma must not be an empty list")  # which no operator takes
+    return numbers.tolist()
 
 
 def as_bounds(bounds: Optional[Sequence[float]]) -> tuple[Optional[float], Optional[float]]:

@@ -55,3 +55,15 @@ def check_value_and_gradients(name, scalar, prefix, energy, value):
         if key == "w3":
             expected = -expected[None]
         torch.testing.assert_close(gradient, expected, rtol=1e-9, atol=1e-10)
+
+
+class Recorder:
+    """An energy that remembers where it was asked."""
+
+    def __init__(self, energy):
+        self.energy = energy
+        self.asked = []
+
+    def __call__(self, x):
+        self.asked.append(x.detach().clone())
+        return self.energy(x)
