@@ -121,6 +121,13 @@ TORCH_LIBRARY(torch_ebm, m) {
   criterion("pseudolikelihood", "bool categorical=False, Tensor? blocks=None, int? n_sites=None, "
             "int? chunk_size=None, ");
   criterion("ratio_matching", "int? n_sites=None, int? chunk_size=None, ");
+  criterion("score_matching", "str domain='real', float? low=None, float? high=None, "
+            "int? chunk_size=None, ");
+  criterion("sliced_score_matching", "str projections='rademacher', int n_projections=1, "
+            "bool variance_reduced=True, str method='autograd', float eps=0.01, "
+            "int? chunk_size=None, ");
+  // `Any sigma` is a number, a list of levels, or a tensor with one for every example.
+  criterion("denoising_score_matching", "Any sigma, str? weighting=None, ");
 
   // The partition function.
   m.def("log_partition(Tensor negative_energies, Tensor? log_z=None, Tensor? weights=None) "

@@ -14,6 +14,7 @@ from .boltzmann_machine import (
     boltzmann_gibbs_with_gradients,
 )
 from .checkpoint import checkpoint_values, load_checkpoint, save_checkpoint
+from .denoising_score_matching import denoising_score_matching
 from .diagnostics import (
     Summary,
     autocorrelation,
@@ -47,6 +48,8 @@ from .rbm import RBM, base_rate_bias, rbm_gibbs
 from .replay_buffer import ReplayBuffer
 from .replica_exchange import ReplicaSamples, replica_exchange
 from .sampler import Sampler, Samples
+from .score_matching import score_matching
+from .sliced_score_matching import sliced_score_matching
 from .tempered_pcd import TemperedPCD
 from .tempered_transitions import tempered_transitions
 from .training_monitor import TrainingMonitor, TrainingWarning
@@ -87,6 +90,7 @@ __all__ = [
     "checkpoint_values",
     "cmake_prefix_path",
     "cpu_kernels",
+    "denoising_score_matching",
     "discrete_langevin",
     "ess_bulk",
     "ess_mean",
@@ -113,6 +117,8 @@ __all__ = [
     "replica_exchange",
     "round_trips",
     "save_checkpoint",
+    "score_matching",
+    "sliced_score_matching",
     "start_states",
     "summary",
     "tempered_transitions",

@@ -3,13 +3,15 @@ stands in its own test file."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 
 import torch_ebm
-from energies import FullyVisible
+from energies import FullyVisible, Gaussian
 from known_values import all_states, case, numbered_states
 
 
@@ -52,6 +54,22 @@ def enumerated(energy, states) -> Population:
         return Population(energy, states, torch.softmax(-energy()(states), 0))
 
 
+SMOOTHING = 0.6
+
+
+def gaussian_population(smoothing: float = 0.0) -> Population:
+    """A Gaussian law on the nodes of a quadrature that is exact for polynomials of degree 5, and the model of that law
+    smoothed by N(0, smoothing^2)."""
+    mean = torch.tensor([0.5, -1.0, 0.25], dtype=torch.float64)
+    factor = torch.tensor([[1.0, 0, 0], [0.4, 0.8, 0], [-0.3, 0.5, 1.2]], dtype=torch.float64)
+    nodes, masses = (torch.from_numpy(a) for a in np.polynomial.hermite_e.hermegauss(3))
+    points = torch.cartesian_prod(nodes, nodes, nodes)
+    mass = torch.cartesian_prod(masses, masses, masses).prod(1)
+    covariance = factor @ factor.T + smoothing**2 * torch.eye(3, dtype=torch.float64)
+    energy = functools.partial(Gaussian, mean, torch.linalg.inv(covariance))
+    return Population(energy, mean + points @ factor.T, mass / mass.sum())
+
+
 BINARY = enumerated(fully_visible_model, all_states(4))
 
 CRITERIA = {
@@ -68,6 +86,34 @@ CRITERIA = {
     ),
     "ratio_matching": Row(
         torch_ebm.ratio_matching, BINARY, variants=({}, {"chunk_size": 20}, {"n_sites": 2})
+    ),
+    "score_matching": Row(
+        torch_ebm.score_matching, gaussian_population(), variants=({}, {"chunk_size": 14})
+    ),
+    "sliced_score_matching": Row(
+        torch_ebm.sliced_score_matching,
+        gaussian_population(),
+        variants=(
+            {},
+            {"chunk_size": 20, "n_projections": 5},
+            {"variance_reduced": False},
+            {"projections": "gaussian"},
+            {"projections": "gaussian", "variance_reduced": False},
+            {"method": "finite_difference", "chunk_size": 20, "n_projections": 5},
+            {"method": "finite_difference", "variance_reduced": False},
+        ),
+        random=True,
+    ),
+    "denoising_score_matching": Row(
+        torch_ebm.denoising_score_matching,
+        gaussian_population(SMOOTHING),
+        variants=(
+            {"sigma": SMOOTHING},
+            {"sigma": SMOOTHING, "weighting": "sigma_squared"},
+            {"sigma": [SMOOTHING, SMOOTHING]},
+        ),
+        random=True,
+        script_options=f"sigma={SMOOTHING}",
     ),
 }
 
