@@ -121,6 +121,10 @@ TORCH_LIBRARY(torch_ebm, m) {
   criterion("pseudolikelihood", "bool categorical=False, Tensor? blocks=None, int? n_sites=None, "
             "int? chunk_size=None, ");
   criterion("ratio_matching", "int? n_sites=None, int? chunk_size=None, ");
+  criterion("minimum_probability_flow", "bool categorical=False, int? n_sites=None, "
+            "int? chunk_size=None, ");
+  criterion("concrete_score_matching", "bool categorical=False, int? n_sites=None, "
+            "int? chunk_size=None, ");
   criterion("score_matching", "str domain='real', float? low=None, float? high=None, "
             "int? chunk_size=None, ");
   criterion("sliced_score_matching", "str projections='rademacher', int n_projections=1, "
@@ -128,6 +132,12 @@ TORCH_LIBRARY(torch_ebm, m) {
             "int? chunk_size=None, ");
   // `Any sigma` is a number, a list of levels, or a tensor with one for every example.
   criterion("denoising_score_matching", "Any sigma, str? weighting=None, ");
+  criterion("kernel_stein_discrepancy", "str statistic='u', str kernel='imq', "
+            "float? exponent=None, float? bandwidth=None, ");
+  criterion("energy_discrepancy", "float? t=None, float? flip_probability=None, int n_samples=16, "
+            "float stabilisation=1.0, ");
+  // The sampler gets the noisy examples and moves the states of their conditional energy.
+  criterion("recovery_likelihood", "float sigma, Any sampler, ");
 
   // The partition function.
   m.def("log_partition(Tensor negative_energies, Tensor? log_z=None, Tensor? weights=None) "

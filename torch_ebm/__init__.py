@@ -14,6 +14,7 @@ from .boltzmann_machine import (
     boltzmann_gibbs_with_gradients,
 )
 from .checkpoint import checkpoint_values, load_checkpoint, save_checkpoint
+from .concrete_score_matching import concrete_score_matching
 from .denoising_score_matching import denoising_score_matching
 from .diagnostics import (
     Summary,
@@ -29,15 +30,18 @@ from .diagnostics import (
 )
 from .discrete_langevin import discrete_langevin
 from .energy import Energy
+from .energy_discrepancy import energy_discrepancy
 from .exact_log_z import exact_log_z
 from .fast_pcd import FastPCD
 from .gibbs import gibbs
 from .gibbs_with_gradients import gibbs_with_gradients
 from .hmc import hmc
+from .kernel_stein_discrepancy import kernel_stein_discrepancy
 from .ladder import Ladder, adapt_ladder, tune_ladder
 from .langevin import langevin, langevin_update
 from .log_partition import log_partition
 from .mala import mala
+from .minimum_probability_flow import minimum_probability_flow
 from .mlp import MLP, mlp_value_and_score
 from .negative_phase import CD, PCD, NaiveMCMC, NegativePhase, start_states
 from .nuts import nuts
@@ -45,6 +49,7 @@ from .progress import progress_bar
 from .pseudolikelihood import pseudolikelihood
 from .ratio_matching import ratio_matching
 from .rbm import RBM, base_rate_bias, rbm_gibbs
+from .recovery_likelihood import recovery_energy, recovery_likelihood
 from .replay_buffer import ReplayBuffer
 from .replica_exchange import ReplicaSamples, replica_exchange
 from .sampler import Sampler, Samples
@@ -89,9 +94,11 @@ __all__ = [
     "boltzmann_gibbs_with_gradients",
     "checkpoint_values",
     "cmake_prefix_path",
+    "concrete_score_matching",
     "cpu_kernels",
     "denoising_score_matching",
     "discrete_langevin",
+    "energy_discrepancy",
     "ess_bulk",
     "ess_mean",
     "ess_tail",
@@ -99,6 +106,7 @@ __all__ = [
     "gibbs",
     "gibbs_with_gradients",
     "hmc",
+    "kernel_stein_discrepancy",
     "langevin",
     "langevin_update",
     "load_checkpoint",
@@ -106,6 +114,7 @@ __all__ = [
     "log_z_from_weights",
     "mala",
     "mcse_mean",
+    "minimum_probability_flow",
     "mlp_value_and_score",
     "nuts",
     "plots",
@@ -114,6 +123,8 @@ __all__ = [
     "r_hat",
     "ratio_matching",
     "rbm_gibbs",
+    "recovery_energy",
+    "recovery_likelihood",
     "replica_exchange",
     "round_trips",
     "save_checkpoint",
