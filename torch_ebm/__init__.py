@@ -14,6 +14,7 @@ from .boltzmann_machine import (
     boltzmann_gibbs_with_gradients,
 )
 from .checkpoint import checkpoint_values, load_checkpoint, save_checkpoint
+from .conditional_nce import conditional_nce
 from .diagnostics import (
     Summary,
     autocorrelation,
@@ -37,11 +38,15 @@ from .ladder import Ladder, adapt_ladder, tune_ladder
 from .langevin import langevin, langevin_update
 from .log_partition import log_partition
 from .mala import mala
+from .maximum_likelihood import maximum_likelihood
 from .mlp import MLP, mlp_value_and_score
+from .nce import nce
 from .negative_phase import CD, PCD, NaiveMCMC, NegativePhase, start_states
+from .noise import NoiseDistribution, NoiseSamples, draw_noise, model_noise
 from .nuts import nuts
 from .progress import progress_bar
 from .pseudolikelihood import pseudolikelihood
+from .ranking_nce import ranking_nce
 from .ratio_matching import ratio_matching
 from .rbm import RBM, base_rate_bias, rbm_gibbs
 from .replay_buffer import ReplayBuffer
@@ -64,6 +69,8 @@ __all__ = [
     "MLP",
     "NaiveMCMC",
     "NegativePhase",
+    "NoiseDistribution",
+    "NoiseSamples",
     "PCD",
     "RBM",
     "ReplayBuffer",
@@ -86,8 +93,10 @@ __all__ = [
     "boltzmann_gibbs_with_gradients",
     "checkpoint_values",
     "cmake_prefix_path",
+    "conditional_nce",
     "cpu_kernels",
     "discrete_langevin",
+    "draw_noise",
     "ess_bulk",
     "ess_mean",
     "ess_tail",
@@ -101,13 +110,17 @@ __all__ = [
     "log_partition",
     "log_z_from_weights",
     "mala",
+    "maximum_likelihood",
     "mcse_mean",
     "mlp_value_and_score",
+    "model_noise",
+    "nce",
     "nuts",
     "plots",
     "progress_bar",
     "pseudolikelihood",
     "r_hat",
+    "ranking_nce",
     "ratio_matching",
     "rbm_gibbs",
     "replica_exchange",
