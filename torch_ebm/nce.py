@@ -69,7 +69,7 @@ def nce(
         "nce",
         energy,
         x,
-        **noise_arguments(noise, x, n_noise, generator),
+        **noise_arguments("nce", noise, x, n_noise, generator),
         log_z=log_z,
         weights=weights,
         reduction=reduction,

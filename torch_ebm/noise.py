@@ -59,27 +59,7 @@ def draw_noise(
         ValueError: ``n_noise`` < 1, samples or log densities in other shapes, or a generator for
             noise that takes none.
     """
-    if n_noise < 1:
-        raise ValueError(f"draw_noise: n_noise must be at least 1, got {n_noise}")
-    if x.dim() == 0:
-        raise ValueError("draw_noise: x must have shape (N, ...), got ()")
-    options = {}
-    if "generator" in inspect.signature(noise.sample).parameters:
-        options["generator"] = generator
-    elif generator is not None:
-        raise ValueError(
-            "draw_noise: generator must be left out: the noise's sample takes none; seed "
-            "torch's default generator"
-        )
-    n, unit_shape = len(x), x.shape[1:]
-    with torch.no_grad():
-        samples = noise.sample(torch.Size([n * n_noise]), **options)
-        _check_shape("sample", samples, (n * n_noise, *unit_shape))
-        return NoiseSamples(
-            samples.to(x).view(n, n_noise, *unit_shape),
-            _log_prob(noise, samples).view(n, n_noise),
-            _log_prob(noise, x.detach()),
-        )
+    return _drawn("draw_noise", noise, x, n_noise, generator)
 
 
 def model_noise(energy: Energy, x: Tensor, negative_samples: Tensor) -> NoiseSamples:
@@ -109,19 +89,20 @@ def model_noise(energy: Energy, x: Tensor, negative_samples: Tensor) -> NoiseSam
 
 
 def noise_arguments(
+    op: str,
     noise: Union[NoiseDistribution, NoiseSamples],
     x: Tensor,
     n_noise: Optional[int],
     generator: Optional[torch.Generator],
 ) -> dict[str, Tensor]:
-    """The operators' arguments for noise that is drawn already, or is to be."""
+    """The arguments of the operator ``op`` for noise that is drawn already, or is to be."""
     if isinstance(noise, NoiseSamples):
         if n_noise is not None or generator is not None:
             raise ValueError(
-                "n_noise and generator must be left out with NoiseSamples, which are drawn already"
+                f"{op}: n_noise and generator must be left out with NoiseSamples, which are drawn already"
             )
     else:
-        noise = draw_noise(noise, x, 1 if n_noise is None else n_noise, generator=generator)
+        noise = _drawn(op, noise, x, 1 if n_noise is None else n_noise, generator)
     return {
         "noise": noise.samples,
         "noise_log_prob": noise.log_prob,
@@ -129,16 +110,44 @@ def noise_arguments(
     }
 
 
-def _log_prob(noise: NoiseDistribution, u: Tensor) -> Tensor:
+def _drawn(
+    op: str,
+    noise: NoiseDistribution,
+    x: Tensor,
+    n_noise: int,
+    generator: Optional[torch.Generator],
+) -> NoiseSamples:
+    if n_noise < 1:
+        raise ValueError(f"{op}: n_noise must be at least 1, got {n_noise}")
+    if x.dim() == 0:
+        raise ValueError(f"{op}: x must have shape (N, ...), got ()")
+    options = {}
+    if "generator" in inspect.signature(noise.sample).parameters:
+        options["generator"] = generator
+    elif generator is not None:
+        raise ValueError(
+            f"{op}: generator must be left out: the noise's sample takes none; seed "
+            "torch's default generator"
+        )
+    n, unit_shape = len(x), x.shape[1:]
+    with torch.no_grad():
+        samples = noise.sample(torch.Size([n * n_noise]), **options)
+        _check_shape(op, "sample", samples, (n * n_noise, *unit_shape))
+        return NoiseSamples(
+            samples.to(x).view(n, n_noise, *unit_shape),
+            _log_prob(op, noise, samples).view(n, n_noise),
+            _log_prob(op, noise, x.detach()),
+        )
+
+
+def _log_prob(op: str, noise: NoiseDistribution, u: Tensor) -> Tensor:
     log_prob = noise.log_prob(u)
     hint = "; wrap a distribution of single units in torch.distributions.Independent"
-    _check_shape("log_prob", log_prob, (len(u),), hint)
+    _check_shape(op, "log_prob", log_prob, (len(u),), hint)
     return log_prob
 
 
-def _check_shape(what: str, value: Tensor, expected: tuple[int, ...], hint: str = "") -> None:
-    if tuple(value.shape) != expected:
-        got = tuple(value.shape)
-        raise ValueError(
-            f"draw_noise: the noise's {what} must have shape {expected}, got {got}{hint}"
-        )
+def _check_shape(op: str, what: str, value: Tensor, expected: tuple, hint: str = "") -> None:
+    got = tuple(value.shape)
+    if got != expected:
+        raise ValueError(f"{op}: the noise's {what} must have shape {expected}, got {got}{hint}")

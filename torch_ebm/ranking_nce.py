@@ -52,7 +52,7 @@ def ranking_nce(
         "ranking_nce",
         energy,
         x,
-        **noise_arguments(noise, x, n_noise, generator),
+        **noise_arguments("ranking_nce", noise, x, n_noise, generator),
         weights=weights,
         reduction=reduction,
     )
