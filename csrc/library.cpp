@@ -112,11 +112,12 @@ TORCH_LIBRARY(torch_ebm, m) {
         "Generator? generator=None) -> (Tensor x, Tensor weights, Tensor chain)"),
         {at::Tag::nondeterministic_seeded});
 
-  // Criteria, in which Z cancels or is learned.
-  const auto criterion = [&](const std::string& name, const std::string& options) {
+  // Criteria, in which Z cancels or is learned. The last take their noise as tensors and draw nothing.
+  const auto criterion = [&](const std::string& name, const std::string& options,
+                             const std::string& random = ", Generator? generator=None") {
     m.def(conservative((
         name + "(Any energy, Tensor x, *, " + options + "Tensor? weights=None, "
-        "str reduction='mean', Generator? generator=None) -> Tensor").c_str()));
+        "str reduction='mean'" + random + ") -> Tensor").c_str()));
   };
   criterion("pseudolikelihood", "bool categorical=False, Tensor? blocks=None, int? n_sites=None, "
             "int? chunk_size=None, ");
@@ -138,6 +139,13 @@ TORCH_LIBRARY(torch_ebm, m) {
             "float stabilisation=1.0, ");
   // The sampler gets the noisy examples and moves the states of their conditional energy.
   criterion("recovery_likelihood", "float sigma, Any sampler, ");
+  criterion("conditional_nce", "float? sigma=None, int? n_noise=None, Tensor? noise=None, "
+            "Tensor? log_ratio=None, ");
+  criterion("nce", "Tensor noise, Tensor noise_log_prob, Tensor data_log_prob, "
+            "Tensor? log_z=None, ", "");
+  criterion("ranking_nce", "Tensor noise, Tensor noise_log_prob, Tensor data_log_prob, ", "");
+  criterion("maximum_likelihood", "Tensor? negative_samples=None, Tensor? log_z=None, "
+            "Tensor? negative_weights=None, ", "");
 
   // The partition function.
   m.def("log_partition(Tensor negative_energies, Tensor? log_z=None, Tensor? weights=None) "

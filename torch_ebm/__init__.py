@@ -15,6 +15,7 @@ from .boltzmann_machine import (
 )
 from .checkpoint import checkpoint_values, load_checkpoint, save_checkpoint
 from .concrete_score_matching import concrete_score_matching
+from .conditional_nce import conditional_nce
 from .denoising_score_matching import denoising_score_matching
 from .diagnostics import (
     Summary,
@@ -41,12 +42,16 @@ from .ladder import Ladder, adapt_ladder, tune_ladder
 from .langevin import langevin, langevin_update
 from .log_partition import log_partition
 from .mala import mala
+from .maximum_likelihood import maximum_likelihood
 from .minimum_probability_flow import minimum_probability_flow
 from .mlp import MLP, mlp_value_and_score
+from .nce import nce
 from .negative_phase import CD, PCD, NaiveMCMC, NegativePhase, start_states
+from .noise import NoiseDistribution, NoiseSamples, draw_noise, model_noise
 from .nuts import nuts
 from .progress import progress_bar
 from .pseudolikelihood import pseudolikelihood
+from .ranking_nce import ranking_nce
 from .ratio_matching import ratio_matching
 from .rbm import RBM, base_rate_bias, rbm_gibbs
 from .recovery_likelihood import recovery_energy, recovery_likelihood
@@ -72,6 +77,8 @@ __all__ = [
     "MLP",
     "NaiveMCMC",
     "NegativePhase",
+    "NoiseDistribution",
+    "NoiseSamples",
     "PCD",
     "RBM",
     "ReplayBuffer",
@@ -95,9 +102,11 @@ __all__ = [
     "checkpoint_values",
     "cmake_prefix_path",
     "concrete_score_matching",
+    "conditional_nce",
     "cpu_kernels",
     "denoising_score_matching",
     "discrete_langevin",
+    "draw_noise",
     "energy_discrepancy",
     "ess_bulk",
     "ess_mean",
@@ -113,14 +122,18 @@ __all__ = [
     "log_partition",
     "log_z_from_weights",
     "mala",
+    "maximum_likelihood",
     "mcse_mean",
     "minimum_probability_flow",
     "mlp_value_and_score",
+    "model_noise",
+    "nce",
     "nuts",
     "plots",
     "progress_bar",
     "pseudolikelihood",
     "r_hat",
+    "ranking_nce",
     "ratio_matching",
     "rbm_gibbs",
     "recovery_energy",

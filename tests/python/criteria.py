@@ -13,6 +13,7 @@ import torch
 import torch_ebm
 from energies import FullyVisible, Gaussian
 from known_values import all_states, case, numbered_states
+from noises import UniformBits
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,12 @@ def enumerated(energy, states) -> Population:
 SMOOTHING = 0.6
 
 
-def gaussian_population(smoothing: float = 0.0) -> Population:
-    """A Gaussian law on the nodes of a quadrature that is exact for polynomials of degree 5, and the model of that law
-    smoothed by N(0, smoothing^2)."""
+def gaussian_population(smoothing: float = 0.0, n_nodes: int = 3) -> Population:
+    """A Gaussian law on the nodes of a quadrature that is exact for polynomials of degree
+    2 n_nodes - 1, and the model of that law smoothed by N(0, smoothing^2)."""
     mean = torch.tensor([0.5, -1.0, 0.25], dtype=torch.float64)
     factor = torch.tensor([[1.0, 0, 0], [0.4, 0.8, 0], [-0.3, 0.5, 1.2]], dtype=torch.float64)
-    nodes, masses = (torch.from_numpy(a) for a in np.polynomial.hermite_e.hermegauss(3))
+    nodes, masses = (torch.from_numpy(a) for a in np.polynomial.hermite_e.hermegauss(n_nodes))
     points = torch.cartesian_prod(nodes, nodes, nodes)
     mass = torch.cartesian_prod(masses, masses, masses).prod(1)
     covariance = factor @ factor.T + smoothing**2 * torch.eye(3, dtype=torch.float64)
@@ -109,6 +110,33 @@ CATEGORICAL = enumerated(
     categorical_model, torch.eye(3)[torch.cartesian_prod(*[torch.arange(3)] * 3)].double()
 )
 LATTICE = gaussian_lattice()
+
+
+def with_fair_coins(criterion: Callable) -> Callable:
+    """Three noise samples for each example."""
+
+    def call(energy, x, *, generator=None, **options):
+        noise = UniformBits(*x.shape[1:])
+        return criterion(energy, x, noise, n_noise=3, generator=generator, **options)
+
+    return call
+
+
+FAIR_COINS = (
+    "noise=(torch.rand([x.size(0), 3, 4], dtype=x.dtype) < 0.5).to(x.dtype), "
+    "noise_log_prob=-2.772588722239781 * x.new_ones([x.size(0), 3]), "
+    "data_log_prob=-2.772588722239781 * x.new_ones([x.size(0)])"
+)
+
+
+def exact_maximum_likelihood(energy, x, *, generator=None, **options):
+    """With log Z by enumeration, differentiable; it draws nothing."""
+    valid = callable(energy) and x.dim() == 2 and x.is_floating_point()
+    log_z = torch.logsumexp(-energy(all_states(4, x.dtype)), 0) if valid else 0.0
+    return torch_ebm.maximum_likelihood(energy, x, log_z=log_z, **options)
+
+
+LOG_Z = torch.logsumexp(-fully_visible_model()(all_states(4)).detach(), 0)
 
 CRITERIA = {
     "pseudolikelihood": Row(
@@ -209,6 +237,30 @@ CRITERIA = {
         variants=({"sigma": SMOOTHING, "sampler": from_the_true_conditional},),
         random=True,
         script_options=None,
+    ),
+    "nce": Row(
+        with_fair_coins(torch_ebm.nce),
+        BINARY,
+        variants=({"log_z": LOG_Z},),
+        random=True,
+        z_cancels=False,
+        script_options=f"{FAIR_COINS}, log_z=torch.tensor({LOG_Z.item()})",
+    ),
+    "ranking_nce": Row(
+        with_fair_coins(torch_ebm.ranking_nce), BINARY, random=True, script_options=FAIR_COINS
+    ),
+    "conditional_nce": Row(
+        torch_ebm.conditional_nce,
+        gaussian_population(n_nodes=16),
+        variants=({"sigma": 0.7}, {"sigma": 0.3, "n_noise": 3}),
+        random=True,
+        script_options="sigma=0.7",
+    ),
+    "maximum_likelihood": Row(
+        exact_maximum_likelihood,
+        BINARY,
+        script_options="log_z=torch.logsumexp(-self.energy((torch.arange(16).unsqueeze(1) "
+        ">> torch.arange(4) & 1).to(x.dtype)), 0)",
     ),
 }
 

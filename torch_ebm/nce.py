@@ -1,0 +1,76 @@
+"""Noise-contrastive estimation."""
+
+from __future__ import annotations
+
+from typing import Optional, Union
+
+import torch
+from torch import Tensor
+
+from .criterion import Reduction, run_criterion
+from .energy import Energy
+from .noise import NoiseDistribution, NoiseSamples, noise_arguments
+
+
+@torch.compiler.disable
+def nce(
+    energy: Energy,
+    x: Tensor,
+    noise: Union[NoiseDistribution, NoiseSamples],
+    *,
+    n_noise: Optional[int] = None,
+    log_z: Union[float, Tensor, None] = None,
+    weights: Optional[Tensor] = None,
+    reduction: Reduction = "mean",
+    generator: Optional[torch.Generator] = None,
+) -> Tensor:
+    """Noise-contrastive estimation (Gutmann & Hyvärinen 2010, 2012).
+
+    log Z is learned beside the energy, by the logistic loss of telling each example x from its nu
+    noise samples y_k, with log nu as the prior log odds::
+
+        l(x) = -log sigmoid(G(x) - log nu) - sum_k log sigmoid(log nu - G(y_k))
+        G(u) = -E(u) - log_z - log p_noise(u)
+
+    The noise terms of an example are summed: the mean over the data is that of the data terms plus
+    nu times the mean over the noise.
+
+    Consistent, for log Z as well, if the noise is wherever the data are; as nu grows, as efficient
+    as maximum likelihood. It fails where noise is told from data at a glance: the loss is then near
+    0 for many wrong models.
+
+    Inside a scripted model call ``torch.ops.torch_ebm.nce(self.energy, x, noise=y,
+    noise_log_prob=..., data_log_prob=..., log_z=self.log_z)`` with noise that you drew, in the
+    shapes of :class:`torch_ebm.NoiseSamples`.
+
+    Args:
+        energy: any callable or module that maps (N, ...) to energies (N,).
+        x: the data, (N, ...), floating.
+        noise: a distribution, see :class:`torch_ebm.NoiseDistribution`, of which every call draws
+            afresh, or what :func:`torch_ebm.draw_noise` drew; see also
+            :func:`torch_ebm.model_noise`.
+        n_noise: nu, how many noise samples are drawn for each example; default: 1.
+        log_z: one number, shape (): a parameter, which gets a gradient, or the known value.
+            Default: 0, and the energy learns to be normalised, for which it needs a constant of its
+            own.
+        weights, reduction, generator: see :mod:`torch_ebm.criterion`. The generator goes to the
+            ``sample`` of the noise.
+
+    Returns:
+        One number, shape (), or, with ``reduction="none"``, (N,).
+
+    Raises:
+        ValueError: noise that does not fit x; a log density of the noise that is not finite, of
+            which the first example is named; n_noise < 1; a generator for noise that takes none.
+    """
+    if log_z is not None and not isinstance(log_z, Tensor):
+        log_z = torch.tensor(float(log_z), dtype=torch.float64)
+    return run_criterion(
+        "nce",
+        energy,
+        x,
+        **noise_arguments("nce", noise, x, n_noise, generator),
+        log_z=log_z,
+        weights=weights,
+        reduction=reduction,
+    )
