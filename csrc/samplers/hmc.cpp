@@ -36,18 +36,13 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> hmc_op(
 }  // namespace
 
 at::Tensor detail::hmc_transition(ChainRun& chains, const Hamiltonian& hamiltonian,
-                                  PhasePoint& current, const at::Tensor& step_size,
+                                  Position& current, const at::Tensor& step_size,
                                   int64_t n_leapfrog) {
-  current.momentum = hamiltonian.momentum(chains.draw(kNoise));
-  PhasePoint end = current;
-  for (int64_t i = 0; i < n_leapfrog; ++i) {
-    chains.within_step();
-    end = hamiltonian.leapfrog(end, step_size);
-  }
-  const auto decision = metropolis(hamiltonian.total(current) - hamiltonian.total(end), end.energy,
-                                   chains.uniform(kAccept));
-  end.momentum = current.momentum;  // forgotten either way
-  current = end.where(decision.accepted, current);
+  PhasePoint start = hamiltonian.with_momentum(current, chains.draw(kNoise));
+  const at::Tensor total = start.total();
+  PhasePoint end = hamiltonian.leapfrog(std::move(start), step_size, n_leapfrog);
+  const auto decision = metropolis(total - end.total(), end.energy, chains.uniform(kAccept));
+  current = where_chains(decision.accepted, Position(std::move(end)), current);
   chains.x = current.x;
   return decision.probability;
 }
@@ -60,7 +55,7 @@ Samples hmc(const Energy& energy, const at::Tensor& x, const RunOptions& run,
   TORCH_CHECK_VALUE(options.jitter >= 0 && options.jitter < 1, kOp,
                     ": jitter must be in [0, 1), got ", options.jitter);
   const detail::Hamiltonian hamiltonian(kOp, energy, chains, options.inverse_mass);
-  detail::PhasePoint current = hamiltonian.start();
+  detail::Position current = hamiltonian.start();
 
   return chains.run([&](int64_t step) {
     const int64_t n_leapfrog = path_length(options, chains.draw(detail::kPath));

@@ -59,6 +59,13 @@ struct PerUnit {
   bool one_for_all;
 };
 
+template <typename T>
+struct LeapScales {
+  PerRow<T> kick;
+  PerRow<T> drift;
+  PerUnit<T> inverse_mass;
+};
+
 /// A row-major matrix whose rows are followed by zeros up to a multiple of kPaddedTo values, so that
 /// kernels read whole registers.
 template <typename T>
@@ -114,11 +121,19 @@ struct Table {
   /// of out is rounded in the same way whatever the rows around it.
   void (*multiply)(const T* x, Padded<T> w, T* out, Rows rows);
 
-  /// out[i, j] = x[i, j] + scale[i] weight[i, j] y[i, j].
-  void (*add_scaled)(const T* x, PerRow<T> scale, PerUnit<T> weight, const T* y, T* out, Rows rows);
+  /// momentum[i, j] <- deviation[i, j] xi[i, j], with the normal numbers xi of fill_normal; kinetic[i] <- sum_j
+  /// xi[i, j]^2 / 2.
+  void (*draw_momentum)(PerUnit<T> deviation, T* momentum, double* kinetic, Rows rows, Draw draw);
 
-  /// sums[i] = sum_j weight[i, j] x[i, j]^2.
-  void (*sum_squares)(const T* x, PerUnit<T> weight, double* sums, Rows rows);
+  /// next_momentum = momentum + kick score, next_x = x + drift w next_momentum, w the inverse mass. next_x may
+  /// be x, and next_momentum be momentum.
+  void (*kick_and_drift)(const T* x, const T* momentum, const T* score, LeapScales<T> scales,
+                         T* next_x, T* next_momentum, Rows rows);
+
+  /// next_momentum = momentum + kick score, which may be momentum; kinetic[i] <- sum_j w[i, j] next_momentum[i, j]^2 /
+  /// 2.
+  void (*kick)(const T* momentum, const T* score, PerRow<T> kick, PerUnit<T> inverse_mass,
+               T* next_momentum, double* kinetic, Rows rows);
 
   /// log_ratio[i] += scale * sum_j x[i, j] y[j].
   void (*add_dot)(const T* x, const T* y, double scale, double* log_ratio, Rows rows);
