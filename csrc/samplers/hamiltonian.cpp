@@ -81,21 +81,24 @@ Position Hamiltonian::at(const at::Tensor& x) const {
   return {x, energy.to(at::kDouble), score.contiguous()};
 }
 
-Position Hamiltonian::start() const {
-  Position position = at(chains_.x);
-  check_chains_finite(op_, "energy", position.energy, 0);
-  check_chains_finite(op_, "score", position.score, 0);
-  return position;
+PhasePoint Hamiltonian::start() const {
+  PhasePoint point{at(chains_.x), {}, {}};
+  check_chains_finite(op_, "energy", point.energy, 0);
+  check_chains_finite(op_, "score", point.score, 0);
+  return point;
 }
 
-PhasePoint Hamiltonian::with_momentum(const Position& position, kernels::Draw draw) const {
-  const at::Tensor& x = position.x;
+void Hamiltonian::draw_momentum(PhasePoint& point, kernels::Draw draw) const {
+  const at::Tensor& x = point.x;
   if (!has_kernel(x)) {
-    const at::Tensor momentum = normal_like(x, draw) * deviation_;
-    return {position, momentum, kinetic_energy(momentum, inverse_mass_)};
+    point.momentum = normal_like(x, draw) * deviation_;
+    point.kinetic = kinetic_energy(point.momentum, inverse_mass_);
+    return;
   }
-  PhasePoint point{position, at::empty_like(x), one_per_chain(x)};
-  AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "with_momentum", [&] {
+  point.momentum =
+      room_of(point.momentum.defined() ? std::move(point.momentum) : at::empty_like(x));
+  point.kinetic = one_per_chain(x);
+  AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "draw_momentum", [&] {
     const auto deviation = per_unit<scalar_t>(deviation_, x);
     scalar_t* const p = point.momentum.mutable_data_ptr<scalar_t>();
     double* const kinetic = point.kinetic.mutable_data_ptr<double>();
@@ -103,7 +106,6 @@ PhasePoint Hamiltonian::with_momentum(const Position& position, kernels::Draw dr
       kernels::kernels<scalar_t>().draw_momentum(deviation, p, kinetic, rows, draw);
     });
   });
-  return point;
 }
 
 void Hamiltonian::kick_and_drift(PhasePoint& point, const at::Tensor& force, const at::Tensor& kick,

@@ -34,10 +34,10 @@ class Hamiltonian {
 
   /// Energy and score at x.
   Position at(const at::Tensor& x) const;
-  /// The point where the chains start. Throws where the energy or the score is not finite.
-  Position start() const;
-  /// With momenta p ~ N(0, M).
-  PhasePoint with_momentum(const Position& position, kernels::Draw draw) const;
+  /// The point where the chains start, without momenta. Throws where the energy or the score is not finite.
+  PhasePoint start() const;
+  /// Draws momenta p ~ N(0, M), in the memory of the old ones if nobody else holds it.
+  void draw_momentum(PhasePoint& point, kernels::Draw draw) const;
 
   /// Leapfrog steps (Duane et al. 1987): half a kick, a drift, half a kick, of which the two halves between two drifts
   /// are one. step_size: () or (N,), negative to go back in time.

@@ -36,13 +36,16 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> hmc_op(
 }  // namespace
 
 at::Tensor detail::hmc_transition(ChainRun& chains, const Hamiltonian& hamiltonian,
-                                  Position& current, const at::Tensor& step_size,
+                                  PhasePoint& current, const at::Tensor& step_size,
                                   int64_t n_leapfrog) {
-  PhasePoint start = hamiltonian.with_momentum(current, chains.draw(kNoise));
-  const at::Tensor total = start.total();
-  PhasePoint end = hamiltonian.leapfrog(std::move(start), step_size, n_leapfrog);
+  hamiltonian.draw_momentum(current, chains.draw(kNoise));
+  const at::Tensor total = current.total();
+  PhasePoint end{current, std::move(current.momentum), {}};
+  end = hamiltonian.leapfrog(std::move(end), step_size, n_leapfrog);
   const auto decision = metropolis(total - end.total(), end.energy, chains.uniform(kAccept));
-  current = where_chains(decision.accepted, Position(std::move(end)), current);
+  current.momentum = std::move(end.momentum);  // no more than memory for the next one
+  static_cast<Position&>(current) =
+      where_chains(decision.accepted, Position(std::move(end)), current);
   chains.x = current.x;
   return decision.probability;
 }
@@ -55,7 +58,7 @@ Samples hmc(const Energy& energy, const at::Tensor& x, const RunOptions& run,
   TORCH_CHECK_VALUE(options.jitter >= 0 && options.jitter < 1, kOp,
                     ": jitter must be in [0, 1), got ", options.jitter);
   const detail::Hamiltonian hamiltonian(kOp, energy, chains, options.inverse_mass);
-  detail::Position current = hamiltonian.start();
+  detail::PhasePoint current = hamiltonian.start();
 
   return chains.run([&](int64_t step) {
     const int64_t n_leapfrog = path_length(options, chains.draw(detail::kPath));

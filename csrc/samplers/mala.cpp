@@ -26,7 +26,7 @@ Samples mala(const Energy& energy, const at::Tensor& x, const RunOptions& run,
   detail::ChainRun chains(kOp, x, run);
   options.step_size.check(kOp, chains.n_chains(), run.n_steps);
   const detail::Hamiltonian hamiltonian(kOp, energy, chains, options.inverse_mass);
-  detail::Position current = hamiltonian.start();
+  detail::PhasePoint current = hamiltonian.start();
 
   // The proposal is the end of one leapfrog step of size sqrt(2 step_size), and the Metropolis-Hastings ratio that
   // of its total energies (Neal 2011, section 5.2).

@@ -169,14 +169,14 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> nuts_op(
 }  // namespace
 
 at::Tensor detail::nuts_transition(ChainRun& chains, const Hamiltonian& hamiltonian,
-                                   Position& current, const at::Tensor& step_size,
+                                   PhasePoint& current, const at::Tensor& step_size,
                                    int64_t max_depth) {
-  const PhasePoint start = hamiltonian.with_momentum(current, chains.draw(kNoise));
-  Trajectory trajectory(chains, hamiltonian, start, step_size);
+  hamiltonian.draw_momentum(current, chains.draw(kNoise));
+  Trajectory trajectory(chains, hamiltonian, current, step_size);
   for (int64_t depth = 0; depth < max_depth && trajectory.growing(); ++depth) {
     trajectory.grow(depth);
   }
-  current = trajectory.chosen();
+  static_cast<Position&>(current) = trajectory.chosen();
   chains.x = current.x;
   return trajectory.acceptance_rate();
 }
@@ -192,7 +192,7 @@ Samples nuts(const Energy& energy, const at::Tensor& x, const RunOptions& run,
   options.step_size.check(kOp, chains.n_chains(), run.n_steps);
   detail::check_max_depth(kOp, options.max_depth);
   const Hamiltonian hamiltonian(kOp, energy, chains, options.inverse_mass);
-  Position current = hamiltonian.start();
+  PhasePoint current = hamiltonian.start();
   return chains.run([&](int64_t step) {
     return detail::nuts_transition(chains, hamiltonian, current, options.step_size.at(step),
                                    options.max_depth);

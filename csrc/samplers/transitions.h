@@ -6,11 +6,11 @@
 
 namespace torch_ebm::detail {
 
-/// Each takes the chains from `current`, where they are, to the next position, and returns the
+/// Each draws momenta and takes the chains from `current`, where they are, to the next position, and returns the
 /// acceptance statistic, (N,), float64. step_size: that of a leapfrog step, () or (N,).
-at::Tensor hmc_transition(ChainRun& chains, const Hamiltonian& hamiltonian, Position& current,
+at::Tensor hmc_transition(ChainRun& chains, const Hamiltonian& hamiltonian, PhasePoint& current,
                           const at::Tensor& step_size, int64_t n_leapfrog);
-at::Tensor nuts_transition(ChainRun& chains, const Hamiltonian& hamiltonian, Position& current,
+at::Tensor nuts_transition(ChainRun& chains, const Hamiltonian& hamiltonian, PhasePoint& current,
                            const at::Tensor& step_size, int64_t max_depth);
 
 /// Throws unless NUTS can double its trajectory so often.

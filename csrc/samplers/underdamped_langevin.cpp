@@ -30,15 +30,16 @@ Samples underdamped_langevin(const Energy& energy, const at::Tensor& x, const Ru
   TORCH_CHECK_VALUE(options.friction > 0 && std::isfinite(options.friction), kOp,
                     ": friction must be > 0 and finite, got ", options.friction);
   const detail::Hamiltonian hamiltonian(kOp, energy, chains, options.inverse_mass);
-  detail::PhasePoint point{hamiltonian.start(), {}, {}};
+  detail::PhasePoint point = hamiltonian.start();
 
   return chains.run([&](int64_t step) {
     const at::Tensor half = options.step_size.at(step) / 2;
     const at::Tensor kept = (-2 * options.friction * half).exp();
-    if (step == 0) point = hamiltonian.with_momentum(point, chains.draw(detail::kStart));
+    if (step == 0) hamiltonian.draw_momentum(point, chains.draw(detail::kStart));
     hamiltonian.kick_and_drift(point, point.score, half, half);  // B, A
-    const at::Tensor noise = hamiltonian.with_momentum(point, chains.draw(detail::kNoise)).momentum;
-    point.momentum = point.momentum * detail::per_chain(kept, noise);
+    const at::Tensor slowed = point.momentum * detail::per_chain(kept, point.momentum);
+    hamiltonian.draw_momentum(point, chains.draw(detail::kNoise));
+    const at::Tensor noise = std::exchange(point.momentum, slowed);
     hamiltonian.kick_and_drift(point, noise, (1 - kept.square()).sqrt(), half);  // O, A
     detail::check_chains_finite(kOp, "state", point.x, step + 1);
     static_cast<detail::Position&>(point) = hamiltonian.at(point.x);

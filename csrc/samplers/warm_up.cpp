@@ -33,11 +33,11 @@ void check(const std::string& sampler, const WarmUpOptions& options) {
 /// A leapfrog step size at which the mean acceptance of one step crosses 0.8, by doubling or
 /// halving (Hoffman & Gelman 2014, algorithm 4, with Stan's threshold).
 double rough_step_size(const detail::ChainRun& chains, const detail::Hamiltonian& hamiltonian,
-                       const detail::Position& position, double step_size) {
+                       detail::PhasePoint start, double step_size) {
   constexpr uint32_t kMostTries = 64;
   double factor = 1;
   for (uint32_t i = 0; i < kMostTries; ++i) {
-    const auto start = hamiltonian.with_momentum(position, chains.draw(detail::kSearch + i));
+    hamiltonian.draw_momentum(start, chains.draw(detail::kSearch + i));
     const detail::PhasePoint end = hamiltonian.leapfrog(start, number(step_size));
     const at::Tensor log_ratio = start.total() - end.total();
     const at::Tensor accepted = detail::acceptance_probability(log_ratio, end.energy);
@@ -68,7 +68,7 @@ WarmUp warm_up(const Energy& energy, const at::Tensor& x, const std::string& sam
   detail::ChainRun chains(
       kOp, x, {.n_steps = options.n_steps, .beta = options.beta, .generator = options.generator});
   detail::Hamiltonian hamiltonian(kOp, energy, chains, std::nullopt);
-  detail::Position current = hamiltonian.start();
+  detail::PhasePoint current = hamiltonian.start();
   const detail::Windows windows(options.n_steps);
   detail::PooledVariance variance;
 

@@ -203,23 +203,15 @@ void add_dot(const T* x, const T* y, double scale, double* log_ratio, Rows rows)
 }
 
 template <typename T>
-constexpr Table<T> kTable{&sample_bernoulli<T>,
-                          &add_softplus_difference<T>,
-                          &fill_normal<T>,
-                          &fill_uniform<T>,
-                          &all_binary<T>,
-                          &all_finite<T>,
-                          &multiply<T>,
-                          &draw_momentum<T>,
-                          &kick_and_drift<T>,
-                          &kick<T>,
-                          &add_dot<T>,
-                          &langevin_update<T>,
-                          &boltzmann_gibbs<T>,
-                          &gibbs_with_gradients<T>,
-                          &activate<T>,
-                          &propose_flip<T>,
-                          &flip_log_probability<T>};
+constexpr Table<T> kTable{&sample_bernoulli<T>, &add_softplus_difference<T>,
+                          &fill_normal<T>,      &fill_uniform<T>,
+                          &all_binary<T>,       &all_finite<T>,
+                          &multiply<T>,         &draw_momentum<T>,
+                          &kick_and_drift<T>,   &kick<T>,
+                          &add_dot<T>,          &langevin_update<T>,
+                          &boltzmann_gibbs<T>,  &gibbs_with_gradients<T>,
+                          &activate<T>,         &weigh_flips<T>,
+                          &propose_flip<T>,     &flip_log_probability<T>};
 
 }  // namespace
 

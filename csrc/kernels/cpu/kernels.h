@@ -87,6 +87,15 @@ struct Boltzmann {
   PerRow<T> beta;
 };
 
+/// Weights w_j = exp(d_j / 2 - m) of the flips of the units of every chain, m the largest d_j / 2: a row holds m and the
+/// sum of w_j over each tile.
+struct FlipWeights {
+  double* data;
+  int64_t row_stride;  // 1 + the number of tiles
+  double& max(int64_t row) const { return data[row * row_stride]; }
+  double* of_tiles(int64_t row) const { return data + row * row_stride + 1; }
+};
+
 /// What a unit of a multilayer perceptron does with its input: smooth functions, whose slopes are so too.
 enum class Activation { kSilu, kSoftplus, kTanh };
 
@@ -159,16 +168,18 @@ struct Table {
   /// With a = field[i, j] + bias[j]: field[i, j] <- f(a), slope[i, j] <- f'(a). NaN stays NaN in both.
   void (*activate)(Activation f, T* field, const T* bias, T* slope, Rows rows);
 
-  /// A flip of one unit of every binary chain, unit j with probability q_j ~ exp(d_j / 2), d_j = (1 - 2 x[i, j])
-  /// score[i, j] (Grathwohl et al. 2021, equation 6): site[i] <- j by inversion with uniform[i] in (0, 1), and
-  /// log_probability[i] <- log q_j, NaN if a d is NaN or +inf, or all are -inf. Never a unit with d_j = -inf.
-  /// scratch: n_sites values, rounded up to a multiple of kTileSites.
-  void (*propose_flip)(const T* x, const T* score, const double* uniform, int64_t* site,
-                       double* log_probability, T* scratch, Rows rows);
+  /// Weighs the flips of one unit of every binary chain: q_j ~ exp(d_j / 2), d_j = (1 - 2 x[i, j]) score[i, j] (Grathwohl
+  /// et al. 2021, equation 6). The maximum is NaN if a d is NaN or +inf, or all are -inf.
+  void (*weigh_flips)(const T* x, const T* score, FlipWeights weights, Rows rows);
+
+  /// site[i] <- a unit drawn with these weights, by inversion with uniform[i] in (0, 1), and log_probability[i] <- log
+  /// q_j of it, NaN if the maximum is. Never a unit with d_j = -inf.
+  void (*propose_flip)(const T* x, const T* score, FlipWeights weights, const double* uniform,
+                       int64_t* site, double* log_probability, Rows rows);
 
   /// The same log_probability[i], of a flip of unit site[i].
-  void (*flip_log_probability)(const T* x, const T* score, const int64_t* site,
-                               double* log_probability, T* scratch, Rows rows);
+  void (*flip_log_probability)(const T* x, const T* score, FlipWeights weights, const int64_t* site,
+                               double* log_probability, Rows rows);
 };
 
 template <typename T>
