@@ -1,6 +1,7 @@
 #include "csrc/samplers/binary_flips.h"
 
 #include "csrc/common/parallel.h"
+#include "csrc/common/sole_owner.h"
 
 namespace torch_ebm::detail {
 
@@ -70,7 +71,10 @@ void flip_(const at::Tensor& x, const at::Tensor& site, Flips flips) {
 }  // namespace
 
 BinaryFlips::BinaryFlips(const char* op, const Energy& energy, ChainRun& chains)
-    : energy_(energy), chains_(chains), current_(at(chains.x.clone())) {
+    : energy_(energy),
+      chains_(chains),
+      proposed_x_(chains.x.clone()),
+      current_(at(chains.x.clone())) {
   check_chains_finite(op, "energy", current_.energy, 0);
   check_chains_finite(op, "score", current_.score, 0);
 }
@@ -83,11 +87,9 @@ FlipPoint BinaryFlips::at(const at::Tensor& x) const {
 
 Proposal BinaryFlips::propose(const at::Tensor& uniform) {
   const at::Tensor forward = draw_flips(chains_.x, current_, uniform, site_);
-  // A copy, since an energy may keep what it is given.
-  const at::Tensor x = chains_.x.clone();
-  flip_(x, site_, [](int64_t) { return true; });
-  proposed_ = at(x);
-  const at::Tensor back = log_probability_of(x, proposed_, site_);
+  flip_(proposed_x_, site_, [](int64_t) { return true; });
+  proposed_ = at(proposed_x_);
+  const at::Tensor back = log_probability_of(proposed_x_, proposed_, site_);
   return {proposed_.energy, current_.energy - proposed_.energy + (back - forward)};
 }
 
@@ -97,6 +99,11 @@ void BinaryFlips::choose(const Decision& decision) {
               decision.choose(std::move(proposed_.weights), current_.weights)};
   const bool* const accepted = decision.accepted.const_data_ptr<bool>();
   flip_(chains_.x, site_, [&](int64_t i) { return accepted[i]; });
+  if (is_sole_owner(proposed_x_)) {
+    flip_(proposed_x_, site_, [&](int64_t i) { return !accepted[i]; });
+  } else {
+    proposed_x_ = chains_.x.clone();  // the energy keeps what it was given
+  }
 }
 
 }  // namespace torch_ebm::detail

@@ -12,8 +12,8 @@ struct FlipPoint {
 };
 
 /// Flips of binary units that the CPU kernels propose: one pass over states and score of a proposal weighs its flips, for
-/// the way back and for the next step. Nothing else here touches more than a tile of a chain, but for the copy that the
-/// energy is given and the scores of those that reject.
+/// the way back and for the next step. Nothing else here touches more than a tile of a chain, but for the scores of those
+/// that reject.
 class BinaryFlips final : public OneChange {
  public:
   /// For chains with has_kernel(chains.x). Throws where the energy or the score is not finite.
@@ -27,9 +27,10 @@ class BinaryFlips final : public OneChange {
 
   const Energy& energy_;
   ChainRun& chains_;
+  at::Tensor site_;        // (N,), int64: the units proposed to be flipped
+  at::Tensor proposed_x_;  // chains_.x, but for these units; all of it between two steps
   FlipPoint current_;
   FlipPoint proposed_;
-  at::Tensor site_;  // (N,), int64: the units proposed to be flipped
 };
 
 }  // namespace torch_ebm::detail
