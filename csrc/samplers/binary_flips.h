@@ -4,8 +4,16 @@
 
 namespace torch_ebm::detail {
 
-/// Flips of binary units that the CPU kernels propose: one pass over states and score for each of the two log
-/// probabilities. Nothing else here touches more than a unit of a chain, but for the scores of those that accept.
+/// What is known of the flips of binary chains where they are.
+struct FlipPoint {
+  at::Tensor energy;   // (N,), float64, tempered
+  at::Tensor score;    // (N, S), tempered, contiguous
+  at::Tensor weights;  // (N, 1 + tiles), float64: see kernels::FlipWeights
+};
+
+/// Flips of binary units that the CPU kernels propose: one pass over states and score of a proposal weighs its flips, for
+/// the way back and for the next step. Nothing else here touches more than a tile of a chain, but for the scores of those
+/// that reject.
 class BinaryFlips final : public OneChange {
  public:
   /// For chains with has_kernel(chains.x). Throws where the energy or the score is not finite.
@@ -15,17 +23,14 @@ class BinaryFlips final : public OneChange {
   void choose(const Decision& decision) override;
 
  private:
-  /// Energy and score at proposed_x_.
-  std::tuple<at::Tensor, at::Tensor> evaluate() const;
+  FlipPoint at(const at::Tensor& x) const;
 
   const Energy& energy_;
   ChainRun& chains_;
-  at::Tensor energy_here_;  // (N,), float64, tempered
-  at::Tensor score_here_;   // (N, S), tempered
-  at::Tensor site_;         // (N,), int64: the units proposed to be flipped
-  at::Tensor proposed_x_;   // chains_.x, but for these units; all of it between two steps
-  at::Tensor proposed_energy_;
-  at::Tensor proposed_score_;
+  at::Tensor site_;        // (N,), int64: the units proposed to be flipped
+  at::Tensor proposed_x_;  // chains_.x, but for these units; all of it between two steps
+  FlipPoint current_;
+  FlipPoint proposed_;
 };
 
 }  // namespace torch_ebm::detail

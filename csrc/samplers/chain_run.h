@@ -66,8 +66,9 @@ at::Tensor empty_trajectory(const RunOptions& run, const at::Tensor& x);
 /// Sums over all but the first dimension, (N,), in float64.
 at::Tensor sum_units(const at::Tensor& x);
 
-/// `chosen` (N, ...) in the chains of `mask` (N,), `other` elsewhere.
-at::Tensor where_chains(const at::Tensor& mask, const at::Tensor& chosen, const at::Tensor& other);
+/// `chosen` (N, ...) in the chains of `mask` (N,), `other` elsewhere. Moving `chosen` in saves copying it: where nobody
+/// else holds it, only the chains that are not chosen are written.
+at::Tensor where_chains(const at::Tensor& mask, at::Tensor chosen, const at::Tensor& other);
 
 /// min(1, exp(log_ratio)), (N,), float64; 0 if the ratio is NaN or the proposal's energy not finite.
 at::Tensor acceptance_probability(const at::Tensor& log_ratio, const at::Tensor& proposed_energy);
@@ -77,8 +78,8 @@ struct Decision {
   at::Tensor accepted;     // (N,), boolean
   at::Tensor probability;  // (N,), float64
 
-  at::Tensor choose(const at::Tensor& proposal, const at::Tensor& current) const {
-    return where_chains(accepted, proposal, current);
+  at::Tensor choose(at::Tensor proposal, const at::Tensor& current) const {
+    return where_chains(accepted, std::move(proposal), current);
   }
 };
 Decision metropolis(const at::Tensor& log_ratio, const at::Tensor& proposed_energy,

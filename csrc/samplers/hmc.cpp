@@ -38,16 +38,14 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> hmc_op(
 at::Tensor detail::hmc_transition(ChainRun& chains, const Hamiltonian& hamiltonian,
                                   PhasePoint& current, const at::Tensor& step_size,
                                   int64_t n_leapfrog) {
-  current.momentum = hamiltonian.momentum(chains.draw(kNoise));
-  PhasePoint end = current;
-  for (int64_t i = 0; i < n_leapfrog; ++i) {
-    chains.within_step();
-    end = hamiltonian.leapfrog(end, step_size);
-  }
-  const auto decision = metropolis(hamiltonian.total(current) - hamiltonian.total(end), end.energy,
-                                   chains.uniform(kAccept));
-  end.momentum = current.momentum;  // forgotten either way
-  current = end.where(decision.accepted, current);
+  hamiltonian.draw_momentum(current, chains.draw(kNoise));
+  const at::Tensor total = current.total();
+  PhasePoint end{current, std::move(current.momentum), {}};
+  end = hamiltonian.leapfrog(std::move(end), step_size, n_leapfrog);
+  const auto decision = metropolis(total - end.total(), end.energy, chains.uniform(kAccept));
+  current.momentum = std::move(end.momentum);  // no more than memory for the next one
+  static_cast<Position&>(current) =
+      where_chains(decision.accepted, Position(std::move(end)), current);
   chains.x = current.x;
   return decision.probability;
 }

@@ -16,6 +16,8 @@ constexpr int64_t kMostDepth = 20;
 using detail::ChainRun;
 using detail::Hamiltonian;
 using detail::PhasePoint;
+using detail::Position;
+using detail::where_chains;
 
 /// Neighbouring points of a trajectory, in the order in which they were made: the momenta of the
 /// first and of the last, and the sum of all, (N, ...).
@@ -31,7 +33,7 @@ struct Stretch {
 struct Tree {
   Stretch momenta;
   PhasePoint end;         // the last that was made
-  PhasePoint chosen;      // drawn with weights exp(H_0 - H)
+  Position chosen;        // drawn with weights exp(H_0 - H)
   at::Tensor log_weight;  // the log of their sum, (N,), float64
   at::Tensor whole;       // the chains where no part turned or diverged, (N,), boolean
 };
@@ -44,7 +46,7 @@ class Trajectory {
       : chains_(chains),
         hamiltonian_(hamiltonian),
         step_size_(step_size.to(start.energy.options())),
-        start_energy_(hamiltonian.total(start)),
+        start_energy_(start.total()),
         left_(start),
         right_(start),
         sum_(start.momentum),
@@ -60,24 +62,24 @@ class Trajectory {
   void grow(int64_t depth) {
     const auto number = static_cast<uint32_t>(depth);
     const at::Tensor forwards = chains_.uniform(detail::kDirection + number).lt(0.5);
-    const PhasePoint near = right_.where(forwards, left_);
-    const PhasePoint far = left_.where(forwards, right_);
+    const PhasePoint near = where_chains(forwards, right_, left_);
+    const PhasePoint far = where_chains(forwards, left_, right_);
     const Tree added = subtree(near, at::where(forwards, step_size_, -step_size_), depth);
 
     // Towards the newer points (Betancourt 2017, appendix A.3.2).
     const at::Tensor moves = chains_.uniform(detail::kSubtree + number)
                                  .lt((added.log_weight - log_weight_).exp())
                                  .logical_and(added.whole);
-    chosen_ = added.chosen.where(moves, chosen_);
+    chosen_ = where_chains(moves, added.chosen, chosen_);
     log_weight_ = at::logaddexp(log_weight_, added.log_weight);
     const Stretch old{far.momentum, near.momentum, sum_};
     growing_ = added.whole.logical_and(moves_apart(old, added.momenta));
-    right_ = added.end.where(forwards, right_);
-    left_ = left_.where(forwards, added.end);
+    right_ = where_chains(forwards, added.end, right_);
+    left_ = where_chains(forwards, left_, added.end);
     sum_ = sum_ + added.momenta.sum;
   }
 
-  const PhasePoint& chosen() const { return chosen_; }
+  const Position& chosen() const { return chosen_; }
   at::Tensor acceptance_rate() const { return acceptance_ / n_points_; }
 
  private:
@@ -108,22 +110,21 @@ class Trajectory {
   /// One leapfrog step. Chains whose tree is not whole stay at their last good point: their step
   /// size is 0.
   void add_point(Tree& tree, const at::Tensor& step_size, uint32_t number) {
-    chains_.within_step();
     const PhasePoint next = hamiltonian_.leapfrog(tree.end, step_size * tree.whole);
-    const at::Tensor energy = hamiltonian_.total(next);
+    const at::Tensor energy = next.total();
     const at::Tensor log_weight = at::where(at::isfinite(energy), start_energy_ - energy,
                                             -std::numeric_limits<double>::infinity());
     acceptance_ = acceptance_ + log_weight.exp().clamp_max(1) * tree.whole;
     n_points_ = n_points_ + tree.whole;
 
     tree.whole = tree.whole.logical_and(log_weight.gt(-kDivergence));
-    tree.end = next.where(tree.whole, tree.end);
+    tree.end = where_chains(tree.whole, next, tree.end);
     tree.log_weight =
         at::where(tree.whole, at::logaddexp(tree.log_weight, log_weight), tree.log_weight);
     const at::Tensor moves = chains_.uniform(detail::kLeaf + number)
                                  .lt((log_weight - tree.log_weight).exp())
                                  .logical_and(tree.whole);
-    tree.chosen = next.where(moves, tree.chosen);
+    tree.chosen = where_chains(moves, Position(next), tree.chosen);
   }
 
   /// Whether a stretch and the next one, joined, have not turned back (Betancourt 2017, appendix
@@ -148,7 +149,7 @@ class Trajectory {
   PhasePoint left_;
   PhasePoint right_;
   at::Tensor sum_;  // of all momenta
-  PhasePoint chosen_;
+  Position chosen_;
   at::Tensor log_weight_;
   at::Tensor growing_;
   at::Tensor acceptance_;
@@ -170,12 +171,12 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> nuts_op(
 at::Tensor detail::nuts_transition(ChainRun& chains, const Hamiltonian& hamiltonian,
                                    PhasePoint& current, const at::Tensor& step_size,
                                    int64_t max_depth) {
-  current.momentum = hamiltonian.momentum(chains.draw(kNoise));
+  hamiltonian.draw_momentum(current, chains.draw(kNoise));
   Trajectory trajectory(chains, hamiltonian, current, step_size);
   for (int64_t depth = 0; depth < max_depth && trajectory.growing(); ++depth) {
     trajectory.grow(depth);
   }
-  current = trajectory.chosen();
+  static_cast<Position&>(current) = trajectory.chosen();
   chains.x = current.x;
   return trajectory.acceptance_rate();
 }

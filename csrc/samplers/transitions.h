@@ -6,7 +6,7 @@
 
 namespace torch_ebm::detail {
 
-/// Each takes the chains from `current`, the point where they are, to the next one, and returns the
+/// Each draws momenta and takes the chains from `current`, where they are, to the next position, and returns the
 /// acceptance statistic, (N,), float64. step_size: that of a leapfrog step, () or (N,).
 at::Tensor hmc_transition(ChainRun& chains, const Hamiltonian& hamiltonian, PhasePoint& current,
                           const at::Tensor& step_size, int64_t n_leapfrog);

@@ -35,18 +35,16 @@ Samples underdamped_langevin(const Energy& energy, const at::Tensor& x, const Ru
   return chains.run([&](int64_t step) {
     const at::Tensor half = options.step_size.at(step) / 2;
     const at::Tensor kept = (-2 * options.friction * half).exp();
-    if (step == 0) point.momentum = hamiltonian.momentum(chains.draw(detail::kStart));
-    at::Tensor momentum = hamiltonian.kick(point.momentum, point.score, half);  // B
-    at::Tensor x_next = hamiltonian.drift(point.x, momentum, half);             // A
-    momentum = momentum * detail::per_chain(kept, momentum) +                   // O
-               hamiltonian.momentum(chains.draw(detail::kNoise)) *
-                   detail::per_chain((1 - kept.square()).sqrt(), momentum);
-    x_next = hamiltonian.drift(x_next, momentum, half);  // A
-    detail::check_chains_finite(kOp, "state", x_next, step + 1);
-    detail::PhasePoint next = hamiltonian.at(x_next);
-    detail::check_chains_finite(kOp, "score", next.score, step + 1);
-    next.momentum = hamiltonian.kick(momentum, next.score, half);  // B
-    point = next;
+    if (step == 0) hamiltonian.draw_momentum(point, chains.draw(detail::kStart));
+    hamiltonian.kick_and_drift(point, point.score, half, half);  // B, A
+    const at::Tensor slowed = point.momentum * detail::per_chain(kept, point.momentum);
+    hamiltonian.draw_momentum(point, chains.draw(detail::kNoise));
+    const at::Tensor noise = std::exchange(point.momentum, slowed);
+    hamiltonian.kick_and_drift(point, noise, (1 - kept.square()).sqrt(), half);  // O, A
+    detail::check_chains_finite(kOp, "state", point.x, step + 1);
+    static_cast<detail::Position&>(point) = hamiltonian.at(point.x);
+    detail::check_chains_finite(kOp, "score", point.score, step + 1);
+    hamiltonian.kick(point, half);  // B
     chains.x = point.x;
     return at::Tensor();
   });

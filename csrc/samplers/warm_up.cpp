@@ -37,9 +37,9 @@ double rough_step_size(const detail::ChainRun& chains, const detail::Hamiltonian
   constexpr uint32_t kMostTries = 64;
   double factor = 1;
   for (uint32_t i = 0; i < kMostTries; ++i) {
-    start.momentum = hamiltonian.momentum(chains.draw(detail::kSearch + i));
+    hamiltonian.draw_momentum(start, chains.draw(detail::kSearch + i));
     const detail::PhasePoint end = hamiltonian.leapfrog(start, number(step_size));
-    const at::Tensor log_ratio = hamiltonian.total(start) - hamiltonian.total(end);
+    const at::Tensor log_ratio = start.total() - end.total();
     const at::Tensor accepted = detail::acceptance_probability(log_ratio, end.energy);
     const double wanted = accepted.mean().item<double>() > 0.8 ? 2 : 0.5;
     if (factor != 1 && wanted != factor) break;

@@ -35,15 +35,17 @@ struct Flips {
 
   void propose(const Probe& probe) {
     const Table<T>& table = table_of<T>(probe);
-    std::vector<T> scratch(n + kTileSites);
+    const int64_t stride = 1 + (n + kTileSites - 1) / kTileSites;
+    std::vector<double> sums(kChains * stride);
+    const FlipWeights weights{sums.data(), stride};
     site.assign(kChains, -1);
     forward.assign(kChains, 0);
     again.assign(kChains, 0);
     for (Rows rows : {Rows{0, 7, n}, Rows{7, kChains, n}}) {
-      table.propose_flip(x.data(), score.data(), uniform.data(), site.data(), forward.data(),
-                         scratch.data(), rows);
-      table.flip_log_probability(x.data(), score.data(), site.data(), again.data(), scratch.data(),
-                                 rows);
+      table.weigh_flips(x.data(), score.data(), weights, rows);
+      table.propose_flip(x.data(), score.data(), weights, uniform.data(), site.data(),
+                         forward.data(), rows);
+      table.flip_log_probability(x.data(), score.data(), weights, site.data(), again.data(), rows);
     }
   }
 
@@ -114,9 +116,12 @@ TYPED_TEST(FlipKernels, ProbabilitiesTooSmallForAWeightAreStillRight) {
   const int64_t site = 1;
   double log_q = 0;
   for (const Probe* probe : instruction_sets()) {
-    std::vector<T> scratch(kTileSites);
-    table_of<T>(*probe).flip_log_probability(flips.x.data(), flips.score.data(), &site, &log_q,
-                                             scratch.data(), {0, 1, 2});
+    double sums[2];
+    const FlipWeights weights{sums, 2};
+    const Rows rows{0, 1, 2};
+    const Table<T>& table = table_of<T>(*probe);
+    table.weigh_flips(flips.x.data(), flips.score.data(), weights, rows);
+    table.flip_log_probability(flips.x.data(), flips.score.data(), weights, &site, &log_q, rows);
     EXPECT_DOUBLE_EQ(log_q, -600);
   }
 }

@@ -57,73 +57,78 @@ TORCH_EBM_INLINE Lanes<T> half_change(const T* x, const T* score, int64_t count)
   return (T(0.5) - load(x, count)) * load(score, count);
 }
 
-/// sum_i exp(d_i / 2) = exp(max) total; total is NaN unless all d_i are finite.
-struct FlipSum {
-  double max;
-  double total;
+constexpr int64_t tiles_of(int64_t n_sites) { return (n_sites + kTileSites - 1) / kTileSites; }
 
-  /// log q of the flip of a unit, by half its d.
-  double log_probability(double half_change) const {
-    return half_change - max - __builtin_log(total);
-  }
-};
-
-/// weight[i] <- exp(d_i / 2 - max), followed by zeros up to a multiple of kTileSites.
+/// weight[i] <- exp(d_i / 2 - max) of the units of one tile, of which `count` are there; the others have none. Sets `bad`
+/// where a d_i is not finite.
 template <typename T>
-FlipSum weigh_changes(const T* x, const T* score, int64_t n, T* weight) {
-  const auto half_d = [&](int64_t i) TORCH_EBM_INLINE_LAMBDA -> Lanes<T> {
-    return half_change(x + i, score + i, n - i);
-  };
+TORCH_EBM_INLINE void weigh_tile(const T* x, const T* score, int64_t count, T max, T* weight,
+                                 Mask<T>& bad) {
   constexpr T kLeast = -87;  // below it exp() is cut: no weight
-  const T max = largest<T>(n, half_d);
-  Mask<T> bad{};
-  double total = 0;
-  for (int64_t tile = 0; tile < n; tile += kTileSites) {
-    for (int64_t i = tile; i < tile + kTileSites; i += kLanes) {
-      const Lanes<T> half = half_d(i);
-      const Lanes<T> relative = half - max;
-      bad |= not_finite<T>(half);
-      const Lanes<T> w = relative > kLeast ? exp(relative) : broadcast(T(0));
-      store<T>(weight + i, first_lanes<T>(w, n - i, 0), kLanes);
+  for (int64_t i = 0; i < kTileSites; i += kLanes) {
+    const Lanes<T> half = half_change(x + i, score + i, count - i);
+    const Lanes<T> relative = half - max;
+    bad |= not_finite<T>(half);
+    const Lanes<T> w = relative > kLeast ? exp(relative) : broadcast(T(0));
+    store<T>(weight + i, first_lanes<T>(w, count - i, 0), kLanes);
+  }
+}
+
+template <typename T>
+void weigh_flips(const T* x, const T* score, FlipWeights weights, Rows rows) {
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
+    const T* const mine = x + row * rows.n_sites;
+    const T* const slope = score + row * rows.n_sites;
+    const T max = largest<T>(rows.n_sites, [&](int64_t i) TORCH_EBM_INLINE_LAMBDA -> Lanes<T> {
+      return half_change(mine + i, slope + i, rows.n_sites - i);
+    });
+    Mask<T> bad{};
+    for (int64_t tile = 0; tile < tiles_of(rows.n_sites); ++tile) {
+      const int64_t first = tile * kTileSites;
+      T weight[kTileSites];
+      weigh_tile(mine + first, slope + first, rows.n_sites - first, max, weight, bad);
+      weights.of_tiles(row)[tile] = sum_tile(weight);
     }
-    total += sum_tile(weight + tile);
-  }
-  return {max, any(bad) ? std::numeric_limits<double>::quiet_NaN() : total};
-}
-
-/// Unit i with probability weight[i] / total, by u in (0, 1): first its tile, then the unit.
-template <typename T>
-int64_t pick_unit(const T* weight, int64_t n, double total, double u) {
-  double rest = u * total;
-  const int64_t n_tiles = (n + kTileSites - 1) / kTileSites;
-  const int64_t first = kTileSites * walk(n_tiles, rest, [&](int64_t tile) {
-                          return sum_tile(weight + tile * kTileSites);
-                        });
-  return first + walk(kTileSites, rest, [&](int64_t i) { return weight[first + i]; });
-}
-
-template <typename T>
-void propose_flip(const T* x, const T* score, const double* uniform, int64_t* site,
-                  double* log_probability, T* scratch, Rows rows) {
-  for (int64_t row = rows.begin; row < rows.end; ++row) {
-    const T* const mine = x + row * rows.n_sites;
-    const T* const slope = score + row * rows.n_sites;
-    const FlipSum sum = weigh_changes(mine, slope, rows.n_sites, scratch);
-    const int64_t i = pick_unit(scratch, rows.n_sites, sum.total, uniform[row]);
-    site[row] = i;
-    log_probability[row] = sum.log_probability((0.5 - mine[i]) * slope[i]);
+    weights.max(row) = any(bad) ? std::numeric_limits<double>::quiet_NaN() : max;
   }
 }
 
+/// log q of a flip, by half its d.
 template <typename T>
-void flip_log_probability(const T* x, const T* score, const int64_t* site, double* log_probability,
-                          T* scratch, Rows rows) {
+double log_probability_of(const T* x, const T* score, FlipWeights weights, int64_t row,
+                          int64_t n_sites, int64_t site) {
+  const int64_t i = row * n_sites + site;
+  double total = 0;
+  for (int64_t tile = 0; tile < tiles_of(n_sites); ++tile) total += weights.of_tiles(row)[tile];
+  return (0.5 - x[i]) * score[i] - weights.max(row) - __builtin_log(total);
+}
+
+template <typename T>
+void propose_flip(const T* x, const T* score, FlipWeights weights, const double* uniform,
+                  int64_t* site, double* log_probability, Rows rows) {
   for (int64_t row = rows.begin; row < rows.end; ++row) {
-    const T* const mine = x + row * rows.n_sites;
-    const T* const slope = score + row * rows.n_sites;
-    const FlipSum sum = weigh_changes(mine, slope, rows.n_sites, scratch);
-    const int64_t i = site[row];
-    log_probability[row] = sum.log_probability((0.5 - mine[i]) * slope[i]);
+    const double* const of_tiles = weights.of_tiles(row);
+    const int64_t n_tiles = tiles_of(rows.n_sites);
+    double rest = 0;
+    for (int64_t tile = 0; tile < n_tiles; ++tile) rest += of_tiles[tile];
+    rest *= uniform[row];
+    const int64_t first =
+        kTileSites * walk(n_tiles, rest, [&](int64_t tile) { return of_tiles[tile]; });
+    T weight[kTileSites];
+    Mask<T> bad{};
+    const int64_t offset = row * rows.n_sites + first;
+    weigh_tile(x + offset, score + offset, rows.n_sites - first, static_cast<T>(weights.max(row)),
+               weight, bad);
+    site[row] = first + walk(kTileSites, rest, [&](int64_t i) { return weight[i]; });
+    log_probability[row] = log_probability_of(x, score, weights, row, rows.n_sites, site[row]);
+  }
+}
+
+template <typename T>
+void flip_log_probability(const T* x, const T* score, FlipWeights weights, const int64_t* site,
+                          double* log_probability, Rows rows) {
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
+    log_probability[row] = log_probability_of(x, score, weights, row, rows.n_sites, site[row]);
   }
 }
 

@@ -6,6 +6,7 @@
 #include "csrc/kernels/cpu/activations.h"
 #include "csrc/kernels/cpu/boltzmann.h"
 #include "csrc/kernels/cpu/flips.h"
+#include "csrc/kernels/cpu/hamiltonian.h"
 #include "csrc/kernels/cpu/lanes.h"
 #include "csrc/kernels/cpu/normal.h"
 #include "csrc/kernels/cpu/rbm_flips.h"
@@ -190,40 +191,6 @@ void multiply(const T* x, Padded<T> w, T* out, Rows rows) {
 }
 
 template <typename T>
-TORCH_EBM_INLINE Lanes<T> load(PerUnit<T> weight, int64_t row, int64_t site, int64_t count) {
-  if (weight.one_for_all) return broadcast(*weight.data);
-  return load(weight.data + row * weight.row_stride + site, count);
-}
-
-template <typename T>
-void add_scaled(const T* x, PerRow<T> scale, PerUnit<T> weight, const T* y, T* out, Rows rows) {
-  for (int64_t row = rows.begin; row < rows.end; ++row) {
-    const int64_t offset = row * rows.n_sites;
-    const T row_scale = scale[row];
-    for (int64_t site = 0; site < rows.n_sites; site += kLanes) {
-      const int64_t count = rows.n_sites - site, i = offset + site;
-      const Lanes<T> factor = row_scale * load(weight, row, site, count);
-      store(out + i, load(x + i, count) + factor * load(y + i, count), count);
-    }
-  }
-}
-
-template <typename T>
-void sum_squares(const T* x, PerUnit<T> weight, double* sums, Rows rows) {
-  for (int64_t row = rows.begin; row < rows.end; ++row) {
-    const T* const x_row = x + row * rows.n_sites;
-    Lanes<double> total{};
-    for (int64_t site = 0; site < rows.n_sites; site += kLanes) {
-      const int64_t count = rows.n_sites - site;
-      const Lanes<T> value = load(x_row + site, count);  // padding: 0
-      total +=
-          __builtin_convertvector(load(weight, row, site, count) * value * value, Lanes<double>);
-    }
-    sums[row] = sum<double>(total);
-  }
-}
-
-template <typename T>
 void add_dot(const T* x, const T* y, double scale, double* log_ratio, Rows rows) {
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     const T* const x_row = x + row * rows.n_sites;
@@ -237,24 +204,16 @@ void add_dot(const T* x, const T* y, double scale, double* log_ratio, Rows rows)
 }
 
 template <typename T>
-constexpr Table<T> kTable{&sample_bernoulli<T>,
-                          &add_softplus_difference<T>,
-                          &fill_normal<T>,
-                          &fill_uniform<T>,
-                          &all_binary<T>,
-                          &all_finite<T>,
-                          &multiply<T>,
-                          &add_scaled<T>,
-                          &sum_squares<T>,
-                          &add_dot<T>,
-                          &langevin_update<T>,
-                          &boltzmann_gibbs<T>,
-                          &gibbs_with_gradients<T>,
-                          &activate<T>,
-                          &propose_flip<T>,
-                          &flip_log_probability<T>,
-                          &rbm_flip_sums<T>,
-                          &rbm_flip_sums_backward<T>};
+constexpr Table<T> kTable{&sample_bernoulli<T>, &add_softplus_difference<T>,
+                          &fill_normal<T>,      &fill_uniform<T>,
+                          &all_binary<T>,       &all_finite<T>,
+                          &multiply<T>,         &draw_momentum<T>,
+                          &kick_and_drift<T>,   &kick<T>,
+                          &add_dot<T>,          &langevin_update<T>,
+                          &boltzmann_gibbs<T>,  &gibbs_with_gradients<T>,
+                          &activate<T>,         &weigh_flips<T>,
+                          &propose_flip<T>,     &flip_log_probability<T>,
+                          &rbm_flip_sums<T>,    &rbm_flip_sums_backward<T>};
 
 }  // namespace
 

@@ -59,6 +59,13 @@ struct PerUnit {
   bool one_for_all;
 };
 
+template <typename T>
+struct LeapScales {
+  PerRow<T> kick;
+  PerRow<T> drift;
+  PerUnit<T> inverse_mass;
+};
+
 /// A row-major matrix whose rows are followed by zeros up to a multiple of kPaddedTo values, so that
 /// kernels read whole registers.
 template <typename T>
@@ -97,6 +104,15 @@ struct Boltzmann {
   PerRow<T> beta;
 };
 
+/// Weights w_j = exp(d_j / 2 - m) of the flips of the units of every chain, m the largest d_j / 2: a row holds m and the
+/// sum of w_j over each tile.
+struct FlipWeights {
+  double* data;
+  int64_t row_stride;  // 1 + the number of tiles
+  double& max(int64_t row) const { return data[row * row_stride]; }
+  double* of_tiles(int64_t row) const { return data + row * row_stride + 1; }
+};
+
 /// What a unit of a multilayer perceptron does with its input: smooth functions, whose slopes are so too.
 enum class Activation { kSilu, kSoftplus, kTanh };
 
@@ -131,11 +147,19 @@ struct Table {
   /// of out is rounded in the same way whatever the rows around it.
   void (*multiply)(const T* x, Padded<T> w, T* out, Rows rows);
 
-  /// out[i, j] = x[i, j] + scale[i] weight[i, j] y[i, j].
-  void (*add_scaled)(const T* x, PerRow<T> scale, PerUnit<T> weight, const T* y, T* out, Rows rows);
+  /// momentum[i, j] <- deviation[i, j] xi[i, j], with the normal numbers xi of fill_normal; kinetic[i] <- sum_j
+  /// xi[i, j]^2 / 2.
+  void (*draw_momentum)(PerUnit<T> deviation, T* momentum, double* kinetic, Rows rows, Draw draw);
 
-  /// sums[i] = sum_j weight[i, j] x[i, j]^2.
-  void (*sum_squares)(const T* x, PerUnit<T> weight, double* sums, Rows rows);
+  /// next_momentum = momentum + kick score, next_x = x + drift w next_momentum, w the inverse mass. next_x may
+  /// be x, and next_momentum be momentum.
+  void (*kick_and_drift)(const T* x, const T* momentum, const T* score, LeapScales<T> scales,
+                         T* next_x, T* next_momentum, Rows rows);
+
+  /// next_momentum = momentum + kick score, which may be momentum; kinetic[i] <- sum_j w[i, j] next_momentum[i, j]^2 /
+  /// 2.
+  void (*kick)(const T* momentum, const T* score, PerRow<T> kick, PerUnit<T> inverse_mass,
+               T* next_momentum, double* kinetic, Rows rows);
 
   /// log_ratio[i] += scale * sum_j x[i, j] y[j].
   void (*add_dot)(const T* x, const T* y, double scale, double* log_ratio, Rows rows);
@@ -161,16 +185,18 @@ struct Table {
   /// With a = field[i, j] + bias[j]: field[i, j] <- f(a), slope[i, j] <- f'(a). NaN stays NaN in both.
   void (*activate)(Activation f, T* field, const T* bias, T* slope, Rows rows);
 
-  /// A flip of one unit of every binary chain, unit j with probability q_j ~ exp(d_j / 2), d_j = (1 - 2 x[i, j])
-  /// score[i, j] (Grathwohl et al. 2021, equation 6): site[i] <- j by inversion with uniform[i] in (0, 1), and
-  /// log_probability[i] <- log q_j, NaN if a d is NaN or +inf, or all are -inf. Never a unit with d_j = -inf.
-  /// scratch: n_sites values, rounded up to a multiple of kTileSites.
-  void (*propose_flip)(const T* x, const T* score, const double* uniform, int64_t* site,
-                       double* log_probability, T* scratch, Rows rows);
+  /// Weighs the flips of one unit of every binary chain: q_j ~ exp(d_j / 2), d_j = (1 - 2 x[i, j]) score[i, j] (Grathwohl
+  /// et al. 2021, equation 6). The maximum is NaN unless all d_j are finite.
+  void (*weigh_flips)(const T* x, const T* score, FlipWeights weights, Rows rows);
+
+  /// site[i] <- a unit drawn with these weights, by inversion with uniform[i] in (0, 1), and log_probability[i] <- log
+  /// q_j of it, NaN if the maximum is.
+  void (*propose_flip)(const T* x, const T* score, FlipWeights weights, const double* uniform,
+                       int64_t* site, double* log_probability, Rows rows);
 
   /// The same log_probability[i], of a flip of unit site[i].
-  void (*flip_log_probability)(const T* x, const T* score, const int64_t* site,
-                               double* log_probability, T* scratch, Rows rows);
+  void (*flip_log_probability)(const T* x, const T* score, FlipWeights weights, const int64_t* site,
+                               double* log_probability, Rows rows);
 
   /// sums[p] = sum_j log(1 - s_j + s_j exp(W[site, j])) of the pairs [begin, end), where s = sigmoid(a) of the pair's
   /// example if its bit is 0 and sigmoid(-a) if it is 1. |W| <= 20; `at_once` registers' widths of factors must not

@@ -99,6 +99,14 @@ TORCH_EBM_INLINE Lanes<T> first_lanes(Lanes<T> x, int64_t count, T rest) {
   return index < static_cast<typename MaskOf<T>::type>(count) ? x : broadcast(rest);
 }
 
+/// Calls body(i, count) for every register-wide group of n values: whole registers, then what is left.
+template <typename Body>
+TORCH_EBM_INLINE void for_each_register(int64_t n, Body body) {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) body(i, kLanes);
+  if (i < n) body(i, n - i);
+}
+
 /// x cut to [low, high]; NaN stays NaN.
 template <typename T>
 TORCH_EBM_INLINE Lanes<T> clamp(Lanes<T> x, T low, T high) {
