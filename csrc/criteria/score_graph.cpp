@@ -8,7 +8,7 @@ namespace torch_ebm::detail {
 
 namespace {
 
-/// A leaf in memory of its own: x may change before the backward pass.
+/// `copies` of x, one after the other, as a leaf in memory of its own.
 at::Tensor leaf_of_copies(const at::Tensor& x, int64_t copies) {
   std::vector<int64_t> repeats(static_cast<size_t>(x.dim()), 1);
   repeats[0] = copies;

@@ -69,15 +69,17 @@ def test_definition(domain, chunk_size):
     torch.testing.assert_close(terms, definition(energy, x, weight, slope), rtol=1e-10, atol=1e-12)
 
 
-def test_many_dimensions_and_any_shape():
-    """More dimensions than passes serve alike; an example is all of its dimensions, whatever their shape."""
-    energy = torch_ebm.MLP([60, 8, 1], dtype=F64)
-    x = torch.randn(17, 3, 4, 5, dtype=F64)
-    flat = score_matching(energy, x.flatten(1), reduction="none")
-    shaped = score_matching(lambda y: energy(y.flatten(1)), x, reduction="none")
-    torch.testing.assert_close(shaped, flat)
+@pytest.mark.parametrize("chunk_size", [None, 150], ids=["whole", "chunks"])
+def test_passes_that_the_dimensions_do_not_fill(chunk_size):
+    """4 of 30 dimensions share a pass, in chunks of 5: the last pass is not full. An example is all of its dimensions,
+    whatever their shape."""
+    energy = torch_ebm.MLP([30, 8, 1], dtype=F64)
+    x = torch.randn(30, 2, 3, 5, dtype=F64)
+    terms = score_matching(
+        lambda y: energy(y.flatten(1)), x, chunk_size=chunk_size, reduction="none"
+    )
     expected = definition(energy, x[:3].flatten(1), lambda y: 1.0, lambda y: 0.0)
-    torch.testing.assert_close(flat[:3], expected, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(terms[:3], expected, rtol=1e-10, atol=1e-12)
 
 
 def test_dimensions_are_summed():
