@@ -1,5 +1,7 @@
 #include "torch_ebm/concrete_score_matching.h"
 
+#include <torch/csrc/autograd/autograd.h>
+
 #include "tests/cpp/statistics.h"
 #include "tests/cpp/testing.h"
 

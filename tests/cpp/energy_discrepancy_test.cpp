@@ -1,5 +1,7 @@
 #include "torch_ebm/energy_discrepancy.h"
 
+#include <torch/csrc/autograd/autograd.h>
+
 #include "tests/cpp/statistics.h"
 #include "tests/cpp/testing.h"
 
