@@ -26,7 +26,7 @@ class ScoreGraph {
   ScoreGraph(const Energy& energy, const at::Tensor& x, bool create_graph, int64_t copies = 1);
 
   /// The score at x: (N, D).
-  at::Tensor score() const { return score_.flatten(1).narrow(0, 0, n_); }
+  at::Tensor score() const { return score_.reshape({copies_ * n_, -1}).narrow(0, 0, n_); }
 
   /// (ds/dx) v for directions v that broadcast to (copies, N, D); 0 where the score does not depend on x.
   at::Tensor jacobian_times(const at::Tensor& v, bool create_graph) const;

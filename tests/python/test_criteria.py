@@ -95,7 +95,7 @@ def test_a_wrong_model_has_a_gradient(name):
     p, energy = row.population, row.population.energy()
     with torch.no_grad():
         for parameter in energy.parameters():
-            parameter += 0.3
+            parameter *= 1.5
     weights = p.probabilities if row.by_example else None
     value = loss(name, energy, p.states, weights=weights, **row.variants[0])
     assert max(g.abs().max() for g in gradients(value, energy)) > 1e-3

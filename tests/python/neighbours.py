@@ -1,0 +1,15 @@
+"""The neighbours of discrete states, written naively."""
+
+import torch
+
+
+def neighbours(x, n_states=0):
+    """The batches that differ from x in one site: of bits, (N, S), or, with n_states, of one-hot states, (N, S, K)."""
+    for site in range(x.shape[1]):
+        for move in range(1, n_states or 2):
+            other = x.clone()
+            if n_states:
+                other[:, site] = torch.roll(x[:, site], move, 1)
+            else:
+                other[:, site] = 1 - x[:, site]
+            yield other
