@@ -94,8 +94,8 @@ def minimise(model: torch.nn.Module, loss: Loss) -> None:
     log_z = model.log_z().detach().requires_grad_()
     optimizer = torch.optim.LBFGS(
         [*model.parameters(), log_z],
-        max_iter=300,
-        tolerance_grad=1e-7,
+        max_iter=60,
+        tolerance_grad=1e-5,
         tolerance_change=1e-12,
         line_search_fn="strong_wolfe",
     )
