@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up a fresh Debian or Ubuntu machine in .venv: compiler, GoogleTest, torch, this package with the
+# Sets up a fresh Debian or Ubuntu machine in .venv: compiler, ccache, GoogleTest, torch, this package with the
 # extras named as arguments (for example: .ci/setup.sh test digits). Does only what is not done yet.
 # CMAKE_ARGS go to CMake. PYTHON names the interpreter (default: python3).
 set -euo pipefail
@@ -10,6 +10,7 @@ TORCH=2.13.0
 
 missing=()
 command -v c++ >/dev/null || missing+=(g++)
+command -v ccache >/dev/null || missing+=(ccache)
 "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 [ -e /usr/include/gtest/gtest.h ] || missing+=(libgtest-dev)
 if [ ${#missing[@]} -gt 0 ]; then

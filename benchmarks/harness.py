@@ -217,11 +217,17 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     options = parser.parse_args(arguments)
 
     use_threads(options.threads)
-    import langevin_rows  # only now: they import torch
+    import criteria_rows  # only now: they import torch
+    import langevin_rows
     import rows
     import sampler_rows
 
-    every_row = {**rows.ROWS, **langevin_rows.ROWS, **sampler_rows.ROWS}
+    every_row = {
+        **rows.ROWS,
+        **langevin_rows.ROWS,
+        **sampler_rows.ROWS,
+        **criteria_rows.ROWS,
+    }
     unknown = set(options.rows) - set(every_row)
     if unknown:
         parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(every_row)}")

@@ -1,4 +1,4 @@
-"""Small exact experiments that a sampler passes or fails, run on released libraries and on ours.
+"""Small exact experiments that a sampler or a criterion passes or fails, run on released libraries and on ours.
 
 Each starts chains where a right sampler leaves their law as it is, runs the sampler, and measures how
 far from that law the chains are. A library that is not installed is skipped with a line that says so.
@@ -8,11 +8,9 @@ far from that law the chains are. A library that is not installed is skipped wit
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -22,28 +20,10 @@ from torch import Tensor
 import torch_ebm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import criteria_errors  # noqa: E402
 import replay_lineages  # noqa: E402
 from energies import BoltzmannEnergy  # noqa: E402
-
-SEED = 1
-
-
-@dataclass(frozen=True)
-class Run:
-    """One library's value of a statistic. ``package`` is where its version stands."""
-
-    what: str
-    package: str
-    value: Callable[[], float]
-
-
-@dataclass(frozen=True)
-class Experiment:
-    title: str
-    statistic: str
-    #: What a right sampler gives.
-    right: str
-    runs: Sequence[Run]
+from experiments import Experiment, Run, table  # noqa: E402
 
 
 def binary_states(n_units: int) -> Tensor:
@@ -238,28 +218,6 @@ def persistent_chains() -> list[Experiment]:
     ]
 
 
-def version(package: str) -> str:
-    return torch_ebm.__version__ if package == "torch_ebm" else importlib.metadata.version(package)
-
-
-def table(experiments: Sequence[Experiment]) -> str:
-    lines = [
-        "| experiment | statistic | right | library | sampler | value |",
-        "| --- | --- | --- | --- | --- | ---: |",
-    ]
-    for e in experiments:
-        cells = f"| {e.title} | {e.statistic} | {e.right} "
-        for run in e.runs:
-            torch.manual_seed(SEED)
-            try:
-                library, value = f"{run.package} {version(run.package)}", f"{run.value():.4g}"
-            except ImportError:
-                library, value = run.package, "skipped: not installed"
-            lines.append(f"{cells}| {library} | {run.what} | {value} |")
-            cells = "| | | "
-    return "\n".join(lines)
-
-
 if __name__ == "__main__":
     experiments = [tempered_transitions(), exchange_with_velocity(), exchange_of_rbm()]
-    print(table([*experiments, *persistent_chains()]))
+    print(table([*experiments, *persistent_chains(), *criteria_errors.experiments()]))

@@ -33,10 +33,18 @@ TORCH_LIBRARY(torch_ebm, m) {
         "rbm_gibbs(Tensor visible, Tensor weight, Tensor visible_bias, Tensor hidden_bias, *, "
         "int n_steps=1, Tensor? beta=None, Tensor? clamp=None, Generator? generator=None) "
         "-> (Tensor visible, Tensor hidden)"), random);
+  m.def("rbm_flip_differences(Tensor visible, Tensor weight, Tensor visible_bias, "
+        "Tensor hidden_bias, Tensor? sites=None) -> Tensor", compiles);
+  m.def("_rbm_flip_sums(Tensor visible, Tensor hidden_input, Tensor weight, Tensor? sites) "
+        "-> Tensor", compiles);
+  m.def("_rbm_flip_sums_backward(Tensor gradient, Tensor visible, Tensor hidden_input, "
+        "Tensor weight, Tensor? sites) -> (Tensor hidden_input, Tensor weight)", compiles);
   m.def("base_rate_bias(Tensor data, float pseudocount=1.0) -> Tensor");
 
   // The fully visible Boltzmann machine.
   m.def("boltzmann_energy(Tensor x, Tensor weight, Tensor bias) -> Tensor", compiles);
+  m.def("boltzmann_flip_differences(Tensor x, Tensor weight, Tensor bias, Tensor? sites=None) "
+        "-> Tensor", compiles);
   m.def(conservative(
         "boltzmann_gibbs(Tensor x, Tensor weight, Tensor bias, *, int n_steps=1, Tensor? beta=None, "
         "Tensor? clamp=None, Generator? generator=None) -> Tensor"), random);
@@ -114,6 +122,23 @@ TORCH_LIBRARY(torch_ebm, m) {
   criterion("pseudolikelihood", "bool categorical=False, Tensor? blocks=None, int? n_sites=None, "
             "int? chunk_size=None, ");
   criterion("ratio_matching", "int? n_sites=None, int? chunk_size=None, ");
+  criterion("minimum_probability_flow", "bool categorical=False, int? n_sites=None, "
+            "int? chunk_size=None, ");
+  criterion("concrete_score_matching", "bool categorical=False, int? n_sites=None, "
+            "int? chunk_size=None, ");
+  criterion("score_matching", "str domain='real', float? low=None, float? high=None, "
+            "int? chunk_size=None, ");
+  criterion("sliced_score_matching", "str projections='rademacher', int n_projections=1, "
+            "bool variance_reduced=True, str method='autograd', float eps=0.01, "
+            "int? chunk_size=None, ");
+  // `Any sigma` is a number, a list of levels, or a tensor with one for every example.
+  criterion("denoising_score_matching", "Any sigma, str? weighting=None, ");
+  criterion("kernel_stein_discrepancy", "str statistic='u', str kernel='imq', "
+            "float? exponent=None, float? bandwidth=None, ");
+  criterion("energy_discrepancy", "float? t=None, float? flip_probability=None, int n_samples=16, "
+            "float stabilisation=1.0, ");
+  // The sampler gets the noisy examples and moves the states of their conditional energy.
+  criterion("recovery_likelihood", "float sigma, Any sampler, ");
   criterion("conditional_nce", "float? sigma=None, int? n_noise=None, Tensor? noise=None, "
             "Tensor? log_ratio=None, ");
   criterion("nce", "Tensor noise, Tensor noise_log_prob, Tensor data_log_prob, "

@@ -1,8 +1,8 @@
 """torch_ebm: train, sample and evaluate energy-based models, p(x) = exp(-E(x)) / Z.
 
-Any callable or module that maps a batch x of shape (N, ...) to energies of shape (N,) is an energy. The
-algorithms live in a C++ library over LibTorch, as operators ``torch.ops.torch_ebm.*``: the functions
-here call them, and so may a scripted module and a C++ program.
+Any callable or module that maps a batch x of shape (N, ...) to energies of shape (N,) is an energy.
+The algorithms live in a C++ library over LibTorch, as operators ``torch.ops.torch_ebm.*``: the
+functions here call them, and so may a scripted module and a C++ program.
 """
 
 from . import plots, testing
@@ -14,7 +14,9 @@ from .boltzmann_machine import (
     boltzmann_gibbs_with_gradients,
 )
 from .checkpoint import checkpoint_values, load_checkpoint, save_checkpoint
+from .concrete_score_matching import concrete_score_matching
 from .conditional_nce import conditional_nce
+from .denoising_score_matching import denoising_score_matching
 from .diagnostics import (
     Summary,
     autocorrelation,
@@ -29,16 +31,19 @@ from .diagnostics import (
 )
 from .discrete_langevin import discrete_langevin
 from .energy import Energy
+from .energy_discrepancy import energy_discrepancy
 from .exact_log_z import exact_log_z
 from .fast_pcd import FastPCD
 from .gibbs import gibbs
 from .gibbs_with_gradients import gibbs_with_gradients
 from .hmc import hmc
+from .kernel_stein_discrepancy import kernel_stein_discrepancy
 from .ladder import Ladder, adapt_ladder, tune_ladder
 from .langevin import langevin, langevin_update
 from .log_partition import log_partition
 from .mala import mala
 from .maximum_likelihood import maximum_likelihood
+from .minimum_probability_flow import minimum_probability_flow
 from .mlp import MLP, mlp_value_and_score
 from .nce import nce
 from .negative_phase import CD, PCD, NaiveMCMC, NegativePhase, start_states
@@ -49,9 +54,12 @@ from .pseudolikelihood import pseudolikelihood
 from .ranking_nce import ranking_nce
 from .ratio_matching import ratio_matching
 from .rbm import RBM, base_rate_bias, rbm_gibbs
+from .recovery_likelihood import recovery_energy, recovery_likelihood
 from .replay_buffer import ReplayBuffer
 from .replica_exchange import ReplicaSamples, replica_exchange
 from .sampler import Sampler, Samples
+from .score_matching import score_matching
+from .sliced_score_matching import sliced_score_matching
 from .tempered_pcd import TemperedPCD
 from .tempered_transitions import tempered_transitions
 from .training_monitor import TrainingMonitor, TrainingWarning
@@ -93,10 +101,13 @@ __all__ = [
     "boltzmann_gibbs_with_gradients",
     "checkpoint_values",
     "cmake_prefix_path",
+    "concrete_score_matching",
     "conditional_nce",
     "cpu_kernels",
+    "denoising_score_matching",
     "discrete_langevin",
     "draw_noise",
+    "energy_discrepancy",
     "ess_bulk",
     "ess_mean",
     "ess_tail",
@@ -104,6 +115,7 @@ __all__ = [
     "gibbs",
     "gibbs_with_gradients",
     "hmc",
+    "kernel_stein_discrepancy",
     "langevin",
     "langevin_update",
     "load_checkpoint",
@@ -112,6 +124,7 @@ __all__ = [
     "mala",
     "maximum_likelihood",
     "mcse_mean",
+    "minimum_probability_flow",
     "mlp_value_and_score",
     "model_noise",
     "nce",
@@ -123,9 +136,13 @@ __all__ = [
     "ranking_nce",
     "ratio_matching",
     "rbm_gibbs",
+    "recovery_energy",
+    "recovery_likelihood",
     "replica_exchange",
     "round_trips",
     "save_checkpoint",
+    "score_matching",
+    "sliced_score_matching",
     "start_states",
     "summary",
     "tempered_transitions",

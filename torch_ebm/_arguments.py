@@ -31,6 +31,16 @@ def as_step_size(step_size: object) -> object:
     return _numbers("step_size", step_size).tolist()
 
 
+def as_sigma(sigma: object) -> object:
+    """Noise scales as the operators take them: a number, a list of numbers, or a tensor."""
+    if isinstance(sigma, Tensor):
+        return sigma
+    numbers = _numbers("sigma", sigma)
+    if numbers.numel() == 0:
+        raise ValueError("sigma must not be an empty list")  # which no operator takes
+    return numbers.tolist()
+
+
 def as_bounds(bounds: Optional[Sequence[float]]) -> tuple[Optional[float], Optional[float]]:
     """(low, high), or nothing twice."""
     if bounds is None:

@@ -41,5 +41,7 @@ cmake_prefix_path: str = str(_PACKAGE)
 
 
 def cpu_kernels() -> str:
-    """The instruction set that the CPU kernels use here: ``"avx512"``, ``"avx2"`` or ``"baseline"``."""
+    """The instruction set that the CPU kernels use here: ``"avx512"``, ``"avx2"`` or
+    ``"baseline"``.
+    """
     return torch.ops.torch_ebm.cpu_kernels()

@@ -26,11 +26,12 @@ def plot_trace(
 ) -> Figure:
     """Traces of coordinates of a trajectory, and beside each its autocorrelation.
 
-    Chains that agree look the same; an autocorrelation that has not fallen to 0 by the right end means
-    fewer effective draws than there seem to be.
+    Chains that agree look the same; an autocorrelation that has not fallen to 0 by the right end
+    means fewer effective draws than there seem to be.
 
     Args:
-        trajectory: (n_draws, n_chains, ...), as the diagnostics take it; the first 8 chains are drawn.
+        trajectory: (n_draws, n_chains, ...), as the diagnostics take it; the first 8 chains are
+            drawn.
         coordinates: numbers of coordinates, counted in row-major order. Default: the first three.
         max_lag: of the autocorrelation; fewer if there are fewer draws.
 

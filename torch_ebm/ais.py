@@ -36,7 +36,8 @@ class LogZEstimate(NamedTuple):
 
 
 def log_z_from_weights(log_weights: Tensor, log_z_base: Tensor) -> LogZEstimate:
-    """log Z from log importance weights (N,) against a base with log partition function ``log_z_base``.
+    """log Z from log importance weights (N,) against a base with log partition function
+    ``log_z_base``.
 
     Raises:
         ValueError: N < 2, or weights that are NaN or +inf.
@@ -57,8 +58,8 @@ def ais(
 ) -> LogZEstimate:
     """log Z of an RBM by annealed importance sampling, with its error.
 
-    Neal (2001); Salakhutdinov & Murray (2008), eqs. 16-18. The path goes from independent visible units
-    with biases bA to the model, with one block Gibbs step at every temperature::
+    Neal (2001); Salakhutdinov & Murray (2008), eqs. 16-18. The path goes from independent visible
+    units with biases bA to the model, with one block Gibbs step at every temperature::
 
         log f_t(v) = (1 - t) bA.v + t b.v + sum_j softplus(t (c_j + (v W)_j))
 

@@ -94,6 +94,11 @@ class BoltzmannMachine(torch.nn.Module):
             x, self.weight, self.bias, n_steps=n_steps, beta=beta, generator=generator
         )
 
+    @torch.jit.export
+    def flip_differences(self, x: Tensor, sites: Optional[Tensor] = None) -> Tensor:
+        """E(x with one unit flipped) - E(x): (N, D), or of the units ``sites`` (int64), (N, m)."""
+        return torch.ops.torch_ebm.boltzmann_flip_differences(x, self.weight, self.bias, sites)
+
 
 def boltzmann_gibbs(
     x: Tensor,

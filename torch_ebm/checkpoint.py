@@ -13,7 +13,8 @@ import torch
 def save_checkpoint(path: Union[str, Path], **objects: Any) -> None:
     """Saves the ``state_dict`` of every object, or the object itself, and torch's random state.
 
-    The file at ``path`` is replaced in one step: a run that is killed while saving leaves the old one.
+    The file at ``path`` is replaced in one step: a run that is killed while saving leaves the old
+    one.
 
     Raises:
         TypeError: an object is of a kind that :func:`load_checkpoint` would not read back: only

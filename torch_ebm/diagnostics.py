@@ -1,11 +1,11 @@
 """Have the chains converged, and how much do they know? R-hat, effective sample sizes, round trips.
 
-As Vehtari, Gelman, Simpson, Carpenter & Bürkner (2021), Bayesian Analysis 16(2), define them and ArviZ
-computes them. ``x`` is (n_draws, n_chains, ...), of any floating dtype: the trajectory of n_chains chains.
-One result for each quantity: shape (...), float64, no gradient. Chains are split into halves first; the
-middle one of an odd number of draws is left out. A quantity that never changes has the effective size of
-all its draws and no R-hat (NaN). All raise TypeError for another dtype, and ValueError for n_draws < 4, an
-empty ``x``, and values that are NaN or infinite.
+As Vehtari, Gelman, Simpson, Carpenter & Bürkner (2021), Bayesian Analysis 16(2), define them and
+ArviZ computes them. ``x`` is (n_draws, n_chains, ...), of any floating dtype: the trajectory of
+n_chains chains. One result for each quantity: shape (...), float64, no gradient. Chains are split
+into halves first; the middle one of an odd number of draws is left out. A quantity that never
+changes has the effective size of all its draws and no R-hat (NaN). All raise TypeError for another
+dtype, and ValueError for n_draws < 4, an empty ``x``, and values that are NaN or infinite.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ _ROWS = 10
 
 
 def r_hat(x: Tensor) -> Tensor:
-    """Rank-normalised split R-hat: the larger of that of the values and of their distances to the median.
+    """Rank-normalised split R-hat: the larger of that of the values and of their distances to the
+    median.
 
-    1 for chains that agree, below 1.01 wanted; inf for chains that are all stuck at different values;
-    NaN for one chain, which says nothing about others. See the module for shapes and errors.
+    1 for chains that agree, below 1.01 wanted; inf for chains that are all stuck at different
+    values; NaN for one chain, which says nothing about others. See the module for shapes and
+    errors.
     """
     return torch.ops.torch_ebm.r_hat(x)
 
@@ -34,14 +36,16 @@ def r_hat(x: Tensor) -> Tensor:
 def ess_bulk(x: Tensor) -> Tensor:
     """Effective number of independent draws for the bulk of the distribution, by ranks.
 
-    Correlations are summed by Geyer's (1992) initial monotone sequence. Antithetic chains have more than
-    they have draws, at most S log10 S of S. See the module for shapes and errors.
+    Correlations are summed by Geyer's (1992) initial monotone sequence. Antithetic chains have more
+    than they have draws, at most S log10 S of S. See the module for shapes and errors.
     """
     return torch.ops.torch_ebm.ess_bulk(x)
 
 
 def ess_tail(x: Tensor) -> Tensor:
-    """Effective number of draws for the tails: the smaller of those for the 5% and 95% quantiles."""
+    """Effective number of draws for the tails: the smaller of those for the 5% and 95%
+    quantiles.
+    """
     return torch.ops.torch_ebm.ess_tail(x)
 
 
@@ -51,7 +55,9 @@ def ess_mean(x: Tensor) -> Tensor:
 
 
 def mcse_mean(x: Tensor) -> Tensor:
-    """Monte Carlo standard error of the mean over all draws: standard deviation / sqrt(ess_mean)."""
+    """Monte Carlo standard error of the mean over all draws: standard deviation /
+    sqrt(ess_mean).
+    """
     return torch.ops.torch_ebm.mcse_mean(x)
 
 
@@ -61,10 +67,11 @@ def autocorrelation_time(x: Tensor) -> Tensor:
 
 
 def autocorrelation(x: Tensor) -> Tensor:
-    """rho_t for the lags t = 0, ..., n_draws - 1: (n_draws, ...), of all chains together, not split.
+    """rho_t for the lags t = 0, ..., n_draws - 1: (n_draws, ...), of all chains together, not
+    split.
 
-    Vehtari et al. (2021), section 3.2: chains that disagree keep it above 0. NaN for a quantity that never
-    changes.
+    Vehtari et al. (2021), section 3.2: chains that disagree keep it above 0. NaN for a quantity
+    that never changes.
     """
     return torch.ops.torch_ebm.autocorrelation(x)
 
@@ -72,8 +79,8 @@ def autocorrelation(x: Tensor) -> Tensor:
 def round_trips(replica_trace: Tensor) -> Tensor:
     """How many trips from rung 0 to rung R - 1 and back the replicas of each chain have completed.
 
-    Katzgraber, Trebst, Huse & Troyer (2006). What counts in replica exchange: only a replica that comes
-    back from the hottest rung brings anything new.
+    Katzgraber, Trebst, Huse & Troyer (2006). What counts in replica exchange: only a replica that
+    comes back from the hottest rung brings anything new.
 
     Args:
         replica_trace: (n_sweeps, R, N) integers, the rung of every replica after every sweep.
@@ -90,7 +97,9 @@ def round_trips(replica_trace: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Summary:
-    """What :func:`summary` found: one number for each coordinate, (...), float64. Prints as a table."""
+    """What :func:`summary` found: one number for each coordinate, (...), float64. Prints as a
+    table.
+    """
 
     n_draws: int
     n_chains: int
@@ -163,7 +172,8 @@ def summary(samples: Union[Tensor, Any]) -> Summary:
     """Mean, error, effective sizes and R-hat of every coordinate, and whether to trust them.
 
     Args:
-        samples: a trajectory (n_draws, n_chains, ...), or what a sampler returned with its ``trajectory``.
+        samples: a trajectory (n_draws, n_chains, ...), or what a sampler returned with its
+            ``trajectory``.
 
     Raises:
         TypeError, ValueError: as the module says.

@@ -13,18 +13,19 @@ from torch import Tensor
 
 from . import _library  # noqa: F401  (defines the operators implemented here)
 
-#: What every sampler and estimator takes: anything that maps a batch (N, ...) to energies (N,). Methods, if
-#: there are any, take the place of what is done for any energy:
+#: What every sampler and estimator takes: anything that maps a batch (N, ...) to energies (N,).
+#: Methods, if there are any, take the place of what is done for any energy:
 #:
 #: * ``gibbs(x, n_steps, beta, clamp, generator)``, the new states: in :func:`torch_ebm.gibbs`;
-#: * ``gibbs_with_gradients(x, n_steps, beta, generator)``, the new states and acceptance rates (N,): in
-#:   :func:`torch_ebm.gibbs_with_gradients`;
-#: * ``tempered(x, beta)``, (N,), the energy at inverse temperature beta, () or (N,), in the place of
-#:   beta * energy(x): for every sampler, and what the two above must leave invariant;
-#: * ``value_and_score(x)``, the energies (N,) and the scores -dE/dx like x, in the place of autograd; it is
-#:   called without gradients;
-#: * ``flip_differences(x, sites)``, E(x with one unit flipped) - E(x), (N, m), of the units ``sites``, (N, m), or
-#:   of all D, (N, D), if that is None: in the criteria of binary data, with gradients.
+#: * ``gibbs_with_gradients(x, n_steps, beta, generator)``, the new states and acceptance rates
+#:   (N,): in :func:`torch_ebm.gibbs_with_gradients`;
+#: * ``tempered(x, beta)``, (N,), the energy at inverse temperature beta, () or (N,), in the place
+#:   of beta * energy(x): for every sampler, and what the two above must leave invariant;
+#: * ``value_and_score(x)``, the energies (N,) and the scores -dE/dx like x, in the place of
+#:   autograd; it is called without gradients;
+#: * ``flip_differences(x, sites)``, E(x with one unit flipped) - E(x), (N, m), of the units
+#:   ``sites``, (N, m), or of all D, (N, D), if that is None: in the criteria of binary data, with
+#:   gradients.
 Energy = Union[Callable[[Tensor], Tensor], torch.nn.Module, torch.jit.ScriptModule]
 
 _callables: dict[int, Callable] = {}
@@ -116,8 +117,14 @@ def _energies(value: object) -> Tensor:
     return value
 
 
+def has_method(energy: Energy, name: str) -> bool:
+    """Whether ``energy`` has a method of that name: a submodule is none."""
+    found = getattr(energy, name, None)
+    return callable(found) and not isinstance(found, torch.nn.Module)
+
+
 def _energy_has(handle: int, method: str) -> bool:
-    return callable(getattr(callable_of(handle, "energy"), method, None))
+    return has_method(callable_of(handle, "energy"), method)
 
 
 def _call_energy_gibbs(

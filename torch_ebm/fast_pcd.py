@@ -24,13 +24,14 @@ class FastPCD(PCD):
         fast = decay * fast + fast_learning_rate * g
         g = mean grad E(negative) - mean grad E(positive)
 
-    g the gradient of the log-likelihood as it is estimated at the parameters themselves. The fast weights
-    raise the energy where the chains are and so drive them on, also where the model itself mixes slowly.
+    g the gradient of the log-likelihood as it is estimated at the parameters themselves. The fast
+    weights raise the energy where the chains are and so drive them on, also where the model itself
+    mixes slowly.
 
-    Called as ``fpcd(energy, positive)``: ``energy`` is the module, scripted or not, that this was made for,
-    or one with the same parameters, and ``positive`` the batch of data. The parameters that require a gradient
-    are changed in place while the sampler runs and then restored to the last bit, whatever happens; ``.grad``
-    and graphs that were recorded before are left alone.
+    Called as ``fpcd(energy, positive)``: ``energy`` is the module, scripted or not, that this was
+    made for, or one with the same parameters, and ``positive`` the batch of data. The parameters
+    that require a gradient are changed in place while the sampler runs and then restored to the
+    last bit, whatever happens; ``.grad`` and graphs that were recorded before are left alone.
 
     Args:
         shape: of one state.
@@ -48,10 +49,11 @@ class FastPCD(PCD):
     Raises:
         TypeError: an energy that is no module.
         ValueError: a module without parameters that require a gradient, a ``fast_learning_rate`` or
-            ``decay`` that is not as said above; in a call, no data, an energy with other parameters, or a
-            gradient that is not finite.
+            ``decay`` that is not as said above; in a call, no data, an energy with other
+            parameters, or a gradient that is not finite.
     """
 
+    @torch.inference_mode(False)
     def __init__(
         self,
         n_chains: int,
@@ -116,7 +118,8 @@ def _parameters(module: torch.nn.Module) -> list[Tensor]:
 def _moved(parameters: list[Tensor], offsets: list[Tensor]) -> Iterator[None]:
     """Moves parameters in place inside the ``with`` block, then copies the saved values back.
 
-    Subtracting would round. Changes made through ``.data`` do not spoil graphs that were recorded before.
+    Subtracting would round. Changes made through ``.data`` do not spoil graphs that were recorded
+    before.
     """
     saved = [parameter.detach().clone() for parameter in parameters]
     try:
@@ -131,7 +134,9 @@ def _moved(parameters: list[Tensor], offsets: list[Tensor]) -> Iterator[None]:
 def _log_likelihood_gradient(
     energy: Energy, positive: Tensor, negative: Tensor, parameters: list[Tensor]
 ) -> list[Tensor]:
-    """The gradient of mean E(negative) - mean E(positive); 0 where it does not depend on a parameter."""
+    """The gradient of mean E(negative) - mean E(positive); 0 where it does not depend on a
+    parameter.
+    """
     with torch.inference_mode(False), torch.enable_grad():
         # Clones: tensors made under inference mode do not enter a graph.
         gap = energy(negative.clone()).mean() - energy(positive.clone()).mean()

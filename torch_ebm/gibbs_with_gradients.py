@@ -25,23 +25,24 @@ def gibbs_with_gradients(
 ) -> Samples:
     """Gibbs with gradients of N chains of a discrete energy (Grathwohl et al. 2021, algorithm 1).
 
-    A step changes at most one site: it proposes a site, and one of its other states, with probability
-    softmax(d / 2), where d is the first-order estimate of the change of -beta E, and accepts with the
-    Metropolis-Hastings ratio. Leaves exp(-beta E(x)) exactly invariant, and is reversible. One gradient a step.
+    A step changes at most one site: it proposes a site, and one of its other states, with
+    probability softmax(d / 2), where d is the first-order estimate of the change of -beta E, and
+    accepts with the Metropolis-Hastings ratio. Leaves exp(-beta E(x)) exactly invariant, and is
+    reversible. One gradient a step.
 
-    An energy with a method ``gibbs_with_gradients(x, n_steps, beta, generator)``, which returns states and
-    acceptance rates (N,), makes the steps of binary chains itself.
+    An energy with a method ``gibbs_with_gradients(x, n_steps, beta, generator)``, which returns
+    states and acceptance rates (N,), makes the steps of binary chains itself.
 
     Args:
         energy: maps (N, ...) to energies (N,), differentiable on the reals around the states.
-        x: the states to start from, floating: zeros and ones, (N, ...), or, if ``categorical``, one-hot,
-            (N, ..., K).
+        x: the states to start from, floating: zeros and ones, (N, ...), or, if ``categorical``,
+            one-hot, (N, ..., K).
         categorical: the last dimension of ``x`` holds the K >= 2 states of a site, one-hot.
         n_steps, beta, thin, inplace, generator: see :mod:`torch_ebm.sampler`.
 
     Raises:
-        ValueError: states that are not as said above, chains that start where the energy or its score is not
-            finite. A proposal where one is not finite is rejected.
+        ValueError: states that are not as said above, chains that start where the energy or its
+            score is not finite. A proposal where one is not finite is rejected.
     """
     return run_sampler(
         "gibbs_with_gradients",

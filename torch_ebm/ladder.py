@@ -20,7 +20,8 @@ class Ladder(NamedTuple):
     Attributes:
         betas: (R,), float64.
         x: the last states, (R, N, ...).
-        swap_rate: the acceptance of swaps in the last round, before its adaptation, (R - 1,), float64.
+        swap_rate: the acceptance of swaps in the last round, before its adaptation, (R - 1,),
+            float64.
     """
 
     betas: Tensor
@@ -29,7 +30,9 @@ class Ladder(NamedTuple):
 
     @property
     def barrier(self) -> float:
-        """The communication barrier, sum of (1 - swap_rate): the same for every fine enough ladder."""
+        """The communication barrier, sum of (1 - swap_rate): the same for every fine enough
+        ladder.
+        """
         return float((1 - self.swap_rate).sum())
 
     @property
@@ -41,8 +44,8 @@ class Ladder(NamedTuple):
 def adapt_ladder(betas: Union[Tensor, Sequence[float]], swap_rate: Tensor) -> Tensor:
     """The ladder of as many rungs with the same ends on which all neighbours reject equally often.
 
-    (Syed et al. 2022, section 5.1.) The sum of rejections along the ladder, interpolated linearly, is cut in
-    equal parts.
+    (Syed et al. 2022, section 5.1.) The sum of rejections along the ladder, interpolated linearly,
+    is cut in equal parts.
 
     Args:
         betas: (R,), strictly decreasing, finite and >= 0.

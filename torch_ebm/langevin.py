@@ -22,8 +22,8 @@ def langevin_update(
 ) -> Tensor:
     """One Langevin step for loops of your own, in one pass over memory.
 
-    ``x + step_size score + noise_scale sqrt(2 step_size) xi``, with the noise that :func:`langevin` draws
-    for its first step.
+    ``x + step_size score + noise_scale sqrt(2 step_size) xi``, with the noise that :func:`langevin`
+    draws for its first step.
 
     Args:
         x: states, (N, ...).
@@ -34,8 +34,8 @@ def langevin_update(
         The new states, detached, like ``x``.
 
     Raises:
-        ValueError: no chains, another shape of ``score``, ``step_size`` <= 0, ``noise_scale`` < 0, a result
-            that is not finite (the chain is named).
+        ValueError: no chains, another shape of ``score``, ``step_size`` <= 0, ``noise_scale`` < 0,
+            a result that is not finite (the chain is named).
         TypeError: wrong dtypes.
     """
     return torch.ops.torch_ebm.langevin_update(
@@ -60,12 +60,13 @@ def langevin(
 ) -> Samples:
     """Unadjusted Langevin sampling of N chains (Parisi 1981).
 
-    ``x <- x - step_size dE/dx + noise_scale sqrt(2 step_size) xi``, xi ~ N(0, 1). The target is left
-    invariant only as ``step_size`` -> 0: on N(0, 1) the variance is 1 / (1 - step_size / 2). Clamps and
-    another noise scale change the law further.
+    ``x <- x - step_size dE/dx + noise_scale sqrt(2 step_size) xi``, xi ~ N(0, 1). The target is
+    left invariant only as ``step_size`` -> 0: on N(0, 1) the variance is 1 / (1 - step_size / 2).
+    Clamps and another noise scale change the law further.
 
     Args:
-        step_size: one number, a list with one for every step, or a tensor with one for every chain, (N,).
+        step_size: one number, a list with one for every step, or a tensor with one for every chain,
+            (N,).
         noise_scale: multiplies the noise; short-run training of image models takes far less than 1,
             which samples exp(-E / noise_scale^2) (Nijkamp et al. 2019).
         max_score: every element of the score is clamped to +-max_score (Du & Mordatch 2019).
@@ -73,8 +74,8 @@ def langevin(
         n_steps, beta, thin, inplace, generator: see :mod:`torch_ebm.sampler`.
 
     Raises:
-        ValueError: a step size or ``max_score`` <= 0, ``noise_scale`` < 0, empty ``bounds``, a score or a
-            state that is not finite (the chain and step are named).
+        ValueError: a step size or ``max_score`` <= 0, ``noise_scale`` < 0, empty ``bounds``, a
+            score or a state that is not finite (the chain and step are named).
     """
     low, high = as_bounds(bounds)
     return run_sampler(

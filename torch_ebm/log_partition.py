@@ -18,19 +18,19 @@ def log_partition(
 ) -> Tensor:
     """log Z, whose gradient is the negative phase: grad log Z = -mean grad E(negative_samples).
 
-    (Goodfellow, Bengio & Courville 2016, eq. 18.13.) Its value is ``log_z`` where an estimate is known
-    and -mean E(negative_samples) where not. The training loss is::
+    (Goodfellow, Bengio & Courville 2016, eq. 18.13.) Its value is ``log_z`` where an estimate is
+    known and -mean E(negative_samples) where not. The training loss is::
 
         loss = energy(data).mean() + log_partition(energy, negative_samples, log_z)
 
-    which is the negative log-likelihood if ``log_z`` is log Z, and the energy gap without it. Inside a
-    scripted model call ``torch.ops.torch_ebm.log_partition(energy(negative), log_z)``.
+    which is the negative log-likelihood if ``log_z`` is log Z, and the energy gap without it.
+    Inside a scripted model call ``torch.ops.torch_ebm.log_partition(energy(negative), log_z)``.
 
     Args:
         negative_samples: samples of the model, (N, ...); they get no gradient.
         log_z: one number.
-        weights: (N,), floating, as :class:`torch_ebm.UnbiasedCD` gives them: the sum of w_i E(x_i) takes
-            the place of the means above. They get no gradient.
+        weights: (N,), floating, as :class:`torch_ebm.UnbiasedCD` gives them: the sum of w_i E(x_i)
+            takes the place of the means above. They get no gradient.
 
     Returns:
         One number, shape (); NaN energies come through.

@@ -26,19 +26,20 @@ def mala(
 ) -> Samples:
     """Metropolis-adjusted Langevin sampling of N chains (Roberts & Tweedie 1996).
 
-    Proposes ``N(x - step_size M^-1 dE/dx, 2 step_size M^-1)`` and accepts with the Metropolis-Hastings
-    ratio: leaves exp(-beta E(x)) exactly invariant, and is reversible. A proposal whose energy is not finite
-    is rejected.
+    Proposes ``N(x - step_size M^-1 dE/dx, 2 step_size M^-1)`` and accepts with the
+    Metropolis-Hastings ratio: leaves exp(-beta E(x)) exactly invariant, and is reversible. A
+    proposal whose energy is not finite is rejected.
 
     Args:
-        step_size: one number, a list with one for every step, or a tensor with one for every chain, (N,).
-        inverse_mass: the diagonal of M^-1, about the variance of every unit: of the shape of one state, of
-            all, or (); default 1.
+        step_size: one number, a list with one for every step, or a tensor with one for every chain,
+            (N,).
+        inverse_mass: the diagonal of M^-1, about the variance of every unit: of the shape of one
+            state, of all, or (); default 1.
         n_steps, beta, thin, inplace, generator: see :mod:`torch_ebm.sampler`.
 
     Raises:
-        ValueError: a step size or ``inverse_mass`` <= 0, chains that start where the energy or the score is
-            not finite.
+        ValueError: a step size or ``inverse_mass`` <= 0, chains that start where the energy or the
+            score is not finite.
     """
     return run_sampler(
         "mala",

@@ -35,10 +35,12 @@ class MLP(torch.nn.Module):
     Args:
         sizes: D, the hidden layers (at least one), and 1.
         activation: "silu", "softplus" or "tanh": smooth, so that scores are.
-        confinement: c >= 0. A network alone has no finite Z: it grows at most linearly, or not at all.
+        confinement: c >= 0. A network alone has no finite Z: it grows at most linearly, or not at
+            all.
 
     Raises:
-        ValueError: wrong sizes, an unknown activation, a confinement that is negative or not finite.
+        ValueError: wrong sizes, an unknown activation, a confinement that is negative or not
+            finite.
     """
 
     def __init__(
@@ -104,22 +106,23 @@ def mlp_value_and_score(
 ) -> tuple[Tensor, Tensor]:
     """Energies and scores of a multilayer perceptron, by the chain rule written out.
 
-    No graph is recorded. Half precision is computed in float. Where all weights fit in the cache (256 KiB
-    a layer), the results of a chain are the same bit for bit with any number of threads and chains; where
-    they do not, the products are torch's, whose roundings may depend on the batch.
+    No graph is recorded. Half precision is computed in float. Where all weights fit in the cache
+    (256 KiB a layer), the results of a chain are the same bit for bit with any number of threads
+    and chains; where they do not, the products are torch's, whose roundings may depend on the
+    batch.
 
     Args:
         x: (N, D).
-        weights, biases: (out, in) and (out,) of every layer, at least two; the last has one unit and no
-            activation.
+        weights, biases: (out, in) and (out,) of every layer, at least two; the last has one unit
+            and no activation.
         activation, confinement: as in :class:`MLP`.
 
     Returns:
         E(x), (N,), and -dE/dx, (N, D), detached.
 
     Raises:
-        ValueError: wrong shapes or devices, an unknown activation, a confinement that is negative or not
-            finite.
+        ValueError: wrong shapes or devices, an unknown activation, a confinement that is negative
+            or not finite.
         TypeError: wrong dtypes.
     """
     return torch.ops.torch_ebm.mlp_value_and_score(

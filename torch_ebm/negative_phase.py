@@ -1,7 +1,7 @@
 """The negative phase: where the samples come from that estimate the gradient of log Z.
 
-Three algorithms (Goodfellow, Bengio & Courville 2016, section 18.2), each a module that owns its chains
-and its randomness as buffers, so that a saved and reloaded one goes on bit for bit::
+Three algorithms (Goodfellow, Bengio & Courville 2016, section 18.2), each a module that owns its
+chains and its randomness as buffers, so that a saved and reloaded one goes on bit for bit::
 
     pcd = torch_ebm.PCD(100, (64,), sampler=functools.partial(torch_ebm.gibbs, n_steps=5))
     negative = pcd(energy)
@@ -32,7 +32,8 @@ def start_states(
     """States for chains to begin at, of the given size (N, ...).
 
     Args:
-        law: ``"bernoulli"`` (0 or 1 with probability 1/2), ``"uniform"`` (on (0, 1)) or ``"normal"``.
+        law: ``"bernoulli"`` (0 or 1 with probability 1/2), ``"uniform"`` (on (0, 1)) or
+            ``"normal"``.
 
     Raises:
         ValueError: another law, or an empty size.
@@ -49,8 +50,8 @@ def start_states(
 class NegativePhase(torch.nn.Module):
     """The source of negative samples: what NaiveMCMC, CD and PCD have in common.
 
-    Call it with an energy, and, where it needs it, as CD does, the batch of data, to get negative samples
-    (N, ...), detached. If the sampler raises, nothing has changed.
+    Call it with an energy, and, where it needs it, as CD does, the batch of data, to get negative
+    samples (N, ...), detached. If the sampler raises, nothing has changed.
 
     Attributes:
         generator_state: a buffer, the state of the generator that the next call draws from.
@@ -59,6 +60,7 @@ class NegativePhase(torch.nn.Module):
 
     generator_state: Tensor
 
+    @torch.inference_mode(False)  # else no buffer could be updated outside of that mode
     def __init__(self, sampler: Sampler, seed: Optional[int]) -> None:
         super().__init__()
         if not callable(sampler):
@@ -140,6 +142,7 @@ class NaiveMCMC(NegativePhase):
 
     like: Tensor
 
+    @torch.inference_mode(False)
     def __init__(
         self,
         n_chains: int,
@@ -168,8 +171,8 @@ class NaiveMCMC(NegativePhase):
 class CD(NegativePhase):
     """Algorithm 18.2, contrastive divergence (Hinton 2002): chains start at the data.
 
-    CD-k is ``CD(functools.partial(gibbs, n_steps=k))``. Biased: it does not see modes of the model that
-    are far from the data.
+    CD-k is ``CD(functools.partial(gibbs, n_steps=k))``. Biased: it does not see modes of the model
+    that are far from the data.
     """
 
     def __init__(self, sampler: Sampler = gibbs, *, seed: Optional[int] = None) -> None:
@@ -182,8 +185,8 @@ class CD(NegativePhase):
 class PCD(NegativePhase):
     """Algorithm 18.3, persistent contrastive divergence, or stochastic maximum likelihood.
 
-    (Younes 1998; Tieleman 2008.) The chains of the last gradient go on. Right while the model changes
-    slowly against their mixing.
+    (Younes 1998; Tieleman 2008.) The chains of the last gradient go on. Right while the model
+    changes slowly against their mixing.
 
     Args:
         shape: of one state.
@@ -197,6 +200,7 @@ class PCD(NegativePhase):
 
     chains: Tensor
 
+    @torch.inference_mode(False)
     def __init__(
         self,
         n_chains: int,

@@ -26,29 +26,31 @@ def pseudolikelihood(
 ) -> Tensor:
     """The negative log pseudolikelihood (Besag 1975) of discrete data::
 
-        l(x) = -sum_i log p(x_i | x_-i) = sum_i log(1 + sum over other states of site i of exp(E(x) - E(x')))
+        l(x) = -sum_i log p(x_i | x_-i)
+             = sum_i log(1 + sum over the other states of site i of exp(E(x) - E(x')))
 
-    With ``blocks`` the composite likelihood, -sum_b log p(x_b | the other sites) (Lindsay 1988): the
-    generalised pseudolikelihood if the blocks cover the sites, and the conditional likelihood of some sites given the
-    others if they are one block.
+    With ``blocks`` the composite likelihood, -sum_b log p(x_b | the other sites) (Lindsay 1988):
+    the generalised pseudolikelihood if the blocks cover the sites, and the conditional likelihood
+    of some sites given the others if they are one block.
 
-    Consistent, as every conditional log likelihood is. It fails where conditionals say little of the joint law:
-    the weights of modes that are far apart are not learned.
+    Consistent, as every conditional log likelihood is. It fails where conditionals say little of
+    the joint law: the weights of modes that are far apart are not learned.
 
-    An energy with a method ``flip_differences``, such as an RBM, gives the differences of single bits itself; any other
-    is called for the neighbours of x.
+    An energy with a method ``flip_differences``, such as an RBM, gives the differences of single
+    bits itself; any other is called for the neighbours of x.
 
     Args:
         energy: any callable or module that maps (N, ...) to energies (N,).
         x: zeros and ones, (N, ...), or, if ``categorical``, one-hot, (N, ..., K); floating.
         categorical: the last dimension of ``x`` holds the K >= 2 states of a site, one-hot.
-        blocks: integers, (B, k): rows of sites, numbered in the order of memory, whose joint conditional law
-            is taken; none twice in a row, and K^k (2^k) must be at most 4096. Default: every site alone.
-        n_sites: estimate the sum, without bias, from that many sites (or blocks) of every example, drawn without
-            replacement. Default: all.
-        chunk_size: how many states ``energy`` is asked for at a time; default: as many as hold about 2^20
-            numbers. What does not fit in one call is computed again in the backward pass, which so needs the memory
-            of one call only.
+        blocks: integers, (B, k): rows of sites, numbered in the order of memory, whose joint
+            conditional law is taken; none twice in a row, and K^k (2^k) must be at most 4096.
+            Default: every site alone.
+        n_sites: estimate the sum, without bias, from that many sites (or blocks) of every example,
+            drawn without replacement. Default: all.
+        chunk_size: how many states ``energy`` is asked for at a time; default: as many as hold
+            about 2^20 numbers. What does not fit in one call is computed again in the backward
+            pass, which so needs the memory of one call only.
         weights, reduction, generator: see :mod:`torch_ebm.criterion`.
 
     Returns:
@@ -56,7 +58,8 @@ def pseudolikelihood(
 
     Raises:
         TypeError: ``blocks`` that are not integers.
-        ValueError: states that are not as said above, blocks that do not fit, or options out of range.
+        ValueError: states that are not as said above, blocks that do not fit, or options out of
+            range.
     """
     return run_criterion(
         "pseudolikelihood",

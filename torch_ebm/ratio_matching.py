@@ -28,15 +28,17 @@ def ratio_matching(
 
     with x^i = x but for unit i, which is flipped. The sum over the units, not their mean.
 
-    Consistent: up to a constant it is the squared distance of the model's and the data's ratios of neighbouring
-    probabilities, after the transform g. It fails as the pseudolikelihood does: only neighbours are compared.
+    Consistent: up to a constant it is the squared distance of the model's and the data's ratios of
+    neighbouring probabilities, after the transform g. It fails as the pseudolikelihood does: only
+    neighbours are compared.
 
     Args:
         energy: any callable or module that maps (N, ...) to energies (N,).
         x: zeros and ones, (N, ...), floating.
-        n_sites: estimate the sum, without bias, from that many units of every example, drawn without replacement.
-            Default: all.
-        chunk_size: how many states ``energy`` is asked for at a time; see :func:`torch_ebm.pseudolikelihood`.
+        n_sites: estimate the sum, without bias, from that many units of every example, drawn
+            without replacement. Default: all.
+        chunk_size: how many states ``energy`` is asked for at a time; see
+            :func:`torch_ebm.pseudolikelihood`.
         weights, reduction, generator: see :mod:`torch_ebm.criterion`.
 
     Returns:

@@ -20,8 +20,8 @@ class RBM(torch.nn.Module):
 
         E(v, h) = -b.v - c.h - v.W h,     F(v) = -b.v - sum_j softplus(c_j + (v W)_j)
 
-    Weights start at N(0, 0.01^2) and biases at 0 (Hinton 2010, section 8). The module can be scripted
-    and compiled; its state dict is that of the C++ ``torch_ebm::RBM``.
+    Weights start at N(0, 0.01^2) and biases at 0 (Hinton 2010, section 8). The module can be
+    scripted and compiled; its state dict is that of the C++ ``torch_ebm::RBM``.
 
     Attributes:
         weight: W, shape (V, H).
@@ -64,7 +64,9 @@ class RBM(torch.nn.Module):
 
     @torch.jit.export
     def tempered(self, visible: Tensor, beta: Tensor) -> Tensor:
-        """Free energies at inverse temperature ``beta``, () or (N,): -log sum_h exp(-beta E(v, h))."""
+        """Free energies at inverse temperature ``beta``, () or (N,): -log sum_h exp(-beta
+        E(v, h)).
+        """
         return torch.ops.torch_ebm.rbm_free_energy(
             visible, self.weight, self.visible_bias, self.hidden_bias, beta
         )
@@ -120,6 +122,16 @@ class RBM(torch.nn.Module):
             generator=generator,
         )
         return states
+
+    @torch.jit.export
+    def flip_differences(self, x: Tensor, sites: Optional[Tensor] = None) -> Tensor:
+        """F(x with one unit flipped) - F(x): (N, V), or of the units ``sites`` (int64), (N, m).
+
+        In O(N m H) time and O(N (V + H) + V H) memory, forward and backward.
+        """
+        return torch.ops.torch_ebm.rbm_flip_differences(
+            x, self.weight, self.visible_bias, self.hidden_bias, sites
+        )
 
     @torch.jit.export
     def log_z(self) -> Tensor:

@@ -16,11 +16,13 @@ class ReplayBuffer(NegativePhase):
     """Chains kept in a buffer larger than a batch (Du & Mordatch 2019; Grathwohl et al. 2020).
 
     A call draws ``n_chains`` different slots at random, starts each of them anew from ``law`` with
-    probability ``reinit_probability``, runs the sampler and writes every result back to its own slot.
+    probability ``reinit_probability``, runs the sampler and writes every result back to its own
+    slot.
 
     Args:
         shape: of one state.
-        sampler: a transition of all chains, for example ``functools.partial(langevin, n_steps=60)``.
+        sampler: a transition of all chains, for example
+            ``functools.partial(langevin, n_steps=60)``.
         law: of new states, see :func:`start_states`.
         seed: its low 32 bits count; default: drawn from torch's default generator.
 
@@ -36,6 +38,7 @@ class ReplayBuffer(NegativePhase):
     states: Tensor
     age: Tensor
 
+    @torch.inference_mode(False)
     def __init__(
         self,
         capacity: int,

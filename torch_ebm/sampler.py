@@ -8,12 +8,12 @@ A sampler is called as ``sampler(energy, x, *, ...)`` and returns :class:`Sample
 * ``beta``: inverse temperature, one number or one for every chain, (N,); default 1. The target is
   exp(-beta E(x)), or exp(-tempered(x, beta)) if the energy has a method ``tempered``;
 * ``thin``: keep the states after every ``thin``-th step; 0 keeps none;
-* ``inplace``: write the last states into ``x``. If a step raises, ``x`` then holds the states of the last
-  step that was completed; otherwise ``x`` is never changed;
+* ``inplace``: write the last states into ``x``. If a step raises, ``x`` then holds the states of
+  the last step that was completed; otherwise ``x`` is never changed;
 * ``generator``: where the one key of the call is drawn from; default: torch's default generator.
 
-All raise ValueError for no chains, ``n_steps`` < 1, ``thin`` < 0 and a ``beta`` that is negative, not finite
-or of another shape; what ``energy`` raises comes through with its own type.
+All raise ValueError for no chains, ``n_steps`` < 1, ``thin`` < 0 and a ``beta`` that is negative,
+not finite or of another shape; what ``energy`` raises comes through with its own type.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Samples(NamedTuple):
 
     Attributes:
         x: the last states, (N, ...), detached.
-        acceptance_rate: the mean over the steps of the Metropolis acceptance probability, (N,), float64;
-            1 where every step is accepted.
-        trajectory: the states after every ``thin``-th step, (n_steps // thin, N, ...); (0, N, ...) if
-            ``thin`` is 0.
+        acceptance_rate: the mean over the steps of the Metropolis acceptance probability, (N,),
+            float64; 1 where every step is accepted.
+        trajectory: the states after every ``thin``-th step, (n_steps // thin, N, ...); (0, N, ...)
+            if ``thin`` is 0.
     """
 
     x: Tensor
@@ -46,8 +46,9 @@ class Samples(NamedTuple):
     trajectory: Tensor
 
 
-#: A transition of all chains, ``sampler(energy, x, generator=...)``, and for tempering ``beta=...``, that
-#: returns Samples or the new states: for example ``functools.partial(torch_ebm.mala, step_size=0.1)``.
+#: A transition of all chains, ``sampler(energy, x, generator=...)``, and for tempering
+#: ``beta=...``, that returns Samples or the new states: for example
+#: ``functools.partial(torch_ebm.mala, step_size=0.1)``.
 Sampler = Callable[..., Union[Samples, Tensor]]
 
 #: A number, a sequence with one for every step, or a tensor with one for every chain.
@@ -67,8 +68,8 @@ def run_sampler(op: str, energy: Energy, x: Tensor, *, beta: object, **options: 
 def sampler_argument(sampler: Sampler, energy: Energy) -> Iterator[object]:
     """The value to pass for an operator's ``Any sampler``, valid inside the ``with`` block.
 
-    A scripted module is passed as it is: its ``forward(x, beta, generator)`` moves the states of an energy of
-    its own. Any other callable moves those of ``energy``.
+    A scripted module is passed as it is: its ``forward(x, beta, generator)`` moves the states of an
+    energy of its own. Any other callable moves those of ``energy``.
 
     Raises:
         TypeError: ``sampler`` is not callable.

@@ -19,13 +19,14 @@ from .sampler import Sampler
 class TemperedPCD(NegativePhase):
     """Persistent chains at every rung of a ladder (Desjardins et al. 2010; Cho, Raiko & Ilin 2010).
 
-    They are moved by :func:`torch_ebm.replica_exchange`, so that hot chains cross between modes where those
-    of PCD would stay. The negative samples are those of rung 0.
+    They are moved by :func:`torch_ebm.replica_exchange`, so that hot chains cross between modes
+    where those of PCD would stay. The negative samples are those of rung 0.
 
     Args:
         shape: of one state.
         betas: (R,), strictly decreasing, from the model's, usually 1; not saved with the module.
-        sampler: as for :func:`torch_ebm.replica_exchange`; default: one step of :func:`torch_ebm.gibbs`.
+        sampler: as for :func:`torch_ebm.replica_exchange`; default: one step of
+            :func:`torch_ebm.gibbs`.
         n_steps: of replica exchange in every call.
         law: of the first states, see :func:`start_states`.
         seed: its low 32 bits count; default: drawn from torch's default generator.
@@ -42,6 +43,7 @@ class TemperedPCD(NegativePhase):
     chains: Tensor
     parity: Tensor
 
+    @torch.inference_mode(False)
     def __init__(
         self,
         n_chains: int,

@@ -1,17 +1,20 @@
 """Tests of exactness for *your* energy and sampler, with a stated rate of false alarms.
 
-A wrong acceptance ratio still gives pretty pictures. What gives it away is a model that is small enough to be
-enumerated, or a law that can be sampled directly: chains that start with exactly the right law must keep it::
+A wrong acceptance ratio still gives pretty pictures. What gives it away is a model that is small
+enough to be enumerated, or a law that can be sampled directly: chains that start with exactly the
+right law must keep it::
 
     states = testing.enumerate_states((6,))
     testing.check_invariance(my_sampler, my_energy, states).require()
 
-Every check returns a :class:`Check`, whose ``require()`` raises AssertionError if a right sampler would look
-so bad with probability below ``alpha``, one in a million by default. Invariance cannot see a sampler that does
-not move: add :func:`check_convergence` or :func:`check_detailed_balance`, which look at where chains go.
+Every check returns a :class:`Check`, whose ``require()`` raises AssertionError if a right sampler
+would look so bad with probability below ``alpha``, one in a million by default. Invariance cannot
+see a sampler that does not move: add :func:`check_convergence` or :func:`check_detailed_balance`,
+which look at where chains go.
 
-A sampler is what it is everywhere here: ``sampler(energy, x, generator=...)``, and ``beta=...`` where one is
-given, that returns :class:`torch_ebm.Samples` or new states (see :data:`torch_ebm.Sampler`).
+A sampler is what it is everywhere here: ``sampler(energy, x, generator=...)``, and ``beta=...``
+where one is given, that returns :class:`torch_ebm.Samples` or new states (see
+:data:`torch_ebm.Sampler`).
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ import torch
 from torch import Tensor
 
 from ._arguments import as_beta
-from .energy import Energy
+from .energy import Energy, has_method
 from .sampler import Sampler, Samples
 
 #: Cells of a chi-square test with fewer expected counts are put together.
@@ -38,8 +41,8 @@ class Check:
 
     Attributes:
         what: what was checked.
-        p_value: how probable a result at least this bad is if all is right; already multiplied by the number
-            of quantities that were looked at.
+        p_value: how probable a result at least this bad is if all is right; already multiplied by
+            the number of quantities that were looked at.
         detail: the statistic, and where it is worst.
     """
 
@@ -53,11 +56,12 @@ class Check:
             raise AssertionError(f"{self.what}: p = {self.p_value:.1e}; {self.detail}")
 
 
-# --- Statistics -------------------------------------------------------------------------------------
+# --- Statistics -----------------------------------------------------------------------------------
 
 
 def chi_square_check(counts: Tensor, probabilities: Tensor, what: str = "counts") -> Check:
-    """Pearson's test that ``counts`` (K,) were drawn from ``probabilities`` (K,), known up to a factor.
+    """Pearson's test that ``counts`` (K,) were drawn from ``probabilities`` (K,), known up to a
+    factor.
 
     The rarest states are put together until :data:`MIN_EXPECTED` counts are expected of them.
 
@@ -112,7 +116,7 @@ def _together(checks: Sequence[Check], what: str) -> Check:
     return Check(what, p_value, f"{worst.what}: {worst.detail}")
 
 
-# --- Enumerable models ------------------------------------------------------------------------------
+# --- Enumerable models ----------------------------------------------------------------------------
 
 
 def enumerate_states(
@@ -140,7 +144,7 @@ def exact_law(energy: Energy, states: Tensor, beta: Optional[float] = None) -> T
     with torch.no_grad():
         if beta is None:
             energies = energy(states).double()
-        elif callable(getattr(energy, "tempered", None)):
+        elif has_method(energy, "tempered"):
             energies = energy.tempered(states, torch.tensor(beta, dtype=states.dtype)).double()
         else:
             energies = energy(states).double()
@@ -204,7 +208,8 @@ def check_invariance(
     n_calls: int = 3,
     seed: int = 0,
 ) -> Check:
-    """Chains that start with the exact law of ``energy`` on ``states`` (S, ...) still have it after ``n_calls``.
+    """Chains that start with the exact law of ``energy`` on ``states`` (S, ...) still have it after
+    ``n_calls``.
 
     Sees every wrong target; does not see a sampler that stays where it is.
     """
@@ -225,7 +230,8 @@ def check_convergence(
     n_calls: int = 100,
     seed: int = 0,
 ) -> Check:
-    """Chains that all start at state number ``start`` have the exact law after ``n_calls``, which must be many.
+    """Chains that all start at state number ``start`` have the exact law after ``n_calls``, which
+    must be many.
 
     Sees what invariance does not: a sampler that skips a unit, or does not move.
     """
@@ -244,7 +250,9 @@ def transition_counts(
     n_chains: int = 4_000,
     seed: int = 0,
 ) -> Tensor:
-    """How often one call leads from state i to state j, (S, S), with ``n_chains`` chains from every state."""
+    """How often one call leads from state i to state j, (S, S), with ``n_chains`` chains from
+    every state.
+    """
     generator = torch.Generator().manual_seed(seed)
     n_states, index = len(states), _Index(states)
     x = _run(sampler, energy, states.repeat_interleave(n_chains, 0), 1, beta, generator)
@@ -253,7 +261,9 @@ def transition_counts(
 
 
 def check_transitions(counts: Tensor, transition_matrix: Tensor) -> Check:
-    """``counts`` of :func:`transition_counts` have the law of an exact ``transition_matrix`` (S, S)."""
+    """``counts`` of :func:`transition_counts` have the law of an exact ``transition_matrix``
+    (S, S).
+    """
     checks = [
         chi_square_check(row, exact, f"from state {i}")
         for i, (row, exact) in enumerate(zip(counts, transition_matrix, strict=True))
@@ -263,10 +273,11 @@ def check_transitions(counts: Tensor, transition_matrix: Tensor) -> Check:
 
 
 def check_detailed_balance(counts: Tensor, law: Tensor) -> Check:
-    """p_i P_ij = p_j P_ji for all pairs, as every reversible sampler has it. A systematic sweep does not.
+    """p_i P_ij = p_j P_ji for all pairs, as every reversible sampler has it. A systematic sweep
+    does not.
 
-    With as many chains from every state, a share p_j / (p_i + p_j) of the moves between i and j go from i to j:
-    a binomial test of every pair.
+    With as many chains from every state, a share p_j / (p_i + p_j) of the moves between i and j go
+    from i to j: a binomial test of every pair.
     """
     i, j = torch.triu_indices(*counts.shape, 1)
     moves, total = counts[i, j].double(), (counts[i, j] + counts[j, i]).double()
@@ -301,11 +312,12 @@ def check_swap_rule(
     n_chains: int = 20_000,
     seed: int = 0,
 ) -> Check:
-    """Replicas that start with the product of the exact laws at ``betas`` still have it, rung by rung and jointly.
+    """Replicas that start with the product of the exact laws at ``betas`` still have it, rung by
+    rung and jointly.
 
-    ``exchange(energy, x, generator=...)`` takes and returns replicas (R, N, ...), or something with them as ``x``:
-    a tempering move, with or without transitions at each temperature. Sees swaps that use another energy than
-    the one that the transitions leave invariant, whatever is swapped.
+    ``exchange(energy, x, generator=...)`` takes and returns replicas (R, N, ...), or something with
+    them as ``x``: a tempering move, with or without transitions at each temperature. Sees swaps
+    that use another energy than the one that the transitions leave invariant, whatever is swapped.
     """
     generator, index = torch.Generator().manual_seed(seed), _Index(states)
     laws = torch.stack([exact_law(energy, states, beta) for beta in betas])
@@ -323,7 +335,7 @@ def check_swap_rule(
     return _together(checks, "swap rule")
 
 
-# --- Laws that can be sampled -----------------------------------------------------------------------
+# --- Laws that can be sampled ---------------------------------------------------------------------
 
 
 def check_keeps_law(
@@ -336,10 +348,12 @@ def check_keeps_law(
     n_calls: int = 1,
     seed: int = 0,
 ) -> Check:
-    """Chains that start at independent ``exact_samples`` (N, ...) of the law keep the mean of every statistic.
+    """Chains that start at independent ``exact_samples`` (N, ...) of the law keep the mean of every
+    statistic.
 
-    ``statistics`` maps states (N, ...) to (N, D); by default the coordinates, their squares and the energy. The
-    test is of the differences chain by chain, whose mean is zero exactly, whatever the law's own moments are.
+    ``statistics`` maps states (N, ...) to (N, D); by default the coordinates, their squares and the
+    energy. The test is of the differences chain by chain, whose mean is zero exactly, whatever the
+    law's own moments are.
     """
 
     def default(x: Tensor) -> Tensor:
@@ -363,9 +377,10 @@ def check_joint(
 ) -> Check:
     """Geweke's joint test (2004): a sampler of z given data y, between exact draws of y given z.
 
-    Chains start at z ~ ``prior(n_chains, generator)`` and y ~ ``data_given(z, generator)``. A round is the sampler on
-    ``energy_given(y)``, an energy of N rows tied to the N data, and y drawn anew. z must keep its prior and the
-    pair its law: first and second moments of z, and products with y, against a fresh draw.
+    Chains start at z ~ ``prior(n_chains, generator)`` and y ~ ``data_given(z, generator)``. A round
+    is the sampler on ``energy_given(y)``, an energy of N rows tied to the N data, and y drawn anew.
+    z must keep its prior and the pair its law: first and second moments of z, and products with y,
+    against a fresh draw.
     """
 
     def moments(z: Tensor, y: Tensor) -> Tensor:
@@ -387,10 +402,12 @@ def check_joint(
 def check_gradient_vanishes(
     loss: Callable[[], Tensor], parameters: Sequence[Tensor], *, n_repeats: int = 400
 ) -> Check:
-    """The gradient of ``loss()`` in ``parameters`` has mean zero: so it must be at the true parameters.
+    """The gradient of ``loss()`` in ``parameters`` has mean zero: so it must be at the true
+    parameters.
 
-    ``loss`` draws its data, and its negative samples if it has any, anew in every call, from the model itself.
-    Sees biased surrogates: a regulariser that is always on, a trace that is divided by the dimension.
+    ``loss`` draws its data, and its negative samples if it has any, anew in every call, from the
+    model itself. Sees biased surrogates: a regulariser that is always on, a trace that is divided
+    by the dimension.
     """
     gradients = [
         torch.cat([g.flatten() for g in torch.autograd.grad(loss(), list(parameters))])

@@ -17,9 +17,9 @@ class TrainingWarning(UserWarning):
 class TrainingMonitor:
     """Call :meth:`update` after every gradient and :meth:`end_epoch` after every epoch.
 
-    Looks for energies that are not finite, an energy gap that explodes (more than 3 standard deviations
-    of the energies), chains that are frozen (fewer than 1% move in an update) and chains that collapsed
-    (vary less than 0.05 times as much as the data).
+    Looks for energies that are not finite, an energy gap that explodes (more than 3 standard
+    deviations of the energies), chains that are frozen (fewer than 1% move in an update) and chains
+    that collapsed (vary less than 0.05 times as much as the data).
     """
 
     def __init__(self) -> None:
@@ -36,19 +36,22 @@ class TrainingMonitor:
         """Looks at one update.
 
         Args:
-            positive_energies, negative_energies: of the data and of the negative samples, (N,), (M,).
+            positive_energies, negative_energies: of the data and of the negative samples, (N,),
+                (M,).
             positive: the data, (N, ...).
             negative: the negative samples, (M, ...).
             start: the states that their chains started from, like ``negative``.
 
         Raises:
-            RuntimeError: an energy is not finite; the text names it, the update, the likely cause and
-                the remedy.
+            RuntimeError: an energy is not finite; the text names it, the update, the likely cause
+                and the remedy.
         """
         self._monitor.update(positive_energies, negative_energies, positive, negative, start)
 
     def end_epoch(self) -> list[str]:
-        """Warns with :class:`TrainingWarning` of what went wrong in the epoch, and returns the texts."""
+        """Warns with :class:`TrainingWarning` of what went wrong in the epoch, and returns the
+        texts.
+        """
         found = self._monitor.end_epoch()
         for text in found:
             warnings.warn(text, TrainingWarning, stacklevel=2)

@@ -13,11 +13,13 @@ from .negative_phase import NegativePhase
 
 
 class UnbiasedCD(NegativePhase):
-    """Negative samples with weights, unbiased (Jacob, O'Leary & Atchade 2020; Qiu, Zhang & Wang 2020).
+    """Negative samples with weights, unbiased (Jacob, O'Leary & Atchade 2020; Qiu, Zhang & Wang
+    2020).
 
-    From every row of data start two chains a and b, of which a makes the first step alone; from then on
-    both make the same steps of :func:`torch_ebm.gibbs` with the same random numbers, until at time tau
-    a(tau) = b(tau - 1), and ever after. Then, whatever the data, an estimate of E f without bias is::
+    From every row of data start two chains a and b, of which a makes the first step alone; from
+    then on both make the same steps of :func:`torch_ebm.gibbs` with the same random numbers, until
+    at time tau a(tau) = b(tau - 1), and ever after. Then, whatever the data, an estimate of E f
+    without bias is::
 
         f(a(k)) + sum of f(a(t)) - f(b(t - 1)) over t = k + 1, ..., tau - 1
 
@@ -27,9 +29,9 @@ class UnbiasedCD(NegativePhase):
         negative = ucd(rbm, data)
         loss = rbm(data).mean() + torch_ebm.log_partition(rbm, negative, weights=ucd.weights)
 
-    The M >= N negative samples begin with the N states a(k). An energy with a Gibbs sampler of its own must
-    keep chains together that have met, as an RBM does: their random numbers may depend on the generator and
-    the row alone.
+    The M >= N negative samples begin with the N states a(k). An energy with a Gibbs sampler of its
+    own must keep chains together that have met, as an RBM does: their random numbers may depend on
+    the generator and the row alone.
 
     Args:
         n_steps: k; a larger one costs time and lowers the variance.
@@ -37,8 +39,8 @@ class UnbiasedCD(NegativePhase):
         seed: its low 32 bits count; default: drawn from torch's default generator.
 
     Attributes:
-        weights: of the negative samples of the last call, (M,), 1 / N or -1 / N, of sum 1, in their dtype,
-            but at least float; None before the first.
+        weights: of the negative samples of the last call, (M,), 1 / N or -1 / N, of sum 1, in their
+            dtype, but at least float; None before the first.
         start: for every negative sample, the state that its chain started from.
 
     Raises:

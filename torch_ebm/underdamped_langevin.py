@@ -25,21 +25,24 @@ def underdamped_langevin(
     inplace: bool = False,
     generator: Optional[torch.Generator] = None,
 ) -> Samples:
-    """Underdamped Langevin dynamics of N chains by the BAOAB splitting (Leimkuhler & Matthews 2013).
+    """Underdamped Langevin dynamics of N chains by the BAOAB splitting (Leimkuhler & Matthews
+    2013).
 
-    Not exact, but the bias of the states is of order ``step_size``^2 only, and on a Gaussian a long call has
-    none. One score a step. Momenta are drawn anew in every call: they are never shared or carried over.
+    Not exact, but the bias of the states is of order ``step_size``^2 only, and on a Gaussian a long
+    call has none. One score a step. Momenta are drawn anew in every call: they are never shared or
+    carried over.
 
     Args:
-        step_size: one number, a list with one for every step, or a tensor with one for every chain, (N,).
+        step_size: one number, a list with one for every step, or a tensor with one for every chain,
+            (N,).
         friction: the rate at which momenta are forgotten, per unit of time.
-        inverse_mass: the diagonal of M^-1, about the variance of every unit: of the shape of one state, of
-            all, or (); default 1.
+        inverse_mass: the diagonal of M^-1, about the variance of every unit: of the shape of one
+            state, of all, or (); default 1.
         n_steps, beta, thin, inplace, generator: see :mod:`torch_ebm.sampler`.
 
     Raises:
-        ValueError: a step size, ``friction`` or ``inverse_mass`` <= 0, a score or a state that is not finite
-            (the chain and step are named).
+        ValueError: a step size, ``friction`` or ``inverse_mass`` <= 0, a score or a state that is
+            not finite (the chain and step are named).
     """
     return run_sampler(
         "underdamped_langevin",

@@ -98,6 +98,14 @@ void check_one_hot(const char* op, const char* name, const at::Tensor& x) {
                     ones.masked_select(ones.ne(1))[0].item<int64_t>(), " ones");
 }
 
+void check_sites(const char* op, const std::optional<at::Tensor>& sites, const at::Tensor& x) {
+  if (!sites) return;
+  TORCH_CHECK_TYPE(sites->scalar_type() == at::kLong, op, ": sites must have dtype Long, got ",
+                   sites->scalar_type());
+  TORCH_CHECK_VALUE(sites->dim() == 2 && sites->sym_size(0) == x.sym_size(0), op,
+                    ": sites must have shape (N, m), got ", describe_shape(sites->sizes()));
+}
+
 void check_at_least(const char* op, const char* name, int64_t value, int64_t least) {
   TORCH_CHECK_VALUE(value >= least, op, ": ", name, " must be at least ", least, ", got ", value);
 }

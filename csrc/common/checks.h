@@ -23,6 +23,8 @@ void check_finite(const char* op, const char* name, const at::Tensor& tensor);
 void check_binary(const char* op, const char* name, const at::Tensor& tensor);
 /// A single 1 along the last dimension, which has at least two elements; x (N, ..., K) is binary.
 void check_one_hot(const char* op, const char* name, const at::Tensor& x);
+/// Some units of every example: absent, or (N, m), int64.
+void check_sites(const char* op, const std::optional<at::Tensor>& sites, const at::Tensor& x);
 void check_at_least(const char* op, const char* name, int64_t value, int64_t least);
 
 /// Inverse temperatures as a contiguous tensor like `x`, shape () or (N,); 1 if there are none.

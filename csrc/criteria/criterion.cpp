@@ -32,6 +32,10 @@ Criterion::Criterion(const char* op_name, const at::Tensor& data, const Criterio
   }
 }
 
+at::Tensor Criterion::weights() const {
+  return weights_.defined() ? weights_ : at::ones({n_examples()}, x.options());
+}
+
 at::Tensor Criterion::reduce(const at::Tensor& terms) const {
   const at::Tensor weighted = weights_.defined() ? weights_.to(terms.scalar_type()) * terms : terms;
   if (reduction_ == "none") return weighted;

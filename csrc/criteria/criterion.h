@@ -16,6 +16,8 @@ class Criterion {
   /// The terms of the examples, (N,), weighted and reduced.
   at::Tensor reduce(const at::Tensor& terms) const;
   int64_t n_examples() const { return x.size(0); }
+  /// The weights of the examples, (N,), like x.
+  at::Tensor weights() const;
 
   const char* op;
   at::Tensor x;  // contiguous, without a graph

@@ -1,11 +1,10 @@
 #include "torch_ebm/energy.h"
 
-#include <torch/csrc/autograd/autograd.h>
-
 #include "csrc/common/checks.h"
 #include "csrc/common/grad_mode.h"
 #include "csrc/common/per_chain.h"
 #include "csrc/energy/callback_energy.h"
+#include "csrc/energy/score.h"
 #include "csrc/energy/script_energy.h"
 
 namespace torch_ebm {
@@ -49,13 +48,8 @@ at::Tensor leaf_like(const at::Tensor& x) {
 std::tuple<at::Tensor, at::Tensor> differentiate(const at::Tensor& energies,
                                                  const at::Tensor& leaf) {
   check_energies(energies, leaf);
-  TORCH_CHECK_VALUE(energies.requires_grad(),
-                    "energy: its value must depend differentiably on x to have a score");
-  const auto gradient = torch::autograd::grad({energies}, {leaf}, {at::full_like(energies, -1)},
-                                              false, false, true)[0];
-  TORCH_CHECK_VALUE(gradient.defined(),
-                    "energy: its value must depend differentiably on x to have a score");
-  return {energies.detach().clone(), gradient};  // an energy may return the same memory every time
+  const at::Tensor score = detail::score_of(energies, leaf, /*create_graph=*/false);
+  return {energies.detach().clone(), score};  // an energy may return the same memory every time
 }
 
 /// What an energy says of x by itself, in memory of its own.

@@ -75,6 +75,7 @@ FastPCDImpl::FastPCDImpl(int64_t n_chains, std::vector<int64_t> shape,
   TORCH_CHECK_VALUE(std::isfinite(fast_learning_rate) && fast_learning_rate >= 0, kName,
                     ": fast_learning_rate must be finite and >= 0, got ", fast_learning_rate);
   TORCH_CHECK_VALUE(decay >= 0 && decay <= 1, kName, ": decay must be in [0, 1], got ", decay);
+  const c10::InferenceMode normal_buffers(false);
   const auto buffers = register_module("fast", std::make_shared<torch::nn::Module>());
   for (const at::Tensor& parameter : module.parameters()) {
     if (!parameter.requires_grad()) continue;

@@ -1,6 +1,7 @@
 #include "csrc/learning/negative_phase.h"
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <c10/core/InferenceMode.h>
 #include <torch/library.h>
 
 #include "csrc/common/checks.h"
@@ -52,6 +53,7 @@ at::Tensor start_states(const std::string& law, at::IntArrayRef size,
 NegativePhaseImpl::NegativePhaseImpl(Sampler sampler, std::optional<uint64_t> seed)
     : sampler_(std::move(sampler)) {
   TORCH_CHECK_VALUE(sampler_, "NegativePhase: sampler must not be empty");
+  const c10::InferenceMode normal_buffers(false);
   const uint64_t value = seed ? *seed : detail::draw_key(std::nullopt, at::kCPU);
   generator_state = register_buffer("generator_state",
                                     at::make_generator<at::CPUGeneratorImpl>(value).get_state());
@@ -96,8 +98,10 @@ NaiveMCMCImpl::NaiveMCMCImpl(int64_t n_chains, std::vector<int64_t> shape, Sampl
                              std::string law, std::optional<uint64_t> seed)
     : NegativePhaseImpl(std::move(sampler), seed),
       shape_(detail::chains_shape("NaiveMCMC", n_chains, std::move(shape))),
-      law_(std::move(law)),
-      like_(register_buffer("like", at::empty({0}))) {}
+      law_(std::move(law)) {
+  const c10::InferenceMode normal_buffers(false);
+  like_ = register_buffer("like", at::empty({0}));
+}
 
 at::Tensor NaiveMCMCImpl::first_states(const at::Tensor&, at::Generator& generator) {
   return start_states(law_, shape_, generator, like_.options());
@@ -113,6 +117,7 @@ at::Tensor CDImpl::first_states(const at::Tensor& positive, at::Generator&) {
 PCDImpl::PCDImpl(int64_t n_chains, std::vector<int64_t> shape, Sampler sampler, std::string law,
                  std::optional<uint64_t> seed)
     : NegativePhaseImpl(std::move(sampler), seed) {
+  const c10::InferenceMode normal_buffers(false);
   at::Generator generator = make_generator();
   chains = register_buffer(
       "chains",

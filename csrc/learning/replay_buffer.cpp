@@ -1,5 +1,7 @@
 #include "torch_ebm/replay_buffer.h"
 
+#include <c10/core/InferenceMode.h>
+
 #include "csrc/common/checks.h"
 #include "csrc/common/per_chain.h"
 #include "csrc/learning/negative_phase.h"
@@ -17,6 +19,7 @@ ReplayBufferImpl::ReplayBufferImpl(int64_t capacity, int64_t n_chains, std::vect
   detail::check_at_least("ReplayBuffer", "capacity", capacity, n_chains);
   TORCH_CHECK_VALUE(reinit_probability >= 0 && reinit_probability <= 1,
                     "ReplayBuffer: reinit_probability must be in [0, 1], got ", reinit_probability);
+  const c10::InferenceMode normal_buffers(false);
   at::Generator generator = make_generator();
   states = register_buffer(
       "states", start_states(law_, detail::chains_shape("ReplayBuffer", capacity, std::move(shape)),

@@ -1,5 +1,7 @@
 #include "torch_ebm/tempered_pcd.h"
 
+#include <c10/core/InferenceMode.h>
+
 #include "csrc/common/checks.h"
 #include "csrc/learning/negative_phase.h"
 #include "csrc/samplers/ladder.h"
@@ -16,6 +18,7 @@ TemperedPCDImpl::TemperedPCDImpl(int64_t n_chains, std::vector<int64_t> shape,
   detail::check_at_least("TemperedPCD", "n_steps", n_steps, 1);
   std::vector<int64_t> size = detail::chains_shape("TemperedPCD", n_chains, std::move(shape));
   size.insert(size.begin(), betas_.size(0));
+  const c10::InferenceMode normal_buffers(false);
   at::Generator generator = make_generator();
   chains = register_buffer("chains", start_states(law, size, generator));
   parity = register_buffer("parity", at::zeros({}, at::kLong));

@@ -57,4 +57,9 @@ std::optional<std::tuple<at::Tensor, at::Tensor>> BoltzmannMachineImpl::gibbs_wi
   return boltzmann_gibbs_with_gradients(x, weight, bias, run);
 }
 
+std::optional<at::Tensor> BoltzmannMachineImpl::flip_differences(
+    const at::Tensor& x, const std::optional<at::Tensor>& sites) const {
+  return boltzmann_flip_differences(x, weight, bias, sites);
+}
+
 }  // namespace torch_ebm

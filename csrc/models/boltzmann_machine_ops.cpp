@@ -39,6 +39,18 @@ at::Tensor boltzmann_energy_composite(const at::Tensor& x, const at::Tensor& wei
   return -(at::matmul(x, bias) + 0.5 * pairs);
 }
 
+at::Tensor boltzmann_flip_differences_composite(const at::Tensor& x, const at::Tensor& weight,
+                                                const at::Tensor& bias,
+                                                const std::optional<at::Tensor>& sites) {
+  const char* const op = "boltzmann_flip_differences";
+  check_arguments(op, x, weight, bias);
+  detail::check_sites(op, sites, x);
+  const at::Tensor states = x.detach();
+  const at::Tensor field = at::addmm(bias, states, detail::coupling(weight));
+  const at::Tensor differences = (2 * states - 1) * field;
+  return sites ? differences.gather(1, *sites) : differences;
+}
+
 void check_chains(const char* op, const at::Tensor& x, const at::Tensor& weight,
                   const at::Tensor& bias, int64_t n_steps) {
   check_arguments(op, x, weight, bias);
@@ -201,6 +213,14 @@ at::Tensor boltzmann_energy(const at::Tensor& x, const at::Tensor& weight, const
   return op.call(x, weight, bias);
 }
 
+at::Tensor boltzmann_flip_differences(const at::Tensor& x, const at::Tensor& weight,
+                                      const at::Tensor& bias,
+                                      const std::optional<at::Tensor>& sites) {
+  static const auto op = detail::find_operator<decltype(boltzmann_flip_differences_composite)>(
+      "torch_ebm::boltzmann_flip_differences");
+  return op.call(x, weight, bias, sites);
+}
+
 at::Tensor boltzmann_gibbs(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                            const RunOptions& run, const std::optional<at::Tensor>& clamp) {
   static const auto op =
@@ -219,10 +239,12 @@ std::tuple<at::Tensor, at::Tensor> boltzmann_gibbs_with_gradients(const at::Tens
 
 TORCH_LIBRARY_IMPL(torch_ebm, CompositeImplicitAutograd, m) {
   m.impl("boltzmann_energy", &boltzmann_energy_composite);
+  m.impl("boltzmann_flip_differences", &boltzmann_flip_differences_composite);
 }
 // As a vmap rule: see rbm_ops.cpp.
 TORCH_LIBRARY_IMPL(torch_ebm, FuncTorchBatchedDecomposition, m) {
   m.impl("boltzmann_energy", &boltzmann_energy_composite);
+  m.impl("boltzmann_flip_differences", &boltzmann_flip_differences_composite);
 }
 TORCH_LIBRARY_IMPL(torch_ebm, CPU, m) {
   m.impl("boltzmann_gibbs", &boltzmann_gibbs_kernel);

@@ -105,4 +105,9 @@ std::optional<at::Tensor> RBMImpl::gibbs(const at::Tensor& x, const RunOptions& 
   return std::get<0>(rbm_gibbs(x, weight, visible_bias, hidden_bias, run, clamp));
 }
 
+std::optional<at::Tensor> RBMImpl::flip_differences(const at::Tensor& x,
+                                                    const std::optional<at::Tensor>& sites) const {
+  return rbm_flip_differences(x, weight, visible_bias, hidden_bias, sites);
+}
+
 }  // namespace torch_ebm

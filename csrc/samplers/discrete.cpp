@@ -1,5 +1,7 @@
 #include "csrc/samplers/discrete.h"
 
+#include <limits>
+
 #include "csrc/common/checks.h"
 
 namespace torch_ebm::detail {
@@ -39,6 +41,11 @@ DiscretePoint DiscretePoint::chosen_over(const DiscretePoint& current,
   return {decision.choose(labels, current.labels),
           at::where(decision.accepted, energy, current.energy),
           decision.choose(changes, current.changes)};
+}
+
+at::Tensor DiscretePoint::with_a_way_back(const at::Tensor& log_ratio) const {
+  constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+  return at::where(at::isfinite(changes.flatten(1)).all(1), log_ratio, kNaN);
 }
 
 DiscretePoint DiscreteEnergy::at(const at::Tensor& labels) const {

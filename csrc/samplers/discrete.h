@@ -45,6 +45,8 @@ struct DiscretePoint {
 
   /// This point where `decision` accepted, `current` elsewhere.
   DiscretePoint chosen_over(const DiscretePoint& current, const Decision& decision) const;
+  /// `log_ratio`, (N,), but NaN, which metropolis() rejects, where the score here is not finite: no way leads back.
+  at::Tensor with_a_way_back(const at::Tensor& log_ratio) const;
 };
 
 /// The energy of discrete chains with its first-order changes.

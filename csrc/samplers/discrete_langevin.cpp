@@ -60,8 +60,8 @@ Samples discrete_langevin(const Energy& energy, const at::Tensor& x, const RunOp
     const at::Tensor log_ratio = current.energy - proposal.energy +
                                  log_probability(log_proposal(proposal, penalty), back) -
                                  log_probability(forward, moved_on);
-    const auto decision =
-        detail::metropolis(log_ratio, proposal.energy, chains.uniform(detail::kAccept));
+    const auto decision = detail::metropolis(proposal.with_a_way_back(log_ratio), proposal.energy,
+                                             chains.uniform(detail::kAccept));
     current = proposal.chosen_over(current, decision);
     chains.x = sites.states(current.labels);
     return decision.probability;

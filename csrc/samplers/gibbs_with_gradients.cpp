@@ -35,7 +35,7 @@ class AnyChange final : public detail::OneChange {
     const at::Tensor log_ratio =
         current_.energy - proposed_.energy +
         (log_proposal(proposed_).gather(1, back) - forward.gather(1, change)).squeeze(1);
-    return {proposed_.energy, log_ratio};
+    return {proposed_.energy, proposed_.with_a_way_back(log_ratio)};
   }
 
   void choose(const detail::Decision& decision) override {

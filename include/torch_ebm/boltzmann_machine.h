@@ -20,6 +20,12 @@ namespace torch_ebm {
 TORCH_EBM_API at::Tensor boltzmann_energy(const at::Tensor& x, const at::Tensor& weight,
                                           const at::Tensor& bias);
 
+/// E(x with one unit flipped) - E(x) = (2 x_i - 1) (b + W x)_i of x (N, D), zeros and ones, for all units, (N, D), or for
+/// the units `sites` of each, (N, m), int64: (N, m). Differentiable in the parameters any number of times.
+TORCH_EBM_API at::Tensor boltzmann_flip_differences(
+    const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+    const std::optional<at::Tensor>& sites = std::nullopt);
+
 /// run.n_steps sweeps of single-site Gibbs updates in the order of the units (Geman & Geman 1984):
 /// x_i = 1 with probability sigmoid(beta (b + W x)_i). Leaves exp(-beta E(x)) exactly invariant.
 ///
@@ -63,6 +69,8 @@ class TORCH_EBM_API BoltzmannMachineImpl : public torch::nn::Cloneable<Boltzmann
                                   const std::optional<at::Tensor>& clamp) const override;
   std::optional<std::tuple<at::Tensor, at::Tensor>> gibbs_with_gradients(
       const at::Tensor& x, const RunOptions& run = {}) const override;
+  std::optional<at::Tensor> flip_differences(const at::Tensor& x,
+                                             const std::optional<at::Tensor>& sites) const override;
 
   at::Tensor weight;
   at::Tensor bias;

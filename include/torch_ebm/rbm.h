@@ -28,6 +28,13 @@ TORCH_EBM_API at::Tensor rbm_free_energy(const at::Tensor& visible, const at::Te
                                          const at::Tensor& hidden_bias,
                                          const std::optional<at::Tensor>& beta = std::nullopt);
 
+/// F(v with one unit flipped) - F(v) of visible (N, V), zeros and ones, for all units, (N, V), or for the units `sites`
+/// of each, (N, m), int64: (N, m). In O(N m H) time and O(N (V + H) + V H) memory, forward and backward.
+/// Differentiable in the parameters any number of times; from the second time on with O(N m H) memory.
+TORCH_EBM_API at::Tensor rbm_flip_differences(
+    const at::Tensor& visible, const at::Tensor& weight, const at::Tensor& visible_bias,
+    const at::Tensor& hidden_bias, const std::optional<at::Tensor>& sites = std::nullopt);
+
 /// Block Gibbs: n_steps times h ~ p(h | v), then v ~ p(v | h), at inverse temperature beta, that is for
 /// exp(-beta E(v, h)), which it leaves exactly invariant. Returns (visible, hidden) of the last step.
 ///
@@ -71,6 +78,8 @@ class TORCH_EBM_API RBMImpl : public torch::nn::Cloneable<RBMImpl>, public Energ
   std::optional<at::Tensor> tempered(const at::Tensor& x, const at::Tensor& beta) const override;
   std::optional<at::Tensor> gibbs(const at::Tensor& x, const RunOptions& run,
                                   const std::optional<at::Tensor>& clamp) const override;
+  std::optional<at::Tensor> flip_differences(const at::Tensor& x,
+                                             const std::optional<at::Tensor>& sites) const override;
 
   at::Tensor weight;
   at::Tensor visible_bias;

@@ -62,6 +62,18 @@ TEST_P(DiscreteLangevinKernel, ThreadsAndOtherChainsChangeNothing) {
       100);
 }
 
+TEST(DiscreteLangevin, RejectsProposalsWithoutAFiniteScore) {
+  for (bool categorical : {false, true}) {
+    const auto sample = [&](const Energy& energy, const at::Tensor& x) {
+      return discrete_langevin(energy, x, {.n_steps = 20, .generator = seeded(3)},
+                               {.step_size = 1.0, .categorical = categorical})
+          .x;
+    };
+    const at::Tensor off = at::zeros({200, 3});
+    testing::expect_no_way_over_the_cliff(sample, categorical ? at::stack({1 - off, off}, 2) : off);
+  }
+}
+
 TEST(DiscreteLangevin, WrongArgumentsAreNamed) {
   const Energy energy([](const at::Tensor& x) { return x.sum(1); });
   const auto sample = [&](const at::Tensor& x, const DiscreteLangevinOptions& options) {

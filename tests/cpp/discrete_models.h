@@ -4,10 +4,13 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <memory>
+#include <tuple>
 #include <vector>
 
 #include "tests/cpp/statistics.h"
 #include "tests/cpp/testing.h"
+#include "torch_ebm/energy.h"
 
 namespace torch_ebm::testing {
 
@@ -34,6 +37,39 @@ class CurvedEnergy {
  private:
   at::Tensor weight_, bias_, curve_;
 };
+
+/// E(x) = 0, but where two units, or sites of state 1, are on the first component of the score is `value`.
+class Cliff : public EnergyFunction {
+ public:
+  explicit Cliff(double value) : value_(value) {}
+
+  static at::Tensor units_on(const at::Tensor& x) {
+    return (x.dim() == 3 ? x.select(2, 1) : x).sum(1);
+  }
+  at::Tensor value(const at::Tensor& x) const override {
+    return at::zeros({x.size(0)}, x.options());
+  }
+  std::tuple<at::Tensor, at::Tensor> value_and_score(const at::Tensor& x) const override {
+    at::Tensor score = at::zeros_like(x);
+    at::Tensor first = score.flatten(1).select(1, x.dim() == 3 ? 1 : 0);
+    first.masked_fill_(units_on(x).gt(1.5), value_);
+    return {value(x), score};
+  }
+
+ private:
+  double value_;
+};
+
+/// That sample(energy, x) keeps chains off the states without a finite score.
+template <typename Sample>
+void expect_no_way_over_the_cliff(Sample sample, const at::Tensor& start) {
+  for (double value : {HUGE_VAL, -HUGE_VAL, std::nan("")}) {
+    const at::Tensor units_on =
+        Cliff::units_on(sample(Energy(std::make_shared<Cliff>(value)), start));
+    EXPECT_TRUE(units_on.le(1).all().item<bool>()) << value;
+    EXPECT_TRUE(units_on.eq(1).any().item<bool>()) << value;
+  }
+}
 
 /// All states of n sites of K states, one-hot, (K^n, n, K): site i of row r is digit i of r, the lowest first.
 inline at::Tensor all_one_hot(int64_t n_sites, int64_t n_states) {

@@ -105,6 +105,19 @@ TEST(FastPCD, AThrowingSamplerChangesNothing) {
   EXPECT_TRUE(equal(values(rbm), theta));
 }
 
+TEST(FastPCD, OneMadeInInferenceModeWorksOutsideOfIt) {
+  RBM rbm = make_rbm();
+  FastPCD inside = [&] {
+    const c10::InferenceMode mode;
+    return make_phase(rbm, bind_sampler(gibbs));
+  }();
+  FastPCD outside = make_phase(rbm, bind_sampler(gibbs));
+  for (int call = 0; call < 2; ++call) {
+    EXPECT_TRUE(at::equal(inside(Energy(rbm), make_data()), outside(Energy(rbm), make_data())));
+  }
+  EXPECT_TRUE(equal(inside->fast, outside->fast));
+}
+
 TEST(FastPCD, LeavesRecordedGraphsAlone) {
   RBM rbm = make_rbm();
   FastPCD phase = make_phase(rbm, bind_sampler(gibbs));

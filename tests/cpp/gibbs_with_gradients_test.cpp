@@ -49,6 +49,17 @@ TEST(GibbsWithGradients, EveryRowOfTheKernelOfCategoricalSitesAtATemperature) {
       8000);
 }
 
+TEST(GibbsWithGradients, RejectsProposalsWithoutAFiniteScore) {
+  for (bool categorical : {false, true}) {
+    const auto sample = [&](const Energy& energy, const at::Tensor& x) {
+      return gibbs_with_gradients(energy, x, {.n_steps = 20, .generator = seeded(3)}, {categorical})
+          .x;
+    };
+    const at::Tensor off = at::zeros({200, 3});
+    testing::expect_no_way_over_the_cliff(sample, categorical ? at::stack({1 - off, off}, 2) : off);
+  }
+}
+
 /// An energy whose own sampler sets the first unit.
 class OwnSampler : public EnergyFunction {
  public:

@@ -7,6 +7,8 @@
 #include "tests/cpp/statistics.h"
 #include "tests/cpp/testing.h"
 #include "torch_ebm/rbm.h"
+#include "torch_ebm/replay_buffer.h"
+#include "torch_ebm/tempered_pcd.h"
 
 namespace torch_ebm {
 namespace {
@@ -144,6 +146,36 @@ TEST(NegativePhase, SeedDecidesEverything) {
   const at::Tensor without = run(std::nullopt);
   at::manual_seed(3);
   EXPECT_TRUE(at::equal(run(std::nullopt), without));
+}
+
+template <typename Make>
+void expect_works_outside_of_inference_mode(Make make) {
+  const Energy energy = make_energy();
+  auto inside = [&] {
+    const c10::InferenceMode mode;
+    return make();
+  }();
+  for (const at::Tensor& buffer : inside->buffers()) EXPECT_FALSE(buffer.is_inference());
+  auto outside = make();
+  const at::Tensor data = at::ones({5, 6});
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_TRUE(at::equal(inside(energy, data), outside(energy, data))) << "call " << i;
+  }
+  EXPECT_EQ(saved(inside), saved(outside));
+}
+
+TEST(NegativePhase, OneMadeInInferenceModeWorksOutsideOfIt) {
+  const Sampler sampler = bind_sampler(gibbs);
+  const std::vector<int64_t> shape = {6};
+  expect_works_outside_of_inference_mode([&] { return CD(sampler, 1); });
+  expect_works_outside_of_inference_mode([&] { return PCD(5, shape, sampler, "bernoulli", 1); });
+  expect_works_outside_of_inference_mode(
+      [&] { return NaiveMCMC(5, shape, sampler, "bernoulli", 1); });
+  expect_works_outside_of_inference_mode([&] {
+    return TemperedPCD(5, shape, at::tensor({1., 0.5}), sampler, 1, "bernoulli", 1);
+  });
+  expect_works_outside_of_inference_mode(
+      [&] { return ReplayBuffer(9, 5, shape, sampler, "bernoulli", 0.1, 1); });
 }
 
 TEST(NegativePhase, LeavesTheGlobalGeneratorAlone) {

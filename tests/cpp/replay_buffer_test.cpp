@@ -1,10 +1,15 @@
 #include "torch_ebm/replay_buffer.h"
 
 #include "tests/cpp/testing.h"
+#include "torch_ebm/gibbs.h"
+#include "torch_ebm/rbm.h"
+#include "torch_ebm/replica_exchange.h"
 #include "torch_ebm/tempered_pcd.h"
 
 namespace torch_ebm {
 namespace {
+
+using testing::seeded;
 
 Samples add_one(const Energy&, const at::Tensor& x, const RunOptions&) { return {x + 1, {}, {}}; }
 Samples stay(const Energy&, const at::Tensor& x, const RunOptions&) { return {x, {}, {}}; }
@@ -60,6 +65,25 @@ TEST(TemperedPCD, SwapsAllPairsInTurn) {
   for (int call = 0; call < 4; ++call) seen.push_back(pcd(flat()).item<double>());
   EXPECT_EQ(seen, (std::vector<double>{1, 1, 2, 2}));
   EXPECT_EQ(pcd->start.sizes(), (std::vector<int64_t>{3, 1, 1}));
+}
+
+TEST(TemperedPCD, ACallIsReplicaExchangeOfTheKeptChains) {
+  RBM rbm(6, 4);
+  rbm->weight.detach().normal_(0, 1, seeded(1));
+  const Energy energy(rbm);
+  const Sampler sampler = bind_sampler(gibbs);
+  const at::Tensor betas = at::tensor({1.0, 0.6, 0.3});
+  TemperedPCD pcd(50, std::vector<int64_t>{6}, betas, sampler, 3, "bernoulli", 1);
+  for (int call = 0; call < 2; ++call) {
+    at::Generator generator = seeded(0);
+    generator.set_state(pcd->generator_state);
+    const ReplicaSamples expected =
+        replica_exchange(energy, pcd->chains, betas, sampler,
+                         {.n_steps = 3, .generator = generator}, {.first_step = call % 2});
+    EXPECT_TRUE(at::equal(pcd(energy), expected.x[0])) << call;
+    EXPECT_TRUE(at::equal(pcd->chains, expected.x)) << call;
+    EXPECT_TRUE(testing::close(pcd->swap_rate, expected.swap_rate)) << call;
+  }
 }
 
 TEST(TemperedPCD, KeepsEverythingIfTheSamplerThrows) {

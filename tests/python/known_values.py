@@ -47,6 +47,13 @@ class Case:
 case = functools.cache(Case)
 
 
+def data_of(model):
+    """The data of a case as arguments of a criterion: a list of examples, or patterns with their counts."""
+    if "patterns" in model._arrays:
+        return {"x": model.array("patterns"), "weights": model.array("counts")}
+    return {"x": model.array("data")}
+
+
 def make_rbm(weight, visible_bias, hidden_bias, dtype=torch.float64):
     rbm = torch_ebm.RBM(*weight.shape, dtype=dtype)
     with torch.no_grad():

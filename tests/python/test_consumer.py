@@ -89,13 +89,20 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+@pytest.fixture
+def build(request: pytest.FixtureRequest) -> Path:
+    """A new folder, within the source tree: there ccache finds what was compiled in any copy of it."""
+    folder = BUILD / "consumer" / request.node.name
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
+
+
 def configure(build: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = ["cmake", "-S", str(ROOT / "tests" / "consumer"), "-B", str(build), *options]
     if shutil.which("ninja"):
         command.append("-GNinja")
     if shutil.which("ccache"):
-        # ccache does not remember what was compiled with a precompiled header.
-        command += ["-DCMAKE_CXX_COMPILER_LAUNCHER=ccache", "-DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON"]
+        command.append("-DCMAKE_CXX_COMPILER_LAUNCHER=ccache")
     # As on Ubuntu, whose linker drops libraries that nothing refers to.
     command.append("-DCMAKE_EXE_LINKER_FLAGS=-Wl,--as-needed")
     return subprocess.run(command, capture_output=True, text=True, check=False)
@@ -184,19 +191,19 @@ def check_consumer(consumer: Path, models: dict[Path, list[float]]) -> None:
 # --- Applications in C++ -----------------------------------------------------------------------------
 
 
-def test_install_tree(installed, models, tmp_path):
-    check_consumer(build_consumer(tmp_path, "consumer", prefixes(installed)), models)
+def test_install_tree(installed, models, build):
+    check_consumer(build_consumer(build, "consumer", prefixes(installed)), models)
 
 
-def test_wheel(unpacked, models, tmp_path):
-    check_consumer(build_consumer(tmp_path, "consumer", prefixes(unpacked / "torch_ebm")), models)
+def test_wheel(unpacked, models, build):
+    check_consumer(build_consumer(build, "consumer", prefixes(unpacked / "torch_ebm")), models)
 
 
-def test_subdirectory(models, tmp_path):
-    # Not optimised, to build in half the time: the numbers must be the same.
+def test_subdirectory(models, build):
+    # Not optimised, which is quicker to build: the numbers must be the same.
     check_consumer(
         build_consumer(
-            tmp_path,
+            build,
             "consumer",
             f"-DTORCH_EBM_SOURCE_DIR={ROOT}",
             "-DCMAKE_CXX_FLAGS_RELEASE=-O0",
@@ -207,9 +214,9 @@ def test_subdirectory(models, tmp_path):
     )
 
 
-def test_training_in_cpp(installed, tmp_path):
+def test_training_in_cpp(installed, build, tmp_path):
     """C++ trains a scripted energy, and exchanges an RBM's state dict with Python in both directions."""
-    train = build_consumer(tmp_path / "build", "train", prefixes(installed))
+    train = build_consumer(build, "train", prefixes(installed))
     with torch.random.fork_rng():
         torch.manual_seed(1)
         energy, rbm = torch.jit.script(SquareEnergy()), torch_ebm.RBM(6, 4)

@@ -16,6 +16,7 @@ from discrete_kernels import (
     scores,
     small_potts,
 )
+from energies import CategoricalCliff, Cliff
 from known_values import all_states, case, exact_samples, seeded, state_numbers
 from statistical_checks import check_law, check_mean, check_rows
 
@@ -219,10 +220,22 @@ def forbidding(value):
 @pytest.mark.parametrize("value", [torch.inf, torch.nan, -torch.inf])
 def test_proposals_without_a_finite_energy_are_rejected(value):
     start = torch.zeros(20_000, 3).double()
-    x = langevin(forbidding(value), start, step_size=1.0, n_steps=80, generator=seeded(16)).x
+    x = langevin(forbidding(value), start, step_size=1.0, n_steps=40, generator=seeded(16)).x
     states = all_states(3)
     law = torch.exp(-states @ torch.tensor([0.3, -0.5, 0.2]).double()) * (states.sum(1) <= 1)
     check_law(state_numbers(x), law / law.sum())
+
+
+@pytest.mark.parametrize("categorical", [False, True])
+@pytest.mark.parametrize("value", [torch.inf, torch.nan, -torch.inf])
+def test_proposals_without_a_finite_score_are_rejected(value, categorical):
+    binary = torch.zeros(20_000, 3).double()
+    energy = CategoricalCliff(value) if categorical else Cliff(value)
+    start = torch.stack([1 - binary, binary], -1) if categorical else binary
+    options = {"categorical": categorical, "step_size": 1.0, "n_steps": 40}
+    x = langevin(energy, start, generator=seeded(18), **options).x
+    units = x[..., 1] if categorical else x
+    check_law(state_numbers(units), Cliff(value).law(all_states(3)))
 
 
 def test_without_rejections_they_are_an_error_and_the_chains_stay_where_they_were():

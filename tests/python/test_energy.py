@@ -178,3 +178,39 @@ def test_a_scripted_score_that_is_no_pair_is_named():
 
     with pytest.raises(TypeError, match="energy: value_and_score must return .* got Tensor"):
         torch_ebm.langevin(torch.jit.script(Wrong()), torch.zeros(3, 2))
+
+
+class SubmodulesOfSuchNames(torch.nn.Module):
+    """A network whose parts have the names of what an energy may bring."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.gibbs = torch.nn.Linear(3, 4)
+        self.gibbs_with_gradients = torch.nn.Tanh()
+        self.tempered = torch.nn.Linear(4, 1)
+        self.value_and_score = torch.nn.Flatten(0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.value_and_score(self.tempered(self.gibbs_with_gradients(self.gibbs(x))))
+
+
+@pytest.mark.parametrize(
+    "sampler", [torch_ebm.gibbs, torch_ebm.gibbs_with_gradients, torch_ebm.mala]
+)
+def test_submodules_are_no_methods_of_the_energy(sampler):
+    module = SubmodulesOfSuchNames()
+
+    def run(energy):
+        return sampler(energy, torch.zeros(20, 3), beta=0.5, n_steps=4, generator=seeded(144)).x
+
+    expected = run(lambda x: module(x))
+    assert expected.unique(dim=0).shape[0] > 1
+    assert torch.equal(run(module), expected)
+    assert torch.equal(run(torch.jit.script(module)), expected)
+
+
+def test_a_submodule_does_not_temper_an_exact_law():
+    module, states = SubmodulesOfSuchNames(), torch.eye(3)
+    law = torch_ebm.testing.exact_law(module, states, beta=0.5)
+    assert torch.equal(law, torch_ebm.testing.exact_law(lambda x: module(x), states, beta=0.5))

@@ -132,6 +132,13 @@ DRIVER_OPS = {
     "unbiased_cd",
     "exact_log_z",
 }
+# Differentiable in the parameters alone: tested in test_flip_differences.py.
+FLIPS = {
+    "rbm_flip_differences",
+    "_rbm_flip_sums",
+    "_rbm_flip_sums_backward",
+    "boltzmann_flip_differences",
+}
 NO_TENSORS = {"version", "built_for_torch", "cpu_kernels"}
 INTERNAL = {
     "_call_energy",
@@ -196,7 +203,7 @@ def test_every_operator_is_listed():
         for name in torch._C._dispatch_get_all_op_names()
         if name.startswith("torch_ebm::")
     }
-    assert defined == set(OPS) | DRIVER_OPS | set(CRITERIA) | NO_TENSORS | INTERNAL
+    assert defined == set(OPS) | DRIVER_OPS | set(CRITERIA) | FLIPS | NO_TENSORS | INTERNAL
 
 
 # --- Tensor operators -----------------------------------------------------------------------------
@@ -482,9 +489,10 @@ DRIVERS = {
     "hmc": driven(torch_ebm.hmc),
     "nuts": driven(torch_ebm.nuts),
     "warm_up": driven(torch_ebm.warm_up, n_steps=20),
+    "unbiased_cd": lambda e: torch_ebm.UnbiasedCD(seed=5)(e, all_states(3)),
     "exact_log_z": lambda e: torch_ebm.exact_log_z(e, 3, dtype=torch.float64),
 }
-TAKING_SCORES = set(DRIVERS) - {"gibbs", "exact_log_z"}
+TAKING_SCORES = set(DRIVERS) - {"gibbs", "unbiased_cd", "exact_log_z"}
 KINDS = {
     "callable": lambda: network().forward,
     "module": network,

@@ -18,7 +18,7 @@ from discrete_kernels import (
     scores,
     small_potts,
 )
-from energies import ising_energy
+from energies import CategoricalCliff, Cliff, ising_energy
 from known_values import all_states, case, exact_samples, seeded, state_numbers
 from statistical_checks import check_law, check_mean, check_rows
 
@@ -253,10 +253,20 @@ def test_proposals_without_a_finite_energy_are_rejected(value):
     def energy(x):
         return torch.where((x.sum(1) > 1.5), value, x @ linear)
 
-    x = gwg(energy, torch.zeros(20_000, 3).double(), n_steps=60, generator=seeded(14)).x
+    x = gwg(energy, torch.zeros(20_000, 3).double(), n_steps=30, generator=seeded(14)).x
     states = all_states(3)
     law = torch.exp(-states @ linear) * (states.sum(1) <= 1)
     check_law(state_numbers(x), law / law.sum())
+
+
+@pytest.mark.parametrize("categorical", [False, True])
+@pytest.mark.parametrize("value", [torch.inf, torch.nan, -torch.inf])
+def test_proposals_without_a_finite_score_are_rejected(value, categorical):
+    binary = torch.zeros(20_000, 3)
+    energy = CategoricalCliff(value) if categorical else Cliff(value)
+    start = torch.stack([1 - binary, binary], -1) if categorical else binary
+    x = gwg(energy, start, categorical=categorical, n_steps=30, generator=seeded(15)).x
+    check_law(state_numbers(x[..., 1] if categorical else x), Cliff(value).law(all_states(3)))
 
 
 @pytest.mark.parametrize("value", [torch.inf, torch.nan, -torch.inf])

@@ -42,6 +42,35 @@ def same_state(one, other):
 KINDS = pytest.mark.parametrize("kind", [0, 1, 2], ids=["naive", "cd", "pcd"])
 
 
+# --- Where a phase is made ------------------------------------------------------------------------
+
+RBM = random_rbm(4, 3, 1.0, seed=1).float()
+EVERY_PHASE = {
+    "NaiveMCMC": lambda: torch_ebm.NaiveMCMC(6, (4,), seed=1),
+    "CD": lambda: torch_ebm.CD(seed=1),
+    "PCD": lambda: torch_ebm.PCD(6, (4,), seed=1),
+    "FastPCD": lambda: torch_ebm.FastPCD(6, (4,), RBM, fast_learning_rate=0.1, seed=1),
+    "TemperedPCD": lambda: torch_ebm.TemperedPCD(6, (4,), [1.0, 0.5], seed=1),
+    "ReplayBuffer": lambda: torch_ebm.ReplayBuffer(
+        9, 6, (4,), torch_ebm.gibbs, law="bernoulli", seed=1
+    ),
+    "UnbiasedCD": lambda: torch_ebm.UnbiasedCD(seed=1),
+}
+
+
+@pytest.mark.parametrize("phase", EVERY_PHASE)
+def test_one_made_in_inference_mode_works_outside_of_it(phase):
+    with torch.inference_mode():
+        inside = EVERY_PHASE[phase]()
+    outside, data = EVERY_PHASE[phase](), all_states(4).float()
+    assert not any(buffer.is_inference() for buffer in inside.buffers())
+    for mode in (torch.enable_grad, torch.inference_mode, torch.enable_grad):
+        with mode():
+            negative = inside(RBM, data)
+        assert torch.equal(negative, outside(RBM, data))
+    assert same_state(state_of(inside), state_of(outside))
+
+
 # --- Where chains start ---------------------------------------------------------------------------
 
 

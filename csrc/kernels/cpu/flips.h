@@ -57,7 +57,7 @@ TORCH_EBM_INLINE Lanes<T> half_change(const T* x, const T* score, int64_t count)
   return (T(0.5) - load(x, count)) * load(score, count);
 }
 
-/// sum_i exp(d_i / 2) = exp(max) total; total is NaN if a d_i is NaN or +inf, or all are -inf.
+/// sum_i exp(d_i / 2) = exp(max) total; total is NaN unless all d_i are finite.
 struct FlipSum {
   double max;
   double total;
@@ -76,18 +76,19 @@ FlipSum weigh_changes(const T* x, const T* score, int64_t n, T* weight) {
   };
   constexpr T kLeast = -87;  // below it exp() is cut: no weight
   const T max = largest<T>(n, half_d);
-  Mask<T> nan{};
+  Mask<T> bad{};
   double total = 0;
   for (int64_t tile = 0; tile < n; tile += kTileSites) {
     for (int64_t i = tile; i < tile + kTileSites; i += kLanes) {
-      const Lanes<T> relative = half_d(i) - max;
-      nan |= relative != relative;
+      const Lanes<T> half = half_d(i);
+      const Lanes<T> relative = half - max;
+      bad |= not_finite<T>(half);
       const Lanes<T> w = relative > kLeast ? exp(relative) : broadcast(T(0));
       store<T>(weight + i, first_lanes<T>(w, n - i, 0), kLanes);
     }
     total += sum_tile(weight + tile);
   }
-  return {max, any(nan) ? std::numeric_limits<double>::quiet_NaN() : total};
+  return {max, any(bad) ? std::numeric_limits<double>::quiet_NaN() : total};
 }
 
 /// Unit i with probability weight[i] / total, by u in (0, 1): first its tile, then the unit.

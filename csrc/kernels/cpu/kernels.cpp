@@ -8,6 +8,7 @@
 #include "csrc/kernels/cpu/flips.h"
 #include "csrc/kernels/cpu/lanes.h"
 #include "csrc/kernels/cpu/normal.h"
+#include "csrc/kernels/cpu/rbm_flips.h"
 #include "csrc/kernels/cpu/threefry.h"
 #include "csrc/kernels/cpu/vector_math.h"
 
@@ -251,7 +252,9 @@ constexpr Table<T> kTable{&sample_bernoulli<T>,
                           &gibbs_with_gradients<T>,
                           &activate<T>,
                           &propose_flip<T>,
-                          &flip_log_probability<T>};
+                          &flip_log_probability<T>,
+                          &rbm_flip_sums<T>,
+                          &rbm_flip_sums_backward<T>};
 
 }  // namespace
 

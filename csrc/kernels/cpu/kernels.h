@@ -71,6 +71,23 @@ struct Padded {
 constexpr int64_t kPaddedTo = 32;
 constexpr int64_t kFlipScratch = 5;
 
+/// The hidden layer of an RBM as its visible units see it: at most kFlipExamples rows of sigmoid(a) and sigmoid(-a),
+/// a = c + v W, and exp(W), a row for every visible unit. What pads them must make on + off * ratio = 1.
+template <typename T>
+struct HiddenLayer {
+  Padded<T> on;
+  Padded<T> off;
+  Padded<T> ratio;
+};
+constexpr int64_t kFlipExamples = 64;
+
+/// Visible units to be flipped, each in one example: in the order of `site`.
+struct FlipPairs {
+  const int64_t* site;
+  const int64_t* example;
+  const bool* bit;  // the state of the unit
+};
+
 /// A fully visible Boltzmann machine at the inverse temperature of every chain: p(x) ~ exp(beta (b.x + x J x / 2)),
 /// J symmetric with a zero diagonal. `bias` is padded as the rows of J.
 template <typename T>
@@ -154,6 +171,19 @@ struct Table {
   /// The same log_probability[i], of a flip of unit site[i].
   void (*flip_log_probability)(const T* x, const T* score, const int64_t* site,
                                double* log_probability, T* scratch, Rows rows);
+
+  /// sums[p] = sum_j log(1 - s_j + s_j exp(W[site, j])) of the pairs [begin, end), where s = sigmoid(a) of the pair's
+  /// example if its bit is 0 and sigmoid(-a) if it is 1. |W| <= 20; `at_once` registers' widths of factors must not
+  /// overflow.
+  void (*rbm_flip_sums)(HiddenLayer<T> layer, FlipPairs pairs, int64_t at_once, T* sums,
+                        int64_t begin, int64_t end);
+
+  /// With t = (1 - s) / (1 - s + s exp(W)), s as above: weight_gradient[site, j] -= gradient[p] t for all pairs, and
+  /// input_gradient[example, j] = sum of gradient[p] t, with a minus sign where the bit is 0. For the hidden units
+  /// [begin, end), begin a multiple of kPaddedTo. Both have the stride of layer.ratio.
+  void (*rbm_flip_sums_backward)(HiddenLayer<T> layer, FlipPairs pairs, int64_t n_pairs,
+                                 const T* gradient, T* weight_gradient, T* input_gradient,
+                                 int64_t begin, int64_t end);
 };
 
 template <typename T>

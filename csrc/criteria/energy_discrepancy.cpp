@@ -1,0 +1,83 @@
+#include "torch_ebm/energy_discrepancy.h"
+
+#include <cmath>
+
+#include "csrc/common/checks.h"
+#include "csrc/common/random.h"
+#include "csrc/criteria/criterion.h"
+
+namespace torch_ebm {
+
+namespace {
+
+constexpr const char* kOp = "energy_discrepancy";
+
+void check_options(const EnergyDiscrepancyOptions& options, const at::Tensor& x) {
+  TORCH_CHECK_VALUE(options.t.has_value() != options.flip_probability.has_value(), kOp,
+                    ": either t or flip_probability must be given");
+  if (options.t) {
+    TORCH_CHECK_VALUE(*options.t > 0 && std::isfinite(*options.t), kOp,
+                      ": t must be > 0 and finite, got ", *options.t);
+  } else {
+    TORCH_CHECK_VALUE(*options.flip_probability > 0 && *options.flip_probability < 1, kOp,
+                      ": flip_probability must be between 0 and 1, got ",
+                      *options.flip_probability);
+    detail::check_binary(kOp, "x", x);
+  }
+  detail::check_at_least(kOp, "n_samples", options.n_samples, 1);
+  TORCH_CHECK_VALUE(options.stabilisation >= 0 && std::isfinite(options.stabilisation), kOp,
+                    ": stabilisation must be >= 0 and finite, got ", options.stabilisation);
+}
+
+/// A draw from q(. | x).
+at::Tensor perturbed(const at::Tensor& x, const EnergyDiscrepancyOptions& options,
+                     kernels::Draw draw) {
+  if (options.t) return x + std::sqrt(*options.t) * detail::normal_like(x, draw);
+  const at::Tensor u = detail::uniform_like(detail::at_least_float(x), draw);
+  return at::where(u.lt(*options.flip_probability), 1 - x, x);
+}
+
+/// x perturbed once, and that perturbed M times: (M N, ...).
+at::Tensor contrasts(const at::Tensor& x, const EnergyDiscrepancyOptions& options, uint64_t key) {
+  const at::Tensor y = perturbed(x, options, {key, 0, detail::kNoise});
+  std::vector<at::Tensor> back;
+  for (int64_t j = 1; j <= options.n_samples; ++j) {
+    back.push_back(perturbed(y, options, {key, static_cast<uint32_t>(j), detail::kNoise}));
+  }
+  return at::cat(back);
+}
+
+at::Tensor energy_discrepancy_op(const c10::IValue& energy, const at::Tensor& x,
+                                 std::optional<double> t, std::optional<double> flip_probability,
+                                 int64_t n_samples, double stabilisation,
+                                 const std::optional<at::Tensor>& weights,
+                                 c10::string_view reduction,
+                                 std::optional<at::Generator> generator) {
+  return energy_discrepancy(Energy::from_ivalue(kOp, energy), x,
+                            {weights, std::string(reduction), std::move(generator)},
+                            {t, flip_probability, n_samples, stabilisation});
+}
+
+}  // namespace
+
+at::Tensor energy_discrepancy(const Energy& energy, const at::Tensor& x,
+                              const CriterionOptions& criterion,
+                              const EnergyDiscrepancyOptions& options) {
+  const detail::Criterion examples(kOp, x, criterion);
+  check_options(options, examples.x);
+  const uint64_t key = detail::draw_key(examples.generator, examples.x.device());
+  const int64_t n = examples.n_examples();
+  const at::Tensor of_data = energy.value(examples.x).clone();  // it may use its memory again
+  const at::Tensor of_contrasts = energy.value(contrasts(examples.x, options, key));
+  at::Tensor logits = of_data - of_contrasts.view({options.n_samples, n});
+  if (options.stabilisation > 0) {
+    const at::Tensor constant = at::full({1, n}, std::log(options.stabilisation), logits.options());
+    logits = at::cat({logits, constant});
+  }
+  return examples.reduce(at::logsumexp(logits, {0}) -
+                         std::log(static_cast<double>(options.n_samples)));
+}
+
+TORCH_EBM_CRITERION("energy_discrepancy", &energy_discrepancy_op)
+
+}  // namespace torch_ebm

@@ -1,0 +1,134 @@
+#include "torch_ebm/kernel_stein_discrepancy.h"
+
+#include <cmath>
+
+#include "csrc/common/checks.h"
+#include "csrc/common/random.h"
+#include "csrc/criteria/criterion.h"
+#include "csrc/criteria/score_graph.h"
+
+namespace torch_ebm {
+
+namespace {
+
+constexpr const char* kOp = "kernel_stein_discrepancy";
+
+void check_options(const KernelSteinDiscrepancyOptions& options) {
+  TORCH_CHECK_VALUE(options.statistic == "u" || options.statistic == "v", kOp,
+                    ": statistic must be \"u\" or \"v\", got \"", options.statistic, "\"");
+  TORCH_CHECK_VALUE(options.kernel == "imq" || options.kernel == "rbf", kOp,
+                    ": kernel must be \"imq\" or \"rbf\", got \"", options.kernel, "\"");
+  if (options.exponent) {
+    TORCH_CHECK_VALUE(options.kernel == "imq", kOp,
+                      ": exponent must not be given for kernel \"rbf\"");
+    TORCH_CHECK_VALUE(*options.exponent > -1 && *options.exponent < 0, kOp,
+                      ": exponent must be between -1 and 0, got ", *options.exponent);
+  }
+  if (options.bandwidth) {
+    TORCH_CHECK_VALUE(*options.bandwidth > 0 && std::isfinite(*options.bandwidth), kOp,
+                      ": bandwidth must be > 0 and finite, got ", *options.bandwidth);
+  }
+}
+
+/// Squared distances of the rows of x, which are centred: (N, N), 0 on the diagonal.
+at::Tensor squared_distances(const at::Tensor& x) {
+  const at::Tensor products = at::mm(x, x.t());
+  const at::Tensor squares = products.diagonal();
+  return (squares.unsqueeze(0) + squares.unsqueeze(1) - 2 * products).clamp_min(0);
+}
+
+/// The square of the bandwidth: given, or that of the median distance.
+double squared_bandwidth(const at::Tensor& squares, const std::optional<double>& bandwidth) {
+  if (bandwidth) return *bandwidth * *bandwidth;
+  const int64_t n = squares.size(0);
+  TORCH_CHECK_VALUE(n >= 2, kOp, ": bandwidth must be given for a single example");
+  const at::Tensor pair = at::triu_indices(n, n, 1, squares.options().dtype(at::kLong));
+  const auto median = squares.index({pair[0], pair[1]}).median().item<double>();
+  TORCH_CHECK_VALUE(median > 0, kOp,
+                    ": bandwidth must be given where half of the pairs of examples agree");
+  return median;
+}
+
+/// A kernel k = f(|x - y|^2) of all pairs, without a graph: (N, N) each.
+struct Kernel {
+  at::Tensor value;  // f
+  at::Tensor slope;  // -2 f', such that dk/dy = slope (x - y)
+  at::Tensor trace;  // of d^2k/dxdy
+};
+
+/// Of `squares`, the squared distances of points in d dimensions.
+Kernel kernel_of(const at::Tensor& squares, int64_t d,
+                 const KernelSteinDiscrepancyOptions& options) {
+  const double h2 = squared_bandwidth(squares, options.bandwidth);
+  at::Tensor f, first, second;
+  if (options.kernel == "imq") {
+    const double a = options.exponent.value_or(-0.5);
+    const at::Tensor base = 1 + squares / h2;
+    f = base.pow(a);
+    first = a / h2 * f / base;
+    second = (a - 1) / h2 * first / base;
+  } else {
+    f = (squares / (-2 * h2)).exp();
+    first = f / (-2 * h2);
+    second = first / (-2 * h2);
+  }
+  return {f, -2 * first, -2 * static_cast<double>(d) * first - 4 * squares * second};
+}
+
+/// sum_m w_m u(x_n, x_m) of each example n, (N,). x, s: (N, D); w: (N,). Every product with a matrix of the kernel
+/// leaves a matrix (N, D): u(x, y) = k s(x).s(y) + slope (s(x) - s(y)).(x - y) + trace.
+at::Tensor weighted_sums(const Kernel& kernel, const at::Tensor& x, const at::Tensor& s,
+                         const at::Tensor& w) {
+  const at::Tensor column = w.unsqueeze(1);
+  const at::Tensor of_scores =
+      (s * at::mm(kernel.value, column * s) - x * at::mm(kernel.slope, column * s)).sum(1);
+  const at::Tensor away =
+      x * at::mv(kernel.slope, w).unsqueeze(1) - at::mm(kernel.slope, column * x);
+  const at::Tensor across = at::mv(kernel.slope, w * (s * x).sum(1));
+  return of_scores + (s * away).sum(1) + across + at::mv(kernel.trace, w);
+}
+
+at::Tensor mean_over_pairs(const Energy& energy, const detail::Criterion& examples,
+                           const KernelSteinDiscrepancyOptions& options) {
+  return detail::with_gradients([&](bool differentiable) {
+    at::Tensor x = detail::at_least_float(examples.x.reshape({examples.n_examples(), -1}));
+    x = x - x.mean(0);
+    const Kernel kernel = kernel_of(squared_distances(x), x.size(1), options);
+    const at::Tensor w = examples.weights().to(x.scalar_type()).clone();  // not of inference mode
+    at::Tensor mass = w.sum().square();
+    if (options.statistic == "u") {
+      for (const at::Tensor& part : {kernel.value, kernel.trace}) part.fill_diagonal_(0);
+      mass = mass - w.square().sum();
+    }
+    const at::Tensor s = detail::ScoreGraph(energy, examples.x, differentiable).score();
+    return weighted_sums(kernel, x, s.to(x.scalar_type()), w) * (w.sum() / mass);
+  });
+}
+
+at::Tensor kernel_stein_discrepancy_op(const c10::IValue& energy, const at::Tensor& x,
+                                       c10::string_view statistic, c10::string_view kernel,
+                                       std::optional<double> exponent,
+                                       std::optional<double> bandwidth,
+                                       const std::optional<at::Tensor>& weights,
+                                       c10::string_view reduction,
+                                       std::optional<at::Generator> generator) {
+  return kernel_stein_discrepancy(
+      Energy::from_ivalue(kOp, energy), x, {weights, std::string(reduction), std::move(generator)},
+      {std::string(statistic), std::string(kernel), exponent, bandwidth});
+}
+
+}  // namespace
+
+at::Tensor kernel_stein_discrepancy(const Energy& energy, const at::Tensor& x,
+                                    const CriterionOptions& criterion,
+                                    const KernelSteinDiscrepancyOptions& options) {
+  const detail::Criterion examples(kOp, x, criterion);
+  check_options(options);
+  TORCH_CHECK_VALUE(options.statistic == "v" || examples.weights().gt(0).sum().item<int64_t>() >= 2,
+                    kOp, ": x must hold at least 2 examples of weight > 0 for statistic \"u\"");
+  return examples.reduce(mean_over_pairs(energy, examples, options));
+}
+
+TORCH_EBM_CRITERION("kernel_stein_discrepancy", &kernel_stein_discrepancy_op)
+
+}  // namespace torch_ebm

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include "csrc/common/grad_mode.h"
+#include "torch_ebm/energy.h"
+
+namespace torch_ebm::detail {
+
+/// What `compute(differentiable)` returns, computed with gradients on whatever mode its caller is in. A caller with
+/// gradients off gets the value alone: `differentiable` is false.
+template <typename Compute>
+at::Tensor with_gradients(const Compute& compute) {
+  const bool differentiable = at::GradMode::is_enabled();
+  const InnerGradMode grad_mode;
+  const at::Tensor result = compute(differentiable);
+  return differentiable ? result : result.detach();
+}
+
+/// The score of an energy at the points x as a function that can be differentiated again. To be used inside
+/// `with_gradients`.
+class ScoreGraph {
+ public:
+  /// x: (N, ...). `copies` of every point are taken, each with scores and derivatives of its own, so that one pass
+  /// serves as many directions. Without `create_graph` there is the score alone.
+  ScoreGraph(const Energy& energy, const at::Tensor& x, bool create_graph, int64_t copies = 1);
+
+  /// The score at x: (N, D).
+  at::Tensor score() const { return score_.flatten(1).narrow(0, 0, n_); }
+
+  /// (ds/dx) v for directions v that broadcast to (copies, N, D); 0 where the score does not depend on x.
+  at::Tensor jacobian_times(const at::Tensor& v, bool create_graph) const;
+
+ private:
+  int64_t n_;
+  int64_t copies_;
+  at::Tensor x_;      // (copies N, ...), a leaf
+  at::Tensor score_;  // like x_
+};
+
+/// Warns, once a process, that every second derivative that the criterion `op` computed was 0.
+void warn_of_no_curvature(const char* op);
+
+}  // namespace torch_ebm::detail

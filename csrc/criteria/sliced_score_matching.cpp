@@ -1,0 +1,143 @@
+#include "torch_ebm/sliced_score_matching.h"
+
+#include <cmath>
+
+#include "csrc/common/checks.h"
+#include "csrc/common/random.h"
+#include "csrc/criteria/chunked_sum.h"
+#include "csrc/criteria/criterion.h"
+#include "csrc/criteria/score_graph.h"
+
+namespace torch_ebm {
+
+namespace {
+
+constexpr const char* kOp = "sliced_score_matching";
+
+void check_options(const SlicedScoreMatchingOptions& options) {
+  TORCH_CHECK_VALUE(options.projections == "rademacher" || options.projections == "gaussian", kOp,
+                    ": projections must be \"rademacher\" or \"gaussian\", got \"",
+                    options.projections, "\"");
+  detail::check_at_least(kOp, "n_projections", options.n_projections, 1);
+  TORCH_CHECK_VALUE(options.method == "autograd" || options.method == "finite_difference", kOp,
+                    ": method must be \"autograd\" or \"finite_difference\", got \"",
+                    options.method, "\"");
+  TORCH_CHECK_VALUE(options.eps > 0 && std::isfinite(options.eps), kOp,
+                    ": eps must be > 0 and finite, got ", options.eps);
+}
+
+/// The terms of the projections [begin, end), (N,).
+class ProjectionTerms {
+ public:
+  ProjectionTerms(const Energy& energy, const at::Tensor& x, uint64_t key,
+                  const SlicedScoreMatchingOptions& options)
+      : energy_(energy), x_(x.clone()), key_(key), options_(options) {}
+
+  at::Tensor by_autograd(int64_t begin, int64_t end) const {
+    return detail::with_gradients([&](bool differentiable) {
+      const detail::ScoreGraph graph(energy_, x_, /*create_graph=*/true);
+      const at::Tensor s = graph.score();
+      at::Tensor total = options_.variance_reduced
+                             ? half_square(s) * static_cast<double>(end - begin)
+                             : at::zeros({}, s.options());
+      for (int64_t m = begin; m < end; ++m) {
+        const at::Tensor v = projection(m).flatten(1);
+        const at::Tensor curvature =
+            (graph.jacobian_times(v, differentiable).squeeze(0) * v).sum(1);
+        if (!*curved_) *curved_ = curvature.any().item<bool>();
+        total = total + curvature;
+        if (!options_.variance_reduced) total = total + (s * v).sum(1).square() / 2;
+      }
+      return total;
+    });
+  }
+
+  /// Without |s|^2 / 2, which takes a derivative. `energies`: at x, (N,).
+  at::Tensor by_finite_differences(const at::Tensor& energies, int64_t begin, int64_t end) const {
+    std::vector<at::Tensor> steps;
+    for (int64_t m = begin; m < end; ++m) steps.push_back(options_.eps * projection(m));
+    const at::Tensor step = at::stack(steps);
+    const at::Tensor moved = at::stack({x_ + step, x_ - step}).flatten(0, 2);
+    const at::Tensor sides = energy_.value(moved).view({2, end - begin, x_.size(0)});
+    const at::Tensor ahead = sides[0] - energies, behind = sides[1] - energies;
+    const at::Tensor curvature = (ahead + behind) / -(options_.eps * options_.eps);
+    if (options_.variance_reduced) return curvature.sum(0);
+    const at::Tensor slope = (behind - ahead) / (2 * options_.eps);
+    return (curvature + slope.square() / 2).sum(0);
+  }
+
+  /// |s|^2 / 2, (N,).
+  at::Tensor quadratic() const {
+    return detail::with_gradients([&](bool differentiable) {
+      return half_square(detail::ScoreGraph(energy_, x_, differentiable).score());
+    });
+  }
+
+  at::Tensor energies() const { return energy_.value(x_).clone(); }  // it may use its memory again
+
+  /// Whether a second derivative was seen that is not 0.
+  bool curved() const { return *curved_; }
+
+ private:
+  static at::Tensor half_square(const at::Tensor& s) { return s.square().sum(1) / 2; }
+
+  at::Tensor projection(int64_t m) const {
+    const kernels::Draw draw{key_, static_cast<uint32_t>(m), detail::kDirection};
+    if (options_.projections == "gaussian") return detail::normal_like(x_, draw);
+    return detail::uniform_like(x_, draw).lt(0.5).to(x_.scalar_type()).mul_(2).sub_(1);
+  }
+
+  Energy energy_;
+  at::Tensor x_;
+  uint64_t key_;
+  SlicedScoreMatchingOptions options_;
+  std::shared_ptr<bool> curved_ = std::make_shared<bool>(false);
+};
+
+at::Tensor mean_over_projections(const ProjectionTerms& terms, int64_t chunk,
+                                 const SlicedScoreMatchingOptions& options) {
+  const auto m = static_cast<double>(options.n_projections);
+  if (options.method == "autograd") {
+    const auto by_autograd = [terms](int64_t begin, int64_t end) {
+      return terms.by_autograd(begin, end);
+    };
+    const at::Tensor sum = detail::chunked_sum(options.n_projections, chunk, by_autograd);
+    if (!terms.curved()) detail::warn_of_no_curvature(kOp);
+    return sum / m;
+  }
+  const auto by_differences = [terms, energies = terms.energies()](int64_t begin, int64_t end) {
+    return terms.by_finite_differences(energies, begin, end);
+  };
+  const at::Tensor sum = detail::chunked_sum(options.n_projections, chunk, by_differences);
+  return options.variance_reduced ? sum / m + terms.quadratic() : sum / m;
+}
+
+at::Tensor sliced_score_matching_op(const c10::IValue& energy, const at::Tensor& x,
+                                    c10::string_view projections, int64_t n_projections,
+                                    bool variance_reduced, c10::string_view method, double eps,
+                                    std::optional<int64_t> chunk_size,
+                                    const std::optional<at::Tensor>& weights,
+                                    c10::string_view reduction,
+                                    std::optional<at::Generator> generator) {
+  return sliced_score_matching(Energy::from_ivalue(kOp, energy), x,
+                               {weights, std::string(reduction), std::move(generator)},
+                               {std::string(projections), n_projections, variance_reduced,
+                                std::string(method), eps, chunk_size});
+}
+
+}  // namespace
+
+at::Tensor sliced_score_matching(const Energy& energy, const at::Tensor& x,
+                                 const CriterionOptions& criterion,
+                                 const SlicedScoreMatchingOptions& options) {
+  const detail::Criterion examples(kOp, x, criterion);
+  check_options(options);
+  const int64_t chunk =
+      detail::terms_per_chunk(kOp, options.chunk_size, examples.n_examples(), examples.x.numel());
+  const uint64_t key = detail::draw_key(examples.generator, examples.x.device());
+  return examples.reduce(mean_over_projections({energy, examples.x, key, options}, chunk, options));
+}
+
+TORCH_EBM_CRITERION("sliced_score_matching", &sliced_score_matching_op)
+
+}  // namespace torch_ebm

@@ -1,0 +1,78 @@
+"""Score matching: the criterion of continuous data that needs no noise."""
+
+from __future__ import annotations
+
+from typing import Literal, Optional
+
+import torch
+from torch import Tensor
+
+from .criterion import Reduction, run_criterion
+from .energy import Energy
+
+
+@torch.compiler.disable
+def score_matching(
+    energy: Energy,
+    x: Tensor,
+    *,
+    domain: Literal["real", "nonnegative", "box"] = "real",
+    low: Optional[float] = None,
+    high: Optional[float] = None,
+    chunk_size: Optional[int] = None,
+    weights: Optional[Tensor] = None,
+    reduction: Reduction = "mean",
+    generator: Optional[torch.Generator] = None,
+) -> Tensor:
+    """Score matching (Hyvarinen 2005) of continuous data. With the score s = -dE/dx and a weight h::
+
+        l(x) = sum_i [ h(x_i) s_i^2 / 2 + h(x_i) ds_i/dx_i + h'(x_i) s_i ]
+
+    the sum over the D dimensions, not their mean. Its expectation is, up to a constant, that of
+    sum_i h(x_i) (s_i - t_i)^2 / 2, where t is the score of the data.
+
+    =================  ====================  =========================  ============================
+    ``domain``         the data              h(x_i)
+    =================  ====================  =========================  ============================
+    ``"real"``         any                   1                          Hyvarinen 2005
+    ``"nonnegative"``  x_i >= 0              x_i^2                      Hyvarinen 2007
+    ``"box"``          low <= x_i <= high    (x_i - low)(high - x_i)    Yu, Drton & Shojaie 2022
+    =================  ====================  =========================  ============================
+
+    h p s must vanish where the domain ends: that is what h is for. Without it, the end of a density
+    that does not vanish there is taken for a fact of its score.
+
+    Consistent. It fails where the data's density has parts that are far apart, whose weights are not
+    learned, and for an energy without second derivatives: if all of them are exactly 0, as those of a
+    network of ReLU units are, it warns (once a process; the quadratic term of a confined network hides
+    it). Use a smooth activation then, or :func:`denoising_score_matching`. The Laplacian is exact and
+    takes D passes of autograd; :func:`sliced_score_matching` takes one.
+
+    Args:
+        energy: any callable or module that maps (N, ...) to energies (N,), twice differentiable in x.
+        x: (N, ...), floating. At an end of the domain itself an infinite energy gives NaN.
+        domain, low, high: see above; ``low`` and ``high`` are given for ``"box"`` and no other.
+        chunk_size: how many second derivatives, of the N D, are computed at a time; default: as many as
+            hold about 2^20 numbers. What does not fit is computed again in the backward pass, which so
+            needs the memory of one chunk only.
+        weights, reduction, generator: see :mod:`torch_ebm.criterion`; no random numbers are drawn.
+
+    Returns:
+        One number, shape (), or, with ``reduction="none"``, (N,).
+
+    Raises:
+        ValueError: data outside of the domain, an unknown domain, a box with ``low`` >= ``high``, or an
+            energy that does not depend differentiably on x.
+    """
+    return run_criterion(
+        "score_matching",
+        energy,
+        x,
+        domain=domain,
+        low=low,
+        high=high,
+        chunk_size=chunk_size,
+        weights=weights,
+        reduction=reduction,
+        generator=generator,
+    )
