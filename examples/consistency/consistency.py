@@ -1,9 +1,9 @@
 """What more data buys: the error of the fit under each criterion, against the number of examples.
 
 A criterion is consistent if its minimum tends to the truth, and its squared error then falls as
-1 / T, a line of slope -1 in the plot, whose height is the price of not knowing Z (the figures of
-Gutmann & Hyvärinen 2012 and Hyvärinen 2007 are of this kind). Four models whose log Z is known are
-fitted, by LBFGS on all data, to samples of themselves.
+1 / T, a line of slope -1 in the plot, whose height is the price of not knowing Z (figures of this
+kind: Gutmann & Hyvärinen 2012, Hyvärinen 2007). Four models whose log Z is known are fitted, by
+LBFGS on all data, to samples of themselves.
 
     bash examples/consistency/run.sh
 """
