@@ -99,7 +99,8 @@ def noise_arguments(
     if isinstance(noise, NoiseSamples):
         if n_noise is not None or generator is not None:
             raise ValueError(
-                f"{op}: n_noise and generator must be left out with NoiseSamples, which are drawn already"
+                f"{op}: n_noise and generator must be left out with NoiseSamples, which are "
+                "drawn already"
             )
     else:
         noise = _drawn(op, noise, x, 1 if n_noise is None else n_noise, generator)

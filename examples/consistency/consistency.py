@@ -1,8 +1,9 @@
 """What more data buys: the error of the fit under each criterion, against the number of examples.
 
-A criterion is consistent if its minimum tends to the truth, and its squared error then falls as 1 / T: a line of slope
--1 in the plot, whose height is the price of not knowing Z (the figures of Gutmann & Hyvärinen 2012 and Hyvärinen 2007
-are of this kind). Four models whose log Z is known are fitted, by LBFGS on all data, to samples of themselves.
+A criterion is consistent if its minimum tends to the truth, and its squared error then falls as
+1 / T, a line of slope -1 in the plot, whose height is the price of not knowing Z (figures of this
+kind: Gutmann & Hyvärinen 2012, Hyvärinen 2007). Four models whose log Z is known are fitted, by
+LBFGS on all data, to samples of themselves.
 
     bash examples/consistency/run.sh
 """
@@ -33,7 +34,7 @@ Loss = Callable[[torch.nn.Module, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Criterion:
-    """`prepare(problem, x)` draws what noise it needs and returns the loss, the same function at every call."""
+    """`prepare(problem, x)` draws what noise is needed and returns the loss."""
 
     prepare: Callable[[Problem, Tensor], Loss]
     binary: bool = True
@@ -65,6 +66,14 @@ def conditional_nce(problem: Problem, x: Tensor) -> Loss:
     return lambda model, _: torch_ebm.conditional_nce(model, x, noise=noise)
 
 
+def sliced_score_matching(problem: Problem, x: Tensor) -> Loss:
+    """The same projections at every call."""
+    seed = int(torch.randint(2**31, ()))
+    return lambda model, _: torch_ebm.sliced_score_matching(
+        model, x, generator=torch.Generator().manual_seed(seed)
+    )
+
+
 def of_the_data(criterion: Callable[..., Tensor]) -> Callable[[Problem, Tensor], Loss]:
     """A criterion that asks for nothing but the energy and the data."""
     return lambda problem, x: lambda model, _: criterion(model, x)
@@ -77,6 +86,9 @@ CRITERIA = {
     "conditional NCE": Criterion(conditional_nce),
     "pseudolikelihood": Criterion(of_the_data(torch_ebm.pseudolikelihood), real=False),
     "ratio matching": Criterion(of_the_data(torch_ebm.ratio_matching), real=False),
+    "probability flow": Criterion(of_the_data(torch_ebm.minimum_probability_flow), real=False),
+    "score matching": Criterion(of_the_data(torch_ebm.score_matching), binary=False),
+    "sliced score matching": Criterion(sliced_score_matching, binary=False),
 }
 
 
@@ -94,8 +106,8 @@ def minimise(model: torch.nn.Module, loss: Loss) -> None:
     log_z = model.log_z().detach().requires_grad_()
     optimizer = torch.optim.LBFGS(
         [*model.parameters(), log_z],
-        max_iter=300,
-        tolerance_grad=1e-7,
+        max_iter=60,
+        tolerance_grad=1e-5,
         tolerance_change=1e-12,
         line_search_fn="strong_wolfe",
     )
@@ -138,12 +150,12 @@ def slope(errors: list[float]) -> float:
 
 
 def report(errors: dict[tuple, list[float]]) -> None:
-    print(f"{'':20}{'':20}{'slope':>8}{'T x error':>12}{'to likelihood':>16}   at T = {SIZES[-1]}")
+    last = SIZES[-1]
+    print(f"{'':20}{'':24}{'slope':>8}{'T x error':>12}{'to likelihood':>16}   at T = {last}")
     for (problem, criterion), values in errors.items():
         ratio = values[-1] / errors[problem, "maximum likelihood"][-1]
-        print(
-            f"{problem:20}{criterion:20}{slope(values):8.2f}{SIZES[-1] * values[-1]:12.2f}{ratio:16.2f}"
-        )
+        line = f"{slope(values):8.2f}{last * values[-1]:12.2f}{ratio:16.2f}"
+        print(f"{problem:20}{criterion:24}{line}")
 
 
 def plot(errors: dict[tuple, list[float]], path: Path) -> None:

@@ -52,7 +52,10 @@ class BoltzmannModel(torch.nn.Module):
 
 
 class IcaModel(torch.nn.Module):
-    """E(x) = sum_i log cosh(pi / 2 w_i x): sources with tails like Laplace's, smooth at 0, of variance 1."""
+    """E(x) = sum_i log cosh(pi / 2 w_i x).
+
+    The sources are like Laplace's, but smooth at 0; their variance is 1.
+    """
 
     def __init__(self, unmixing: Tensor) -> None:
         super().__init__()
@@ -68,7 +71,7 @@ class IcaModel(torch.nn.Module):
 
 @dataclass(frozen=True)
 class Problem:
-    """A law to learn: `start` makes the model that is fitted to `sample(n)`, and `error` is 0 at the truth."""
+    """A law to learn: `start` makes the model that is fitted to `sample(n)`; `error` judges it."""
 
     binary: bool
     what: str
@@ -77,7 +80,7 @@ class Problem:
     error: Callable[[torch.nn.Module], Tensor]
 
     def noise(self, x: Tensor) -> torch.distributions.Distribution:
-        """What noise-contrastive criteria compare the data with: independent units, or a Gaussian, fitted to them."""
+        """Fitted to the data: independent units, or a Gaussian."""
         if self.binary:
             return Independent(Bernoulli(x.mean(0).clamp(0.02, 0.98)), 1)
         return MultivariateNormal(x.mean(0), x.T.cov())
@@ -125,7 +128,7 @@ def boltzmann_machine(n_units: int = 5) -> Problem:
 
 
 def rbm(n_visible: int = 5, n_hidden: int = 3) -> Problem:
-    """Its hidden units may be exchanged, so the law is what is judged; the fit starts at the truth."""
+    """Its hidden units may be exchanged: the law is judged. The fit starts at the truth."""
     truth = torch_ebm.RBM(n_visible, n_hidden)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
@@ -150,7 +153,7 @@ def rbm(n_visible: int = 5, n_hidden: int = 3) -> Problem:
 
 
 def ica(d: int = 4) -> Problem:
-    """Its sources may be exchanged: the fit starts at the truth, and ends at the optimum nearest to it."""
+    """Its sources may be exchanged: the fit starts at the truth and ends near it."""
     truth = torch.eye(d) + 0.3 * torch.randn(d, d, generator=torch.Generator().manual_seed(4))
 
     def sample(n: int) -> Tensor:

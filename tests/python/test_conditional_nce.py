@@ -66,7 +66,7 @@ def asymmetric_kernel():
 
 
 def test_the_gradient_vanishes_at_the_truth():
-    """Exactly, over all pairs, for noise that is not symmetric; without its densities it does not."""
+    """Exactly, over all pairs, for noise that is not symmetric, but not without its densities."""
     p, energy, kernel = BINARY, BINARY.energy(), asymmetric_kernel()
     i, j = torch.cartesian_prod(torch.arange(16), torch.arange(16)).T
     weights = p.probabilities[i] * kernel[i, j]
@@ -84,7 +84,7 @@ def test_the_gradient_vanishes_at_the_truth():
 
 
 def test_small_perturbations_are_score_matching():
-    """(l - 2 log 2) 2 / sigma^2 -> trace of the Hessian of log p + |score|^2 / 2 (Hyvärinen 2005)."""
+    """(l - 2 log 2) 2 / sigma^2 -> tr(Hessian of log p) + |score|^2 / 2 (Hyvärinen 2005)."""
     energy, x = gaussian_model(), GAUSSIAN.states[::9]
     nodes, weights = (torch.tensor(a) for a in np.polynomial.hermite_e.hermegauss(8))
     z, w = torch.cartesian_prod(nodes, nodes), torch.cartesian_prod(weights, weights).prod(1)

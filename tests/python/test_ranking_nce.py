@@ -38,7 +38,7 @@ def test_the_noise_needs_no_normaliser():
 
 @pytest.mark.parametrize("law", [UniformBits(4), Biased()])
 def test_the_gradient_vanishes_at_the_truth(law):
-    """Exactly, over all triples of a state and two noise samples, weighted by their probabilities."""
+    """Exactly, over all triples of a state and two noise samples, by their probabilities."""
     p, energy = BINARY, BINARY.energy()
     numbers = torch.cartesian_prod(*[torch.arange(16)] * 3)
     log_q = law.log_prob(p.states)
