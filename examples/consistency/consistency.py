@@ -181,7 +181,7 @@ def plot(errors: dict[tuple, list[float]], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--replicates", type=int, default=10)
+    parser.add_argument("--replicates", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("runs/consistency"))
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
