@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import torch_ebm
-from criteria import BINARY, GAUSSIAN, gaussian_model
+from criteria import BINARY, gaussian_population
 from known_values import all_states, random_rbm, seeded
 
 
@@ -85,9 +85,11 @@ def test_the_gradient_vanishes_at_the_truth():
 
 def test_small_perturbations_are_score_matching():
     """(l - 2 log 2) 2 / sigma^2 -> tr(Hessian of log p) + |score|^2 / 2 (Hyvärinen 2005)."""
-    energy, x = gaussian_model(), GAUSSIAN.states[::9]
+    population = gaussian_population()
+    energy, x = population.energy(), population.states
     nodes, weights = (torch.tensor(a) for a in np.polynomial.hermite_e.hermegauss(8))
-    z, w = torch.cartesian_prod(nodes, nodes), torch.cartesian_prod(weights, weights).prod(1)
+    z = torch.cartesian_prod(*[nodes] * x.shape[1])
+    w = torch.cartesian_prod(*[weights] * x.shape[1]).prod(1)
     sigma = 1e-3
     with torch.no_grad():
         terms = torch.stack(
