@@ -27,21 +27,21 @@ def minimum_probability_flow(
 
         l(x) = sum over the states x' that differ from x in one site of exp((E(x) - E(x')) / 2)
 
-    This is the rate at which probability leaves x under a dynamics that leaves the model invariant. The
-    paper leaves out flow into states that are data themselves. Here every neighbour counts, as is
-    common: a term is then that of an example alone, whatever the others are.
+    This is the rate at which probability leaves x under a dynamics that leaves the model invariant.
+    The paper leaves out flow into states that are data themselves. Here every neighbour counts, as
+    is common: a term is then that of an example alone, whatever the others are.
 
-    Consistent: over a law p, two neighbours give p(x) r + p(x') / r with r = exp((E(x) - E(x')) / 2),
-    which is least at r^2 = p(x') / p(x). It fails as the pseudolikelihood does, since only neighbours are
-    compared; and a neighbour of far lower energy than an example counts exponentially, where the
-    pseudolikelihood counts it linearly.
+    Consistent: over a law p, with r = exp((E(x) - E(x')) / 2) two neighbours give
+    p(x) r + p(x') / r, which is least at r^2 = p(x') / p(x). It fails as the pseudolikelihood does, since only
+    neighbours are compared; and a neighbour of far lower energy than an example counts
+    exponentially, where the pseudolikelihood counts it linearly.
 
     Args:
         energy: any callable or module that maps (N, ...) to energies (N,).
         x: zeros and ones, (N, ...), or, if ``categorical``, one-hot, (N, ..., K); floating.
         categorical: the last dimension of ``x`` holds the K >= 2 states of a site, one-hot.
-        n_sites: estimate the sum, without bias, from that many sites of every example, drawn without
-            replacement. Default: all.
+        n_sites: estimate the sum, without bias, from that many sites of every example, drawn
+            without replacement. Default: all.
         chunk_size: how many states ``energy`` is asked for at a time; see
             :func:`torch_ebm.pseudolikelihood`.
         weights, reduction, generator: see :mod:`torch_ebm.criterion`.

@@ -18,14 +18,14 @@ def recovery_energy(energy: Energy, noisy: Tensor, *, sigma: float) -> Energy:
 
         E(x) + |noisy - x|^2 / (2 sigma^2)
 
-    An energy for every sampler: row n of its batches is given row n of ``noisy``, (N, ...). A batch of
-    R N states, as of R replicas, is given ``noisy`` R times. It has a method ``value_and_score`` where
-    ``energy`` has one.
+    An energy for every sampler: row n of its batches is given row n of ``noisy``, (N, ...). A batch
+    of R N states, as of R replicas, is given ``noisy`` R times. It has a method ``value_and_score``
+    where ``energy`` has one.
 
     Raises:
         TypeError: ``noisy`` is not floating.
-        ValueError: ``noisy`` is not a batch of finite states, or ``sigma`` not positive and finite; when
-            called, states of another shape.
+        ValueError: ``noisy`` is not a batch of finite states, or ``sigma`` not positive and finite;
+            when called, states of another shape.
     """
     if not noisy.is_floating_point():
         raise TypeError(f"recovery_energy: noisy must have a floating dtype, got {noisy.dtype}")
@@ -84,31 +84,32 @@ def recovery_likelihood(
 
         l(x) = E(x) - E(x'),     x' drawn from p(x' | x~) by the sampler, started at x~
 
-    Its gradient is that of -log p(x | x~); its value is no likelihood and says nothing of how good the
-    model is.
+    Its gradient is that of -log p(x | x~); its value is no likelihood and says nothing of how good
+    the model is.
 
     Consistent if the sampler draws from the conditional law. A short chain from x~ is biased as
-    contrastive divergence is. It fails where sigma is small against the distance of modes, whose weights
-    are then not learned. The paper has an energy for each of many sigmas; here one energy is that of the
-    data, without noise.
+    contrastive divergence is. It fails where sigma is small against the distance of modes, whose
+    weights are then not learned. The paper has an energy for each of many sigmas; here one energy
+    is that of the data, without noise.
 
     Args:
         energy: any callable or module that maps (N, ...) to energies (N,).
         x: (N, ...), floating.
         sigma: the standard deviation of the noise, > 0.
-        sampler: called as ``sampler(conditional, noisy, generator=...)`` with a :func:`recovery_energy`:
-            for example ``functools.partial(torch_ebm.mala, step_size=0.1, n_steps=30)``. A scripted
-            module is called as ``sampler(noisy, beta, generator)``, with beta 1, and moves the states of
-            a conditional energy of its own.
-        weights, reduction, generator: see :mod:`torch_ebm.criterion`. Noise and sampler draw from the
-            same generator.
+        sampler: called as ``sampler(conditional, noisy, generator=...)`` with a
+            :func:`recovery_energy`: for example ``functools.partial(torch_ebm.mala, step_size=0.1,
+            n_steps=30)``. A scripted module is called as ``sampler(noisy, beta, generator)``, with
+            beta 1, and moves the states of a conditional energy of its own.
+        weights, reduction, generator: see :mod:`torch_ebm.criterion`. Noise and sampler draw from
+            the same generator.
 
     Returns:
         One number, shape (), or, with ``reduction="none"``, (N,).
 
     Raises:
         TypeError: a sampler that is not callable.
-        ValueError: a ``sigma`` that is not positive and finite, or a sampler that returns another shape.
+        ValueError: a ``sigma`` that is not positive and finite, or a sampler that returns another
+            shape.
     """
     with sampler_argument(_of_conditional(sampler, sigma), energy) as argument:
         return run_criterion(

@@ -4,7 +4,7 @@ import torch
 
 
 def neighbours(x, n_states=0):
-    """The batches that differ from x in one site: of bits, (N, S), or, with n_states, of one-hot states, (N, S, K)."""
+    """The batches that differ from x in one site: bits, (N, S), or one-hot, (N, S, n_states)."""
     for site in range(x.shape[1]):
         for move in range(1, n_states or 2):
             other = x.clone()

@@ -1,4 +1,5 @@
-"""Concrete score matching: what is particular to it. What all criteria must pass stands in test_criteria.py."""
+"""Concrete score matching: what is particular to it.
+What all criteria must pass stands in test_criteria.py."""
 
 import pytest
 import torch

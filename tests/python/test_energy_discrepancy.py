@@ -1,4 +1,5 @@
-"""Energy discrepancy: what is particular to it. What all criteria must pass stands in test_criteria.py."""
+"""Energy discrepancy: what is particular to it.
+What all criteria must pass stands in test_criteria.py."""
 
 import math
 
@@ -74,7 +75,7 @@ def test_binary_contrasts_share_the_first_of_two_flips():
 
 
 def test_many_samples_give_the_energy_discrepancy():
-    """w = 0 and M to infinity: E(x) + log of exp(-E) smoothed by N(0, t), at y; of a Gaussian, in closed form."""
+    """At w = 0, as M grows: E(x) + log of exp(-E) smoothed by N(0, t), at y; here of a Gaussian."""
     t, n_samples, precision = 0.5, 1000, 1.6
     energy = Gaussian(torch.zeros(1, dtype=F64), torch.full((1, 1), precision, dtype=F64))
     x = torch.full((2000, 1), 0.8, dtype=F64)

@@ -8,7 +8,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 import torch_ebm
-from criteria import CRITERIA
+from criteria import CRITERIA, operator
 from energies import Network
 from known_values import all_states, random_rbm, seeded
 
@@ -203,15 +203,8 @@ def test_every_operator_is_listed():
         for name in torch._C._dispatch_get_all_op_names()
         if name.startswith("torch_ebm::")
     }
-    assert (
-        defined
-        == set(OPS)
-        | DRIVER_OPS
-        | {name.split()[0] for name in CRITERIA}
-        | FLIPS
-        | NO_TENSORS
-        | INTERNAL
-    )
+    criteria = set(map(operator, CRITERIA))
+    assert defined == set(OPS) | DRIVER_OPS | criteria | FLIPS | NO_TENSORS | INTERNAL
 
 
 # --- Tensor operators -----------------------------------------------------------------------------

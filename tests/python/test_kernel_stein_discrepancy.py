@@ -1,4 +1,5 @@
-"""The kernel Stein discrepancy: what is particular to it. What all criteria must pass stands in test_criteria.py."""
+"""The kernel Stein discrepancy: what is particular to it.
+What all criteria must pass stands in test_criteria.py."""
 
 import pytest
 import torch

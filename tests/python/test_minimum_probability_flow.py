@@ -1,4 +1,5 @@
-"""Minimum probability flow: what is particular to it. What all criteria must pass stands in test_criteria.py."""
+"""Minimum probability flow: what is particular to it.
+What all criteria must pass stands in test_criteria.py."""
 
 import pytest
 import torch

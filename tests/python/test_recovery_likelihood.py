@@ -1,4 +1,5 @@
-"""Recovery likelihood: what is particular to it. What all criteria must pass stands in test_criteria.py."""
+"""Recovery likelihood: what is particular to it.
+What all criteria must pass stands in test_criteria.py."""
 
 import functools
 from typing import Optional
