@@ -44,7 +44,7 @@ def kernel_stein_discrepancy(
         energy: any callable or module that maps (N, ...) to energies (N,), differentiable in x.
         x: (N, ...), floating.
         statistic: "u", over pairs of different examples, unbiased and now and then negative, or
-            "v", over all pairs, >= 0 and too large by about 1 / N.
+            "v", over all pairs, >= 0, and too large by the mean of u(x, x) over N at the truth.
         kernel: "imq", (1 + |x - y|^2 / bandwidth^2)^exponent, or "rbf",
             exp(-|x - y|^2 / (2 bandwidth^2)), whose discrepancy can vanish for samples that do not
             converge in 3 dimensions and more (Gorham & Mackey 2017).

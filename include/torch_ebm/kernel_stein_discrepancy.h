@@ -13,7 +13,7 @@ namespace torch_ebm {
 
 struct TORCH_EBM_API KernelSteinDiscrepancyOptions {
   /// "u": over pairs of different examples, unbiased and now and then negative. "v": over all pairs, >= 0, and too large
-  /// by about 1 / N.
+  /// by the mean of u(x, x) over N at the truth.
   std::string statistic = "u";
   /// "imq": k(x, y) = (1 + |x - y|^2 / bandwidth^2)^exponent, whose tails see what "rbf",
   /// exp(-|x - y|^2 / (2 bandwidth^2)), does not: in 3 dimensions and more the discrepancy of "rbf" can vanish for

@@ -145,6 +145,13 @@ def test_an_example_is_all_of_its_dimensions_and_may_stand_anywhere():
     torch.testing.assert_close(shifted, flat, rtol=1e-8, atol=1e-9)
 
 
+def test_an_example_may_be_one_number():
+    x = torch.randn(6, generator=seeded(3), dtype=F64)
+    value = kernel_stein_discrepancy(lambda y: y**4, x)
+    column = kernel_stein_discrepancy(lambda y: y.squeeze(1) ** 4, x[:, None])
+    torch.testing.assert_close(value, column)
+
+
 def test_weights_in_inference_mode():
     energy, x = example()
     w = torch.linspace(0, 1, len(x), dtype=F64)
