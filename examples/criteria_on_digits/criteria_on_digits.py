@@ -36,7 +36,7 @@ N_HIDDEN = 12
 BATCH = 100
 N_UPDATES = 2000
 CHECK_EVERY = 50
-LEARNING_RATES = (1e-3, 3e-3, 1e-2, 3e-2)
+LEARNING_RATES = (3e-3, 1e-2, 3e-2, 1e-1)
 N_NOISE = 10  # noise samples per example of the contrastive criteria
 
 #: The loss of a batch: (model, examples) -> one number.
