@@ -29,7 +29,7 @@ LEARNING_RATE = 1e-3
 
 
 def patches(images: tuple[str, ...]) -> Tensor:
-    """All patches of a grid, (N, 64), less their means, and scaled to standard deviation 1."""
+    """All patches of a grid, (N, 64), each with its mean taken off and its contrast set to 1."""
     import skimage.color
     import skimage.data
 
@@ -41,8 +41,8 @@ def patches(images: tuple[str, ...]) -> Tensor:
         rows.append(tiles.reshape(-1, SIDE * SIDE))
     x = torch.cat(rows)
     x = x - x.mean(1, keepdim=True)
-    x = x[x.std(1) > 0.02]  # without the flat ones, such as the sky
-    return x / x.std()
+    contrast = x.square().mean(1, keepdim=True).sqrt()
+    return (x / contrast)[contrast[:, 0] > 0.02]  # without the flat ones, such as the sky
 
 
 def train(data: Tensor) -> torch_ebm.MLP:
