@@ -6,10 +6,11 @@ and takes
 
 * ``energy``: any callable or module that maps a batch (N, ...) to energies (N,);
 * ``x``: the data, (N, ...), floating; they get no gradient;
-* ``weights``: of the examples, (N,), >= 0 and not all 0; default 1;
+* ``weights``: of the examples, (N,), floating or integer, >= 0 and not all 0; an example of weight 0
+  does not count; default 1;
 * ``reduction``: "mean", the (weighted) mean over the examples, shape (); "sum"; or "none", the
   (weighted) terms of the examples, (N,);
-* ``generator``: where a criterion that draws random numbers draws the one key of the call from;
+* ``generator``, not :func:`torch_ebm.maximum_likelihood`: where a criterion that draws random numbers draws the one key of the call from;
   default: torch's default generator.
 
 All raise ValueError for an empty batch, data and weights that are not finite, and another
@@ -35,6 +36,6 @@ def run_criterion(op: str, energy: Energy, x: Tensor, **options: object) -> Tens
     """Calls the criterion's operator ``op``."""
     argument, registration = held_argument(energy)
     loss = getattr(torch.ops.torch_ebm, op)(argument, x, **options)
-    if loss.grad_fn is not None:
-        loss.grad_fn.metadata["torch_ebm.energy"] = registration  # the backward pass may call it
+    if loss.grad_fn is not None and options.get("chunk_size") is not None:
+        loss.grad_fn.metadata["torch_ebm.energy"] = registration  # the backward pass calls it
     return loss

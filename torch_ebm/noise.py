@@ -81,8 +81,17 @@ def model_noise(energy: Energy, x: Tensor, negative_samples: Tensor) -> NoiseSam
 
     Returns:
         Samples and log densities, without gradients.
+
+    Raises:
+        ValueError: ``negative_samples`` that do not fit x.
     """
-    n, nu = negative_samples.shape[:2]
+    shape = tuple(negative_samples.shape)
+    if len(shape) < 2 or shape[1] < 1 or (shape[0], *shape[2:]) != tuple(x.shape):
+        raise ValueError(
+            "model_noise: negative_samples must have shape (N, nu, ...), like x "
+            f"{tuple(x.shape)} with nu >= 1 after N, got {shape}"
+        )
+    n, nu = shape[:2]
     with torch.no_grad():
         log_prob = -energy(negative_samples.flatten(0, 1)).view(n, nu)
         return NoiseSamples(negative_samples.detach(), log_prob, -energy(x.detach()))

@@ -48,9 +48,11 @@ def pseudolikelihood(
             Default: every site alone.
         n_sites: estimate the sum, without bias, from that many sites (or blocks) of every example,
             drawn without replacement. Default: all.
-        chunk_size: how many states ``energy`` is asked for at a time; default: as many as hold
-            about 2^20 numbers. What does not fit in one call is computed again in the backward
-            pass, which so needs the memory of one call only.
+        chunk_size: about how many states ``energy`` is asked for at a time, at least those of one
+            site (or block). Then no graph is kept: the backward pass computes the energies again,
+            with the memory of one call, and the energy must not change before (no dropout, other
+            mode or precision, ``functional_call`` or compiled energy). Hooks of parameters run in
+            every call. Default: as many states as hold about 2^20 numbers, with the graph of all.
         weights, reduction, generator: see :mod:`torch_ebm.criterion`.
 
     Returns:

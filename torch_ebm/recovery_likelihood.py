@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .criterion import Reduction, run_criterion
-from .energy import Energy
+from .energy import Energy, has_method
 from .sampler import Sampler, Samples, sampler_argument
 
 
@@ -33,7 +33,7 @@ def recovery_energy(energy: Energy, noisy: Tensor, *, sigma: float) -> Energy:
         raise ValueError("recovery_energy: noisy must be a batch of finite states")
     if not 0 < sigma < math.inf:
         raise ValueError(f"recovery_energy: sigma must be > 0 and finite, got {sigma}")
-    has_score = callable(getattr(energy, "value_and_score", None))
+    has_score = has_method(energy, "value_and_score")
     return (_WithScore if has_score else _RecoveryEnergy)(energy, noisy, sigma)
 
 

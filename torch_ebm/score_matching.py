@@ -46,15 +46,15 @@ def score_matching(
     learned, and for an energy without second derivatives: if all of them are exactly 0, as those of a
     network of ReLU units are, it warns (once a process; the quadratic term of a confined network hides
     it). Use a smooth activation then, or :func:`denoising_score_matching`. The Laplacian is exact and
-    takes D passes of autograd; :func:`sliced_score_matching` takes one.
+    takes D passes of autograd besides that of the score; :func:`sliced_score_matching` takes one.
 
     Args:
         energy: any callable or module that maps (N, ...) to energies (N,), twice differentiable in x.
         x: (N, ...), floating. At an end of the domain itself an infinite energy gives NaN.
         domain, low, high: see above; ``low`` and ``high`` are given for ``"box"`` and no other.
-        chunk_size: how many second derivatives, of the N D, are computed at a time; default: as many as
-            hold about 2^20 numbers. What does not fit is computed again in the backward pass, which so
-            needs the memory of one chunk only.
+        chunk_size: about how many second derivatives, of the N D, are computed at a time; the
+            backward pass computes them again, see :func:`torch_ebm.pseudolikelihood`. Default: as
+            many as hold about 2^20 numbers, with the graph of all.
         weights, reduction, generator: see :mod:`torch_ebm.criterion`; no random numbers are drawn.
 
     Returns:

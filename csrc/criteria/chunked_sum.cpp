@@ -6,7 +6,9 @@
 #include <torch/csrc/autograd/functions/utils.h>
 
 #include <algorithm>
+#include <cmath>
 #include <unordered_set>
+#include <vector>
 
 #include "csrc/common/checks.h"
 
@@ -17,44 +19,61 @@ namespace {
 using torch::autograd::Node;
 using torch::autograd::variable_list;
 
-/// The leaves that `result` was computed from.
-variable_list leaves_of(const at::Tensor& result) {
-  variable_list leaves;
-  std::unordered_set<Node*> seen;
-  std::vector<Node*> open = {result.grad_fn().get()};
-  while (!open.empty()) {
-    Node* const node = open.back();
-    open.pop_back();
-    if (!node || !seen.insert(node).second) continue;
-    if (const auto* leaf = dynamic_cast<torch::autograd::AccumulateGrad*>(node)) {
-      leaves.push_back(leaf->variable);
+/// The leaves of the graphs of several results, each once.
+class Leaves {
+ public:
+  void add_those_of(const at::Tensor& result) {
+    std::vector<Node*> open = {result.grad_fn().get()};
+    std::unordered_set<Node*> seen;
+    while (!open.empty()) {
+      Node* const node = open.back();
+      open.pop_back();
+      if (!node || !seen.insert(node).second) continue;
+      if (const auto* leaf = dynamic_cast<torch::autograd::AccumulateGrad*>(node)) {
+        if (known_.insert(leaf->variable.unsafeGetTensorImpl()).second) {
+          tensors.push_back(leaf->variable);
+        }
+      }
+      for (const auto& edge : node->next_edges()) open.push_back(edge.function.get());
     }
-    for (const auto& edge : node->next_edges()) open.push_back(edge.function.get());
   }
-  return leaves;
+  variable_list tensors;
+
+ private:
+  std::unordered_set<c10::TensorImpl*> known_;
+};
+
+/// Whether two computations of the same terms may differ by so much.
+bool same_values(const at::Tensor& a, const at::Tensor& b) {
+  const double tolerance = std::sqrt(a.scalar_type() == at::kDouble     ? 2e-16
+                                     : a.scalar_type() == at::kFloat    ? 1e-7
+                                     : a.scalar_type() == at::kBFloat16 ? 8e-3
+                                                                        : 1e-3);
+  return at::allclose(a, b, tolerance, tolerance, /*equal_nan=*/true);
 }
 
 /// The backward pass of a sum of chunks: the graph of one chunk at a time.
 class ChunkedSumBackward : public Node {
  public:
-  ChunkedSumBackward(variable_list leaves, int64_t n_terms, int64_t chunk, Terms terms)
+  ChunkedSumBackward(std::string op, variable_list leaves, variable_list sums, int64_t n_terms,
+                     int64_t chunk, Terms terms)
       : Node(torch::autograd::collect_next_edges(leaves)),
+        op_(std::move(op)),
         leaves_(std::move(leaves)),
+        sums_(std::move(sums)),
         n_terms_(n_terms),
         chunk_(chunk),
-        terms_(std::move(terms)) {
-    for (const at::Tensor& leaf : leaves_) versions_.push_back(leaf._version());
-  }
+        terms_(std::move(terms)) {}
 
   std::string name() const override { return "ChunkedSumBackward"; }
 
   variable_list apply(variable_list&& gradients) override {
-    check_unchanged();
     const bool create_graph = at::GradMode::is_enabled();
     variable_list totals(leaves_.size());
     if (!gradients[0].defined()) return totals;
-    for (int64_t begin = 0; begin < n_terms_; begin += chunk_) {
-      const at::Tensor sum = recomputed(begin);
+    for (size_t k = 0; k < sums_.size(); ++k) {
+      const at::Tensor sum = recomputed(k);
+      if (!sum.requires_grad()) continue;
       // What the chunks share, such as the energies of the data, is needed again: hence retain_graph.
       const variable_list parts =
           torch::autograd::grad({sum}, leaves_, {gradients[0]}, /*retain_graph=*/true, create_graph,
@@ -68,51 +87,61 @@ class ChunkedSumBackward : public Node {
   }
 
  private:
-  at::Tensor recomputed(int64_t begin) const {
+  at::Tensor recomputed(size_t k) const {
     const at::AutoGradMode grad(true);
-    return terms_(begin, std::min(begin + chunk_, n_terms_));
+    const int64_t begin = static_cast<int64_t>(k) * chunk_;
+    const at::Tensor sum = terms_(begin, std::min(begin + chunk_, n_terms_));
+    TORCH_CHECK(same_values(sum.detach(), sums_[k]), op_,
+                ": the energy gave other values in the backward pass, which computes it again: it, "
+                "and its parameters, must not change before that; or leave out chunk_size");
+    return sum;
   }
 
-  void check_unchanged() const {
-    for (size_t i = 0; i < leaves_.size(); ++i) {
-      TORCH_CHECK(leaves_[i]._version() == versions_[i],
-                  "a parameter of the energy was changed in place between a criterion and its "
-                  "backward pass, which computes the energies again");
-    }
-  }
-
+  std::string op_;
   variable_list leaves_;
-  std::vector<uint32_t> versions_;
+  variable_list sums_;  // of the chunks, as they were
   int64_t n_terms_;
   int64_t chunk_;
   Terms terms_;
 };
 
+at::Tensor sum_with_graph(int64_t n_terms, int64_t chunk, const Terms& terms) {
+  at::Tensor total = terms(0, std::min(chunk, n_terms));
+  for (int64_t begin = chunk; begin < n_terms; begin += chunk) {
+    total = total + terms(begin, std::min(begin + chunk, n_terms));
+  }
+  return total;
+}
+
 }  // namespace
 
-at::Tensor chunked_sum(int64_t n_terms, int64_t chunk, const Terms& terms) {
-  const at::Tensor first = terms(0, std::min(chunk, n_terms));
-  if (chunk >= n_terms) return first;
-  at::Tensor total = first.detach();
-  {
-    const at::NoGradGuard no_grad;
-    for (int64_t begin = chunk; begin < n_terms; begin += chunk) {
-      total = total + terms(begin, std::min(begin + chunk, n_terms));
-    }
+at::Tensor chunked_sum(const char* op, int64_t n_terms, const Chunks& chunks, const Terms& terms) {
+  if (!chunks.recompute || chunks.size >= n_terms || !at::GradMode::is_enabled()) {
+    return sum_with_graph(n_terms, chunks.size, terms);
   }
-  if (!first.requires_grad()) return total;
-  const c10::intrusive_ptr<Node> backward =
-      c10::make_intrusive<ChunkedSumBackward>(leaves_of(first), n_terms, chunk, terms);
+  Leaves leaves;
+  variable_list sums;
+  for (int64_t begin = 0; begin < n_terms; begin += chunks.size) {
+    const at::Tensor sum = terms(begin, std::min(begin + chunks.size, n_terms));
+    TORCH_CHECK_NOT_IMPLEMENTED(!torch::autograd::isFwGradDefined(sum), op,
+                                ": forward-mode derivatives need the graph: leave out chunk_size");
+    if (sum.requires_grad()) leaves.add_those_of(sum);
+    sums.push_back(sum.detach());
+  }
+  at::Tensor total = at::stack(sums).sum(0);
+  if (leaves.tensors.empty()) return total;
+  const c10::intrusive_ptr<Node> backward = c10::make_intrusive<ChunkedSumBackward>(
+      op, std::move(leaves.tensors), std::move(sums), n_terms, chunks.size, terms);
   torch::autograd::set_history(total, backward);
   return total;
 }
 
-int64_t terms_per_chunk(const char* op, const std::optional<int64_t>& asked, int64_t states,
-                        int64_t numbers) {
+Chunks chunks_of(const char* op, const std::optional<int64_t>& asked, int64_t states,
+                 int64_t numbers) {
   constexpr int64_t kNumbers = 1 << 20;
-  if (!asked) return std::max<int64_t>(1, kNumbers / numbers);
+  if (!asked) return {std::max<int64_t>(1, kNumbers / numbers), false};
   check_at_least(op, "chunk_size", *asked, 1);
-  return std::max<int64_t>(1, *asked / states);
+  return {std::max<int64_t>(1, *asked / states), true};
 }
 
 }  // namespace torch_ebm::detail

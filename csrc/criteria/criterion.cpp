@@ -7,13 +7,17 @@ namespace torch_ebm::detail {
 namespace {
 
 at::Tensor checked_weights(const char* op, const at::Tensor& weights, const at::Tensor& x) {
-  check_floating(op, "weights", weights);
+  TORCH_CHECK_TYPE(weights.is_floating_point() ||
+                       at::isIntegralType(weights.scalar_type(), /*includeBool=*/false),
+                   op, ": weights must have a floating or an integer dtype, got ",
+                   weights.scalar_type());
   check_shape(op, "weights", weights, {x.size(0)}, "(N,)");
   check_finite(op, "weights", weights);
   TORCH_CHECK_VALUE(weights.ge(0).all().item<bool>(), op, ": weights must be >= 0, got ",
                     weights.min().item<double>());
   TORCH_CHECK_VALUE(weights.gt(0).any().item<bool>(), op, ": weights must not all be 0");
-  return weights.detach().to(x.options());
+  const at::Tensor result = weights.detach().to(x.device(), at::kDouble);
+  return result.is_inference() ? result.clone() : result;
 }
 
 }  // namespace
@@ -33,15 +37,18 @@ Criterion::Criterion(const char* op_name, const at::Tensor& data, const Criterio
 }
 
 at::Tensor Criterion::weights() const {
-  return weights_.defined() ? weights_ : at::ones({n_examples()}, x.options());
+  return weights_.defined() ? weights_ : at::ones({n_examples()}, x.options().dtype(at::kDouble));
 }
 
 at::Tensor Criterion::reduce(const at::Tensor& terms) const {
-  const at::Tensor weighted = weights_.defined() ? weights_.to(terms.scalar_type()) * terms : terms;
-  if (reduction_ == "none") return weighted;
-  if (reduction_ == "sum") return weighted.sum();
-  return weights_.defined() ? weighted.sum() / weights_.to(terms.scalar_type()).sum()
-                            : weighted.mean();
+  if (!weights_.defined()) {
+    return reduction_ == "none" ? terms : reduction_ == "sum" ? terms.sum() : terms.mean();
+  }
+  // A weight of 0 leaves an example out, even where its term is infinite.
+  const at::Tensor counted = terms.to(at::kDouble).masked_fill(weights_.eq(0), 0);
+  const bool mean = reduction_ == "mean";
+  const at::Tensor weighted = (mean ? weights_ / weights_.sum() : weights_) * counted;
+  return (reduction_ == "none" ? weighted : weighted.sum()).to(terms.scalar_type());
 }
 
 }  // namespace torch_ebm::detail

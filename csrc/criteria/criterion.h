@@ -16,7 +16,7 @@ class Criterion {
   /// The terms of the examples, (N,), weighted and reduced.
   at::Tensor reduce(const at::Tensor& terms) const;
   int64_t n_examples() const { return x.size(0); }
-  /// The weights of the examples, (N,), like x.
+  /// The weights of the examples, (N,), float64.
   at::Tensor weights() const;
 
   const char* op;
@@ -24,7 +24,7 @@ class Criterion {
   std::optional<at::Generator> generator;
 
  private:
-  at::Tensor weights_;  // (N,), like x; undefined if there are none
+  at::Tensor weights_;  // (N,), float64; undefined if there are none
   std::string reduction_;
 };
 

@@ -32,8 +32,8 @@ at::Tensor squared_errors(const Energy& energy, const at::Tensor& x, const Noise
     const at::Tensor moved = x + detail::along_chains(sigma, x) * noise;
     const at::Tensor s = detail::ScoreGraph(energy, moved, differentiable).score();
     const at::Tensor column = sigma.reshape({-1, 1});
-    const at::Tensor error = sigma_squared ? column * s + noise.flatten(1)  //
-                                           : s + noise.flatten(1) / column;
+    const at::Tensor added = noise.reshape({x.size(0), -1});
+    const at::Tensor error = sigma_squared ? column * s + added : s + added / column;
     return error.square().sum(1) / 2;
   });
 }
@@ -86,7 +86,7 @@ bool NoiseScale::single() const {
 
 at::Tensor NoiseScale::of_examples(const at::Tensor& x, uint64_t key) const {
   if (per_example_.defined()) return per_example_.detach().to(x.options());
-  const at::Tensor levels = at::tensor(levels_, x.options());
+  const at::Tensor levels = at::tensor(levels_, at::kDouble).to(x.options());
   if (single()) return levels[0];
   const auto n_levels = static_cast<int64_t>(levels_.size());
   const at::Tensor like = at::empty({x.size(0), 1}, x.options().dtype(at::kDouble));

@@ -91,17 +91,19 @@ at::Tensor weighted_sums(const Kernel& kernel, const at::Tensor& x, const at::Te
 at::Tensor mean_over_pairs(const Energy& energy, const detail::Criterion& examples,
                            const KernelSteinDiscrepancyOptions& options) {
   return detail::with_gradients([&](bool differentiable) {
-    at::Tensor x = detail::at_least_float(examples.x.reshape({examples.n_examples(), -1}));
+    // In float64: distances are differences of products.
+    at::Tensor x = examples.x.reshape({examples.n_examples(), -1}).to(at::kDouble);
     x = x - x.mean(0);
     const Kernel kernel = kernel_of(squared_distances(x), x.size(1), options);
-    const at::Tensor w = examples.weights().to(x.scalar_type()).clone();  // not of inference mode
-    at::Tensor mass = w.sum().square();
+    const at::Tensor w = examples.weights() / examples.weights().sum();
+    at::Tensor mass = at::ones({}, w.options());
     if (options.statistic == "u") {
       for (const at::Tensor& part : {kernel.value, kernel.trace}) part.fill_diagonal_(0);
-      mass = mass - w.square().sum();
+      mass = (w * (1 - w)).sum();
     }
     const at::Tensor s = detail::ScoreGraph(energy, examples.x, differentiable).score();
-    return weighted_sums(kernel, x, s.to(x.scalar_type()), w) * (w.sum() / mass);
+    const at::Tensor sums = weighted_sums(kernel, x, s.to(at::kDouble), w);
+    return (sums / mass).to(examples.x.scalar_type());
   });
 }
 

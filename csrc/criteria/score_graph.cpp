@@ -1,6 +1,8 @@
 #include "csrc/criteria/score_graph.h"
 
 #include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/functions/utils.h>
 
 #include "csrc/energy/score.h"
 
@@ -8,17 +10,27 @@ namespace torch_ebm::detail {
 
 namespace {
 
-/// `copies` of x, one after the other, as a leaf in memory of its own.
-at::Tensor leaf_of_copies(const at::Tensor& x, int64_t copies) {
+/// Where the graph of a score begins. What a backward pass sends here is dropped: a leaf would keep it as its .grad,
+/// and with it, under create_graph, the whole graph.
+struct Source : torch::autograd::Node {
+  std::string name() const override { return "ScoreSource"; }
+  torch::autograd::variable_list apply(torch::autograd::variable_list&&) override { return {}; }
+};
+
+/// `copies` of x, one after the other, in memory of their own, to be differentiated in.
+at::Tensor source_of_copies(const at::Tensor& x, int64_t copies) {
   std::vector<int64_t> repeats(static_cast<size_t>(x.dim()), 1);
   repeats[0] = copies;
-  return x.detach().repeat(repeats).requires_grad_();
+  at::Tensor source = x.detach().repeat(repeats);
+  const c10::intrusive_ptr<torch::autograd::Node> node = c10::make_intrusive<Source>();
+  torch::autograd::set_history(source, node);
+  return source;
 }
 
 }  // namespace
 
 ScoreGraph::ScoreGraph(const Energy& energy, const at::Tensor& x, bool create_graph, int64_t copies)
-    : n_(x.size(0)), copies_(copies), x_(leaf_of_copies(x, copies)) {
+    : n_(x.size(0)), copies_(copies), x_(source_of_copies(x, copies)) {
   score_ = score_of(energy.value(x_), x_, create_graph);
 }
 

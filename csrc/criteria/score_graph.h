@@ -34,7 +34,7 @@ class ScoreGraph {
  private:
   int64_t n_;
   int64_t copies_;
-  at::Tensor x_;      // (copies N, ...), a leaf
+  at::Tensor x_;      // (copies N, ...)
   at::Tensor score_;  // like x_
 };
 

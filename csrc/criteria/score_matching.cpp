@@ -62,7 +62,7 @@ class DimensionTerms {
       : energy_(energy) {
     const detail::InnerGradMode grad_mode;  // a graph cannot save what was made in inference mode
     x_ = x.clone();
-    weight_ = weight_of(x_.flatten(1), options);
+    weight_ = weight_of(x_.reshape({x_.size(0), -1}), options);
   }
 
   at::Tensor operator()(int64_t begin, int64_t end) const {
@@ -121,8 +121,8 @@ at::Tensor score_matching(const Energy& energy, const at::Tensor& x,
   const detail::Criterion examples(kOp, x, criterion);
   const int64_t n = examples.n_examples(), n_dimensions = examples.x.numel() / n;
   const DimensionTerms terms(energy, examples.x, options);
-  const int64_t chunk = detail::terms_per_chunk(kOp, options.chunk_size, n, examples.x.numel());
-  const at::Tensor sum = detail::chunked_sum(n_dimensions, chunk, terms);
+  const detail::Chunks chunks = detail::chunks_of(kOp, options.chunk_size, n, examples.x.numel());
+  const at::Tensor sum = detail::chunked_sum(kOp, n_dimensions, chunks, terms);
   if (!terms.curved()) detail::warn_of_no_curvature(kOp);
   return examples.reduce(sum);
 }

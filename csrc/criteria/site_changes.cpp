@@ -61,8 +61,8 @@ at::Tensor sum_by_energies(const Criterion& criterion, const Energy& energy,
                            const GibbsBlocks& blocks, const SiteOptions& options,
                            const BlockTerm& term) {
   const int64_t states = criterion.n_examples() * (blocks.n_states() - 1);
-  const int64_t chunk = terms_per_chunk(criterion.op, options.chunk_size, states,
-                                        states * criterion.x.numel() / criterion.n_examples());
+  const Chunks chunks = chunks_of(criterion.op, options.chunk_size, states,
+                                  states * criterion.x.numel() / criterion.n_examples());
   const at::Tensor energies = energy.value(criterion.x).clone();  // it may use its memory again
   const Terms terms = [=, x = criterion.x](int64_t begin, int64_t end) {
     const at::Tensor these = visited.narrow(1, begin, end - begin);
@@ -70,13 +70,14 @@ at::Tensor sum_by_energies(const Criterion& criterion, const Energy& energy,
     const at::Tensor base = energies.view({-1, 1, 1});
     return term(others.view({x.size(0), end - begin, -1}) - base).sum(1);
   };
-  return chunked_sum(visited.size(1), chunk, terms);
+  return chunked_sum(criterion.op, visited.size(1), chunks, terms);
 }
 
 }  // namespace
 
 at::Tensor sum_over_blocks(const Criterion& criterion, const Energy& energy,
                            const SiteOptions& options, const BlockTerm& term) {
+  if (options.chunk_size) check_at_least(criterion.op, "chunk_size", *options.chunk_size, 1);
   const DiscreteSites layout(criterion.op, criterion.x, options.categorical);
   const GibbsBlocks blocks(criterion.op, layout, options.blocks, /*cover=*/false);
   const at::Tensor visited = blocks_to_visit(criterion, blocks.n_blocks(), options.n_sites);

@@ -41,7 +41,7 @@ class ProjectionTerms {
                              ? half_square(s) * static_cast<double>(end - begin)
                              : at::zeros({}, s.options());
       for (int64_t m = begin; m < end; ++m) {
-        const at::Tensor v = projection(m).flatten(1);
+        const at::Tensor v = projection(m).reshape({x_.size(0), -1});
         const at::Tensor curvature =
             (graph.jacobian_times(v, differentiable).squeeze(0) * v).sum(1);
         if (!*curved_) *curved_ = curvature.any().item<bool>();
@@ -94,21 +94,21 @@ class ProjectionTerms {
   std::shared_ptr<bool> curved_ = std::make_shared<bool>(false);
 };
 
-at::Tensor mean_over_projections(const ProjectionTerms& terms, int64_t chunk,
+at::Tensor mean_over_projections(const ProjectionTerms& terms, const detail::Chunks& chunks,
                                  const SlicedScoreMatchingOptions& options) {
   const auto m = static_cast<double>(options.n_projections);
   if (options.method == "autograd") {
     const auto by_autograd = [terms](int64_t begin, int64_t end) {
       return terms.by_autograd(begin, end);
     };
-    const at::Tensor sum = detail::chunked_sum(options.n_projections, chunk, by_autograd);
+    const at::Tensor sum = detail::chunked_sum(kOp, options.n_projections, chunks, by_autograd);
     if (!terms.curved()) detail::warn_of_no_curvature(kOp);
     return sum / m;
   }
   const auto by_differences = [terms, energies = terms.energies()](int64_t begin, int64_t end) {
     return terms.by_finite_differences(energies, begin, end);
   };
-  const at::Tensor sum = detail::chunked_sum(options.n_projections, chunk, by_differences);
+  const at::Tensor sum = detail::chunked_sum(kOp, options.n_projections, chunks, by_differences);
   return options.variance_reduced ? sum / m + terms.quadratic() : sum / m;
 }
 
@@ -132,10 +132,14 @@ at::Tensor sliced_score_matching(const Energy& energy, const at::Tensor& x,
                                  const SlicedScoreMatchingOptions& options) {
   const detail::Criterion examples(kOp, x, criterion);
   check_options(options);
-  const int64_t chunk =
-      detail::terms_per_chunk(kOp, options.chunk_size, examples.n_examples(), examples.x.numel());
+  TORCH_CHECK_TYPE(options.method == "autograd" || examples.x.element_size() >= 4, kOp,
+                   ": x must be in float or double for finite differences, got ",
+                   examples.x.scalar_type());
+  const detail::Chunks chunks =
+      detail::chunks_of(kOp, options.chunk_size, examples.n_examples(), examples.x.numel());
   const uint64_t key = detail::draw_key(examples.generator, examples.x.device());
-  return examples.reduce(mean_over_projections({energy, examples.x, key, options}, chunk, options));
+  return examples.reduce(
+      mean_over_projections({energy, examples.x, key, options}, chunks, options));
 }
 
 TORCH_EBM_CRITERION("sliced_score_matching", &sliced_score_matching_op)

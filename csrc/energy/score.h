@@ -4,7 +4,7 @@
 
 namespace torch_ebm::detail {
 
-/// The score -dE/dx, like x, of energies (N,) that were computed from x, a leaf. With `create_graph` it can be
+/// The score -dE/dx, like x, of energies (N,) that were computed from x. With `create_graph` it can be
 /// differentiated again. Throws ValueError if the energies do not depend differentiably on x.
 at::Tensor score_of(const at::Tensor& energies, const at::Tensor& x, bool create_graph);
 

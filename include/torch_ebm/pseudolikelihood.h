@@ -18,8 +18,10 @@ struct TORCH_EBM_API PseudolikelihoodOptions {
   std::optional<at::Tensor> blocks = std::nullopt;
   /// Estimate the sum from that many sites (or blocks) of every example, drawn without replacement. Absent: all.
   std::optional<int64_t> n_sites = std::nullopt;
-  /// How many states the energy is asked for at a time. Absent: as many as hold about 2^20 numbers. What does not fit
-  /// in one call is computed again in the backward pass, which so needs the memory of one call only.
+  /// About how many states the energy is asked for at a time, at least those of one site (or block). Then no graph is
+  /// kept: the backward pass computes the energies again, with the memory of one call, and the energy must not change
+  /// before (no dropout, other mode or precision). Hooks of parameters run in every call. Absent: as many states as
+  /// hold about 2^20 numbers, with the graph of all.
   std::optional<int64_t> chunk_size = std::nullopt;
 };
 

@@ -18,8 +18,8 @@ struct TORCH_EBM_API ScoreMatchingOptions {
   /// The box; to be given for that domain and no other.
   std::optional<double> low = std::nullopt;
   std::optional<double> high = std::nullopt;
-  /// How many second derivatives, of the N D, are computed at a time. Absent: as many as hold about 2^20 numbers.
-  /// What does not fit is computed again in the backward pass, which so needs the memory of one chunk only.
+  /// About how many second derivatives, of the N D, are computed at a time; the backward pass computes them again, see
+  /// PseudolikelihoodOptions. Absent: as many as hold about 2^20 numbers, with the graph of all.
   std::optional<int64_t> chunk_size = std::nullopt;
 };
 
@@ -32,7 +32,7 @@ struct TORCH_EBM_API ScoreMatchingOptions {
 ///
 /// Consistent. It fails where the data's density has parts that are far apart, whose weights are not learned, and for
 /// an energy without second derivatives: if all of them are exactly 0, as those of a network of ReLU units, it warns.
-/// The Laplacian is exact and takes D passes of autograd; sliced_score_matching takes one.
+/// The Laplacian is exact and takes D passes of autograd besides the one of the score; sliced_score_matching takes one besides.
 ///
 /// x: (N, ...), floating. Throws ValueError for data outside of the domain, an unknown domain, a box with low >= high,
 /// and an energy that has no score; NaN energies come through.

@@ -1,5 +1,8 @@
 """What every criterion must pass: to be tested here it needs one line in criteria.py."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 
@@ -262,7 +265,7 @@ def test_bad_input_is_refused(name):
         -torch.ones(n),
         torch.zeros(n),
         torch.full((n,), float("inf")),
-        torch.ones(n, dtype=torch.long),
+        torch.ones(n, dtype=torch.bool),
     ):
         with pytest.raises((ValueError, TypeError), match=f"{name}: weights must"):
             row.call(energy, x, weights=weights, **options)
@@ -291,3 +294,63 @@ def test_an_exception_of_the_energy_keeps_its_type(name):
         loss(name, broken, data(row), **row.variants[0])
     with pytest.raises(ValueError, match="energy: its value must have shape"):
         loss(name, lambda y: row.population.energy()(y).sum(), data(row), **row.variants[0])
+
+
+@EVERY_CRITERION
+def test_weights_of_any_number_type_and_size(name):
+    row = CRITERIA[name]
+    if row.random:
+        pytest.skip("other numbers are drawn")
+    energy, x, options = row.population.energy(), data(row), row.variants[0]
+    counts = torch.tensor([3, 1, 2, 0, 1, 1, 5])
+    expected = loss(name, energy, x, weights=counts.double(), **options)
+    torch.testing.assert_close(loss(name, energy, x, weights=counts, **options), expected)
+    # As a ratio, weights are as good in any unit.
+    for unit in (1e-60, 1e60):
+        scaled = loss(name, energy, x, weights=counts.double() * unit, **options)
+        torch.testing.assert_close(scaled, expected)
+
+
+@EVERY_CRITERION
+def test_a_batch_of_numbers_is_a_batch_of_one_dimension(name):
+    row = CRITERIA[name]
+    if "categor" in name or name in ("nce", "ranking_nce", "maximum_likelihood"):
+        pytest.skip("its table row is for wider states")
+    x, options = data(row)[:, 0], {**row.variants[0]}
+    options.pop("sampler", None)
+    if name == "recovery_likelihood":
+        options["sampler"] = lambda energy, x, generator: x * 0.9
+    one = loss(name, lambda y: (0.3 * y).square(), x, **options)
+    other = loss(name, lambda y: (0.3 * y[:, 0]).square(), x[:, None], **options)
+    torch.testing.assert_close(one, other)
+
+
+@pytest.mark.filterwarnings("ignore:Using backward")  # the parameters' gradients are dropped below
+@EVERY_CRITERION
+def test_training_with_second_derivatives_keeps_no_graph_alive(name):
+    row = CRITERIA[name]
+    energy, x, seen = row.population.energy(), data(row), []
+
+    class Watched(torch.autograd.Function):
+        @staticmethod
+        def forward(context, value):
+            context.token = Token()
+            seen.append(weakref.ref(context.token))
+            return value.clone()
+
+        @staticmethod
+        def backward(context, gradient):
+            return gradient.clone()
+
+    value = loss(name, lambda y: Watched.apply(energy(y)), x, **row.variants[0])
+    gradient = torch.autograd.grad(value, list(energy.parameters())[0], create_graph=True)
+    value.backward(create_graph=True)
+    del value, gradient
+    for parameter in energy.parameters():
+        parameter.grad = None
+    gc.collect()
+    assert seen and not any(reference() for reference in seen)
+
+
+class Token:
+    pass

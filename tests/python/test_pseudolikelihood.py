@@ -161,17 +161,26 @@ def test_the_energy_is_asked_for_a_chunk_at_a_time():
 
 def test_the_graph_holds_one_chunk():
     energy, x = Network(40, torch.float32), (torch.rand(50, 40) < 0.5).float()
-    held = []
 
-    def count(chunk_size):
-        held.clear()
-        with torch.autograd.graph.saved_tensors_hooks(
-            lambda t: held.append(t.numel()) or t, lambda t: t
-        ):
-            torch_ebm.pseudolikelihood(energy, x, chunk_size=chunk_size)
-        return sum(held)
+    def most_held(chunk_size):
+        held = [0]
+        most = 0
 
-    assert count(50) < count(None) / 10
+        class Saved:
+            def __init__(self, tensor):
+                nonlocal most
+                self.tensor = tensor
+                held[0] += tensor.numel()
+                most = max(most, held[0])
+
+            def __del__(self):
+                held[0] -= self.tensor.numel()
+
+        with torch.autograd.graph.saved_tensors_hooks(Saved, lambda saved: saved.tensor):
+            torch_ebm.pseudolikelihood(energy, x, chunk_size=chunk_size).backward()
+        return most
+
+    assert most_held(50) < most_held(None) / 10
 
 
 def test_parameters_that_are_computed_from_others():
@@ -189,13 +198,77 @@ def test_parameters_that_are_computed_from_others():
     torch.testing.assert_close(torch.autograd.grad(chunked, base)[0], expected)
 
 
-def test_a_parameter_changed_before_the_backward_pass_is_refused():
-    energy, x = Network(5, torch.float64), all_states(5)
-    value = torch_ebm.pseudolikelihood(energy, x, chunk_size=32)
+def changed_parameter(energy):
     with torch.no_grad():
-        energy.layer.weight.add_(1)
-    with pytest.raises(RuntimeError, match="changed in place between a criterion and its backward"):
+        energy.layer.weight.add_(0.01)
+
+
+def frozen_and_changed_parameter(energy):
+    energy.layer.weight.data += 0.01
+
+
+@pytest.mark.parametrize("change", [changed_parameter, frozen_and_changed_parameter])
+def test_another_function_in_the_backward_pass_is_refused(change):
+    energy, x = Network(5, torch.float64), all_states(5)
+    if change is frozen_and_changed_parameter:
+        energy.layer.weight.requires_grad_(False)
+    value = torch_ebm.pseudolikelihood(energy, x, chunk_size=32)
+    change(energy)
+    with pytest.raises(RuntimeError, match="pseudolikelihood: the energy gave other values in the"):
         value.backward()
+
+
+def test_dropout_is_refused_in_the_backward_pass():
+    layers = [torch.nn.Linear(5, 9), torch.nn.Dropout(), torch.nn.Tanh(), torch.nn.Linear(9, 1)]
+    network = torch.nn.Sequential(*layers)
+    value = torch_ebm.pseudolikelihood(
+        lambda y: network(y)[:, 0], all_states(5).float(), chunk_size=32
+    )
+    with pytest.raises(RuntimeError, match="leave out chunk_size"):
+        value.backward()
+
+
+def test_a_parameter_that_only_some_chunks_use():
+    x = torch.zeros(2, 4)
+    parameter = torch.ones(4, requires_grad=True)
+
+    def energy(y):
+        return torch.where(y[:, 3] > 0, y @ parameter, y.sum(1)) if y[:, 3].any() else y.sum(1)
+
+    gradients = [
+        torch.autograd.grad(torch_ebm.pseudolikelihood(energy, x, chunk_size=c), parameter)[0]
+        for c in (None, 1)
+    ]
+    torch.testing.assert_close(*gradients)
+
+
+def test_by_default_it_is_an_ordinary_graph():
+    """Also where many calls are needed: hooks run once, and gradients of what is not a leaf exist."""
+    x = (torch.rand(200, 100) < 0.5).float()
+    base = torch.zeros(100, requires_grad=True)
+    weight = base + 0.1
+    calls = []
+    weight.register_hook(lambda gradient: calls.append(gradient))
+    value = torch_ebm.pseudolikelihood(lambda y: y @ weight, x)
+    (gradient,) = torch.autograd.grad(value, weight, retain_graph=True)
+    value.backward()
+    torch.testing.assert_close(base.grad, gradient)
+    assert len(calls) == 2  # one each
+
+
+def test_forward_mode_derivatives_are_right_or_refused():
+    import torch.autograd.forward_ad as forward_mode
+
+    x = all_states(3)
+    with forward_mode.dual_level():
+        weight = forward_mode.make_dual(torch.ones(3).double(), torch.ones(3).double())
+        energy = lambda y: torch.tanh(y @ weight)  # noqa: E731
+        tangent = forward_mode.unpack_dual(torch_ebm.pseudolikelihood(energy, x)).tangent
+        with pytest.raises(NotImplementedError, match="forward-mode derivatives need the graph"):
+            torch_ebm.pseudolikelihood(energy, x, chunk_size=8)
+    leaf = torch.ones(3, dtype=torch.float64, requires_grad=True)
+    value = torch_ebm.pseudolikelihood(lambda y: torch.tanh(y @ leaf), x)
+    torch.testing.assert_close(tangent, torch.autograd.grad(value, leaf)[0].sum())
 
 
 def test_forbidden_neighbours_cost_nothing():

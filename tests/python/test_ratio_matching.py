@@ -78,5 +78,15 @@ def test_bad_input():
         torch_ebm.ratio_matching(energy, x * 2)
     with pytest.raises(ValueError, match="ratio_matching: n_sites must be between 1 and 4, got 9"):
         torch_ebm.ratio_matching(energy, x, n_sites=9)
-    with pytest.raises(ValueError, match="ratio_matching: chunk_size must be at least 1"):
-        torch_ebm.ratio_matching(energy, x, chunk_size=-1)
+    for model in (energy, torch_ebm.RBM(4, 3, dtype=torch.float64)):
+        with pytest.raises(ValueError, match="ratio_matching: chunk_size must be at least 1"):
+            torch_ebm.ratio_matching(model, x, chunk_size=-1)
+
+
+def test_an_example_of_weight_0_does_not_count():
+    x = torch.tensor([[0.0], [1.0]])
+    energy = lambda y: torch.where(y[:, 0] == 0, torch.nan, 0.0)  # noqa: E731
+    assert (
+        torch_ebm.maximum_likelihood(energy, x, log_z=0.0, weights=torch.tensor([0.0, 1.0])).item()
+        == 0
+    )
