@@ -169,7 +169,7 @@ def test_the_graph_holds_one_chunk():
         class Saved:
             def __init__(self, tensor):
                 nonlocal most
-                self.tensor = tensor
+                self.tensor = tensor.detach()  # not the graph, which would hold itself
                 held[0] += tensor.numel()
                 most = max(most, held[0])
 
