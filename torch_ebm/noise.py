@@ -127,8 +127,15 @@ def _drawn(
     n_noise: int,
     generator: Optional[torch.Generator],
 ) -> NoiseSamples:
+    if not isinstance(n_noise, int):
+        raise TypeError(f"{op}: n_noise must be an integer, got {n_noise!r}")
     if n_noise < 1:
         raise ValueError(f"{op}: n_noise must be at least 1, got {n_noise}")
+    if not (hasattr(noise, "sample") and hasattr(noise, "log_prob")):
+        raise TypeError(
+            f"{op}: noise must have methods sample and log_prob, or be NoiseSamples, got "
+            f"{type(noise).__name__}"
+        )
     if x.dim() == 0:
         raise ValueError(f"{op}: x must have shape (N, ...), got ()")
     options = {}

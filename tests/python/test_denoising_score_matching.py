@@ -192,3 +192,20 @@ def test_a_sigma_that_is_no_number_is_refused():
         denoising_score_matching(standard_normal, torch.ones(2, 2), sigma="small")
     with pytest.raises(TypeError, match="sigma must"):
         denoising_score_matching(standard_normal, torch.ones(2, 2), sigma=torch.ones(2).long())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("sigma", [0.5, [0.5, 1.0]])
+def test_half_precision(dtype, sigma):
+    x = torch.randn(200, 3).to(dtype)
+    value = torch_ebm.denoising_score_matching(
+        lambda y: y.square().sum(1) / 2, x, sigma=sigma, generator=torch.Generator().manual_seed(1)
+    )
+    exact = torch_ebm.denoising_score_matching(
+        lambda y: y.square().sum(1) / 2,
+        x.float(),
+        sigma=sigma,
+        generator=torch.Generator().manual_seed(1),
+    )
+    assert value.dtype == dtype
+    torch.testing.assert_close(value.float(), exact, rtol=0.02, atol=0.02)

@@ -198,3 +198,20 @@ def test_an_energy_without_a_score_is_refused():
     for energy in (lambda y: torch.ones(len(y)), lambda y: y.detach().sum(1)):
         with pytest.raises(ValueError, match="must depend differentiably on x"):
             kernel_stein_discrepancy(energy, torch.randn(3, 2))
+
+
+def test_modes_far_apart_and_uneven_weights_lose_no_digits_in_float32():
+    x = 0.1 * torch.randn(40, 5)
+    x[20:] += 1000
+    w = torch.full((40,), 1e-3)
+    w[0] = 1e5
+
+    def energy(y):
+        return 5e-5 * y.square().sum(1)
+
+    for weights in (None, w):
+        single = torch_ebm.kernel_stein_discrepancy(energy, x, bandwidth=0.1, weights=weights)
+        double = torch_ebm.kernel_stein_discrepancy(
+            energy, x.double(), bandwidth=0.1, weights=weights
+        )
+        torch.testing.assert_close(single.double(), double, rtol=1e-4, atol=1e-4)

@@ -106,3 +106,20 @@ def test_log_z_learns_how_far_a_frozen_model_is_off():
     )
     for gradient in torch.autograd.grad(loss, [log_z, *energy.parameters()]):
         assert gradient.abs().max() < 1e-12
+
+
+def test_what_is_no_noise_is_refused():
+    x = torch.zeros(4, 2)
+    for noise, n_noise, match in (
+        (None, 1, "draw_noise: noise must have methods sample and log_prob, .* got NoneType"),
+        ((x, x, x), 1, "draw_noise: noise must have methods .* got tuple"),
+        (None, 1.5, "draw_noise: n_noise must be an integer, got 1.5"),
+    ):
+        with pytest.raises(TypeError, match=match):
+            torch_ebm.draw_noise(noise, x, n_noise)
+
+
+@pytest.mark.parametrize("shape", [(4, 2), (5, 1, 2), (4, 0, 2), (4, 3, 3), (4,)])
+def test_negative_samples_that_do_not_fit_are_refused(shape):
+    with pytest.raises(ValueError, match="model_noise: negative_samples must have shape"):
+        torch_ebm.model_noise(lambda y: y.sum(1), torch.zeros(4, 2), torch.zeros(shape))

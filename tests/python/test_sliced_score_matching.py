@@ -195,3 +195,11 @@ def test_bad_options_are_refused_before_anything_is_drawn(options, match):
     with pytest.raises(ValueError, match=f"sliced_score_matching: {match}"):
         sliced_score_matching(standard_normal, torch.ones(2, 2), generator=generator, **options)
     assert torch.equal(generator.get_state(), state)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_finite_differences_in_half_precision_are_refused(dtype):
+    with pytest.raises(TypeError, match="x must be in float or double for finite differences"):
+        torch_ebm.sliced_score_matching(
+            lambda y: y.square().sum(1), torch.randn(4, 3).to(dtype), method="finite_difference"
+        )
