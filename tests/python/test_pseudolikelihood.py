@@ -136,6 +136,12 @@ def test_random_sites_are_without_bias(options):
     check_mean(torch.stack(estimates), exact, what="estimate from random sites")
 
 
+def test_every_example_draws_sites_of_its_own():
+    energy, x = Network(9, torch.float64), torch.zeros(200, 9, dtype=torch.float64)
+    terms = torch_ebm.pseudolikelihood(energy, x, n_sites=1, reduction="none", generator=seeded(2))
+    assert len(terms.detach().unique()) == 9
+
+
 def test_all_sites_drawn_are_all_sites():
     energy, x = Network(5, torch.float64), all_states(5)
     drawn = torch_ebm.pseudolikelihood(energy, x, n_sites=5, reduction="none")
