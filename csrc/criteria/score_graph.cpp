@@ -46,14 +46,14 @@ at::Tensor ScoreGraph::jacobian_times(const at::Tensor& v, bool create_graph) co
 }
 
 void warn_of_no_curvature(const char* op) {
-  TORCH_WARN_ONCE(op,
-                  ": every second derivative of the energy that was computed is exactly 0. For an "
-                  "energy that is linear in every x_i "
-                  "that is right. But the kinks of a piecewise linear energy, such as a network of "
-                  "ReLU units, are not seen, and "
-                  "without them the criterion does not match scores: use a smooth activation "
-                  "(SiLU, softplus, tanh), or "
-                  "denoising_score_matching, which takes first derivatives alone");
+  TORCH_WARN_ONCE(
+      op,
+      ": every second derivative of the energy that was computed is exactly 0. For an energy that "
+      "is "
+      "linear in every x_i that is right. But the kinks of a piecewise linear energy, such as a "
+      "network of ReLU units, are not seen, and without them the criterion does not match scores: "
+      "use a smooth activation (SiLU, softplus, tanh), or denoising_score_matching, which takes "
+      "first derivatives alone");
 }
 
 }  // namespace torch_ebm::detail
