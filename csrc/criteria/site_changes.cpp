@@ -58,11 +58,7 @@ class Neighbours {
 /// The sum of the terms of the blocks `visited` for any energy.
 at::Tensor sum_by_energies(const Criterion& criterion, const Energy& energy,
                            const at::Tensor& visited, const DiscreteSites& layout,
-                           const GibbsBlocks& blocks, const SiteOptions& options,
-                           const BlockTerm& term) {
-  const int64_t states = criterion.n_examples() * (blocks.n_states() - 1);
-  const Chunks chunks = chunks_of(criterion.op, options.chunk_size, states,
-                                  states * criterion.x.numel() / criterion.n_examples());
+                           const GibbsBlocks& blocks, const Chunks& chunks, const BlockTerm& term) {
   const at::Tensor energies = energy.value(criterion.x).clone();  // it may use its memory again
   const Terms terms = [=, x = criterion.x](int64_t begin, int64_t end) {
     const at::Tensor these = visited.narrow(1, begin, end - begin);
@@ -77,9 +73,11 @@ at::Tensor sum_by_energies(const Criterion& criterion, const Energy& energy,
 
 at::Tensor sum_over_blocks(const Criterion& criterion, const Energy& energy,
                            const SiteOptions& options, const BlockTerm& term) {
-  if (options.chunk_size) check_at_least(criterion.op, "chunk_size", *options.chunk_size, 1);
   const DiscreteSites layout(criterion.op, criterion.x, options.categorical);
   const GibbsBlocks blocks(criterion.op, layout, options.blocks, /*cover=*/false);
+  const int64_t others = blocks.n_states() - 1;  // of a block, for each example
+  const Chunks chunks = chunks_of(criterion.op, options.chunk_size, criterion.n_examples() * others,
+                                  criterion.x.numel() * others);
   const at::Tensor visited = blocks_to_visit(criterion, blocks.n_blocks(), options.n_sites);
   const double scale = static_cast<double>(blocks.n_blocks()) / visited.size(1);
   if (!options.categorical && blocks.n_states() == 2) {
@@ -92,7 +90,7 @@ at::Tensor sum_over_blocks(const Criterion& criterion, const Energy& energy,
       return scale * term(differences->unsqueeze(2)).sum(1);
     }
   }
-  return scale * sum_by_energies(criterion, energy, visited, layout, blocks, options, term);
+  return scale * sum_by_energies(criterion, energy, visited, layout, blocks, chunks, term);
 }
 
 }  // namespace torch_ebm::detail

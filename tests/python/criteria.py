@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 import torch_ebm
 from energies import FullyVisible, Gaussian
-from known_values import all_states, case, numbered_states
+from known_values import all_states, case
 from noises import UniformBits
 
 
