@@ -160,6 +160,7 @@ TORCH_LIBRARY(torch_ebm, m) {
         "-> (Tensor log_weights, Tensor visible)"), random);
   m.def("log_z_from_weights(Tensor log_weights, Tensor log_z_base) "
         "-> (Tensor log_z, Tensor std_error, Tensor lower, Tensor upper, Tensor ess)");
+  m.def("log_z_doubt(float ess, float lower, float upper) -> str");
 
   // Diagnostics of Markov chains.
   m.def("r_hat(Tensor x) -> Tensor");

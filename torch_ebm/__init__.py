@@ -7,7 +7,7 @@ functions here call them, and so may a scripted module and a C++ program.
 
 from . import plots, testing
 from ._library import __version__, cmake_prefix_path, cpu_kernels
-from .ais import LogZEstimate, ais, log_z_from_weights
+from .ais import ais
 from .boltzmann_machine import (
     BoltzmannMachine,
     boltzmann_gibbs,
@@ -41,6 +41,7 @@ from .kernel_stein_discrepancy import kernel_stein_discrepancy
 from .ladder import Ladder, adapt_ladder, tune_ladder
 from .langevin import langevin, langevin_update
 from .log_partition import log_partition
+from .log_z_estimate import LogZEstimate, log_z_from_weights
 from .mala import mala
 from .maximum_likelihood import maximum_likelihood
 from .minimum_probability_flow import minimum_probability_flow

@@ -4,47 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import NamedTuple, Optional
+from typing import Optional
 
 import torch
 from torch import Tensor
 
+from .log_z_estimate import LogZEstimate, log_z_from_weights
 from .progress import progress_bar
 from .rbm import RBM
-
-
-class LogZEstimate(NamedTuple):
-    """An estimate of log Z from N importance weights; all tensors in float64."""
-
-    log_z: Tensor
-    """Log of the mean weight, plus the base's log Z; shape ()."""
-    std_error: Tensor
-    """Of ``log_z``, by the delta method; shape ()."""
-    lower: Tensor
-    """95% interval: log_z -+ t(N - 1) std_error; shape ()."""
-    upper: Tensor
-    ess: Tensor
-    """Effective sample size (sum w)^2 / sum w^2, between 1 and N; shape ()."""
-    log_weights: Tensor
-    """Shape (N,)."""
-
-    def __str__(self) -> str:
-        return (
-            f"log Z = {self.log_z:.4f} [{self.lower:.4f}, {self.upper:.4f}],"
-            f" ESS {self.ess:.1f} of {len(self.log_weights)}"
-        )
-
-
-def log_z_from_weights(log_weights: Tensor, log_z_base: Tensor) -> LogZEstimate:
-    """log Z from log importance weights (N,) against a base with log partition function
-    ``log_z_base``.
-
-    Raises:
-        ValueError: N < 2, or weights that are NaN or +inf.
-    """
-    return LogZEstimate(
-        *torch.ops.torch_ebm.log_z_from_weights(log_weights, log_z_base), log_weights.double()
-    )
 
 
 def ais(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ._drawing import BLUE, GREY, INK, RED, light, make_figure, matplotlib_module, set_title
 from ._trace_plot import plot_trace
-from .ais import LogZEstimate
+from .log_z_estimate import LogZEstimate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

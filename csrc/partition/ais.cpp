@@ -18,21 +18,6 @@ constexpr const char* kOp = "rbm_ais";
 constexpr int64_t kDefaultTemperatures = 1001;
 constexpr double kSmallestBeta = 1e-20;  // biases are divided by it, in float
 
-/// The 97.5% point of Student's t by its expansion about the normal one (Abramowitz & Stegun 26.7.5): within
-/// 0.13% for 3 or more degrees of freedom; tabulated for 1 and 2.
-double t_quantile(int64_t degrees) {
-  if (degrees == 1) return 12.706204736;
-  if (degrees == 2) return 4.302652730;
-  const double z = 1.959963985;
-  const double n = static_cast<double>(degrees);
-  const double z2 = z * z;
-  const double g1 = z * (z2 + 1) / 4;
-  const double g2 = z * ((5 * z2 + 16) * z2 + 3) / 96;
-  const double g3 = z * (((3 * z2 + 19) * z2 + 17) * z2 - 15) / 384;
-  const double g4 = z * ((((79 * z2 + 776) * z2 + 1482) * z2 - 1920) * z2 - 945) / 92160;
-  return z + g1 / n + g2 / (n * n) + g3 / (n * n * n) + g4 / (n * n * n * n);
-}
-
 at::Tensor checked_betas(const at::Tensor& betas, const char* op) {
   detail::check_floating(op, "betas", betas);
   detail::check_shape(op, "betas", betas, {-1}, "(K + 1,)");
@@ -103,44 +88,7 @@ std::tuple<at::Tensor, at::Tensor> rbm_ais_meta(const at::Tensor& weight,
           at::empty_symint({n_chains, weight.sym_size(0)}, weight.options())};
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> log_z_from_weights_kernel(
-    const at::Tensor& log_weights, const at::Tensor& log_z_base) {
-  const char* const op = "log_z_from_weights";
-  const at::NoGradGuard no_grad;
-  detail::check_floating(op, "log_weights", log_weights);
-  detail::check_shape(op, "log_weights", log_weights, {-1}, "(N,)");
-  detail::check_at_least(op, "the number of log_weights", log_weights.size(0), 2);
-  detail::check_shape(op, "log_z_base", log_z_base, {}, "()");
-  const at::Tensor log_w = log_weights.to(at::kDouble);
-  TORCH_CHECK_VALUE(log_w.lt(INFINITY).all().item<bool>(), op,
-                    ": log_weights must not be NaN or +inf");
-  TORCH_CHECK_VALUE(log_w.gt(-INFINITY).any().item<bool>(), op,
-                    ": log_weights are all -inf: no chain reached the model");
-  const int64_t n = log_w.size(0);
-  const at::Tensor log_mean = at::logsumexp(log_w, {0}) - std::log(static_cast<double>(n));
-  const at::Tensor w = at::exp(log_w - log_mean);  // mean 1
-  const at::Tensor std_error =
-      w.std(/*dim=*/0, /*unbiased=*/true) / std::sqrt(static_cast<double>(n));
-  const at::Tensor ess = static_cast<double>(n) * static_cast<double>(n) / w.square().sum();
-  const at::Tensor log_z = log_mean + log_z_base.to(at::kDouble);
-  const double t = t_quantile(n - 1);
-  return {log_z, std_error, log_z - t * std_error, log_z + t * std_error, ess};
-}
-
-std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> log_z_from_weights_meta(
-    const at::Tensor& log_weights, const at::Tensor&) {
-  const auto number = [&] { return at::empty({}, log_weights.options().dtype(at::kDouble)); };
-  return {number(), number(), number(), number(), number()};
-}
-
 }  // namespace
-
-LogZEstimate log_z_from_weights(const at::Tensor& log_weights, const at::Tensor& log_z_base) {
-  static const auto op =
-      detail::find_operator<decltype(log_z_from_weights_kernel)>("torch_ebm::log_z_from_weights");
-  auto [log_z, std_error, lower, upper, ess] = op.call(log_weights, log_z_base);
-  return {log_z, std_error, lower, upper, ess, log_weights.to(at::kDouble)};
-}
 
 std::tuple<at::Tensor, at::Tensor> rbm_ais(const at::Tensor& weight, const at::Tensor& visible_bias,
                                            const at::Tensor& hidden_bias,
@@ -165,18 +113,11 @@ LogZEstimate ais(const RBM& rbm, const AISOptions& options) {
   return log_z_from_weights(log_weights, log_z_base);
 }
 
-TORCH_LIBRARY_IMPL(torch_ebm, CompositeExplicitAutograd, m) {
-  m.impl("log_z_from_weights", &log_z_from_weights_kernel);
-}
 TORCH_LIBRARY_IMPL(torch_ebm, CPU, m) { m.impl("rbm_ais", &rbm_ais_kernel); }
 TORCH_LIBRARY_IMPL(torch_ebm, CUDA, m) { m.impl("rbm_ais", &rbm_ais_kernel); }
-TORCH_LIBRARY_IMPL(torch_ebm, Meta, m) {
-  m.impl("log_z_from_weights", &log_z_from_weights_meta);
-  m.impl("rbm_ais", &rbm_ais_meta);
-}
+TORCH_LIBRARY_IMPL(torch_ebm, Meta, m) { m.impl("rbm_ais", &rbm_ais_meta); }
 TORCH_LIBRARY_IMPL(torch_ebm, Autograd, m) {
   m.impl("rbm_ais", torch::CppFunction::makeFallthrough());
-  m.impl("log_z_from_weights", torch::CppFunction::makeFallthrough());
 }
 
 }  // namespace torch_ebm

@@ -6,24 +6,10 @@
 #include <tuple>
 
 #include "torch_ebm/export.h"
+#include "torch_ebm/log_z_estimate.h"
 #include "torch_ebm/rbm.h"
 
 namespace torch_ebm {
-
-/// An estimate of log Z from importance weights; all float64.
-struct TORCH_EBM_API LogZEstimate {
-  at::Tensor log_z;      ///< log of the mean weight, plus the base's log Z; shape ()
-  at::Tensor std_error;  ///< of log_z, by the delta method; shape ()
-  at::Tensor lower;      ///< 95% interval: log_z -+ t(N - 1) std_error; shape ()
-  at::Tensor upper;
-  at::Tensor ess;          ///< (sum w)^2 / sum w^2, between 1 and N; shape ()
-  at::Tensor log_weights;  ///< (N,)
-};
-
-/// log_weights: (N,) log importance weights against a base with log partition function log_z_base.
-/// Throws ValueError for N < 2 or weights that are NaN or +inf.
-TORCH_EBM_API LogZEstimate log_z_from_weights(const at::Tensor& log_weights,
-                                              const at::Tensor& log_z_base);
 
 struct TORCH_EBM_API AISOptions {
   int64_t n_chains = 100;

@@ -19,6 +19,7 @@
 #include "torch_ebm/ladder.h"
 #include "torch_ebm/langevin.h"
 #include "torch_ebm/log_partition.h"
+#include "torch_ebm/log_z_estimate.h"
 #include "torch_ebm/mala.h"
 #include "torch_ebm/maximum_likelihood.h"
 #include "torch_ebm/minimum_probability_flow.h"

@@ -3,7 +3,6 @@
 import math
 
 import pytest
-import scipy.stats
 import torch
 
 import torch_ebm
@@ -135,40 +134,6 @@ def test_a_large_rbm_has_the_weights_of_the_small_one_inside_it(name):
         for rbm in (small, large)
     )
     torch.testing.assert_close(one.log_weights, other.log_weights, rtol=1e-10, atol=1e-10)
-
-
-def test_ess_of_99_equal_weights_and_one_heavier():
-    log_weights = torch.zeros(100, dtype=torch.float64)
-    log_weights[42] = 10.0
-    estimate = torch_ebm.log_z_from_weights(log_weights, torch.tensor(0.0))
-    heavy = math.exp(10.0)
-    expected = (99 + heavy) ** 2 / (99 + heavy**2)
-    assert estimate.ess.item() == pytest.approx(expected, rel=1e-12)
-    assert expected == pytest.approx(1.009, abs=1e-3)
-
-
-def test_error_is_that_of_the_delta_method_with_students_t():
-    log_weights = torch.randn(5, dtype=torch.float64, generator=seeded(95))
-    estimate = torch_ebm.log_z_from_weights(log_weights + 700, torch.tensor(2.0))
-    w = log_weights.exp()
-    std_error = (w.std() / w.mean() / math.sqrt(5)).item()
-    assert estimate.log_z.item() == pytest.approx(w.mean().log().item() + 702, rel=1e-14)
-    assert estimate.std_error.item() == pytest.approx(std_error, rel=1e-10)
-    half = (estimate.upper - estimate.lower).item() / 2
-    assert half == pytest.approx(2.7764451 * std_error, rel=1e-2)  # t(4), 97.5%
-
-
-@pytest.mark.parametrize("n", [2, 3, 4, 6, 11, 101, 10_000])
-def test_quantile_of_students_t(n):
-    estimate = torch_ebm.log_z_from_weights(torch.randn(n).double(), torch.tensor(0.0))
-    quantile = (estimate.upper - estimate.log_z) / estimate.std_error
-    assert quantile.item() == pytest.approx(scipy.stats.t.ppf(0.975, n - 1), rel=1e-2)
-
-
-def test_weights_of_zero_are_served():
-    log_weights = torch.tensor([0.0, -math.inf, 0.0, -math.inf])
-    estimate = torch_ebm.log_z_from_weights(log_weights, torch.tensor(0.0))
-    assert estimate.log_z.item() == pytest.approx(math.log(0.5)) and estimate.ess.item() == 2
 
 
 def test_last_states_follow_the_model_when_annealing_is_slow():

@@ -139,7 +139,7 @@ FLIPS = {
     "_rbm_flip_sums_backward",
     "boltzmann_flip_differences",
 }
-NO_TENSORS = {"version", "built_for_torch", "cpu_kernels"}
+NO_TENSORS = {"log_z_doubt", "version", "built_for_torch", "cpu_kernels"}
 INTERNAL = {
     "_call_energy",
     "_call_energy_flip_differences",

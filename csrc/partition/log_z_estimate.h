@@ -1,0 +1,13 @@
+#pragma once
+
+#include "torch_ebm/log_z_estimate.h"
+
+namespace torch_ebm::detail {
+
+/// The 97.5% point of Student's t.
+double t_quantile(int64_t degrees);
+
+/// What speaks against an estimate with this effective number of chains and this 95% interval; empty if nothing does.
+std::string doubt(double ess, double lower, double upper);
+
+}  // namespace torch_ebm::detail

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <string>
+
+#include "torch_ebm/export.h"
+
+namespace torch_ebm {
+
+/// An estimate of log Z, by whatever estimator; all numbers in float64.
+struct TORCH_EBM_API LogZEstimate {
+  at::Tensor log_z;      ///< shape ()
+  at::Tensor std_error;  ///< of log_z; shape ()
+  at::Tensor lower;      ///< 95% interval; shape ()
+  at::Tensor upper;
+  at::Tensor ess;             ///< effective number of chains, (sum w)^2 / sum w^2; shape ()
+  at::Tensor log_weights;     ///< one a chain, (N,); or of independent groups of chains
+  at::Tensor betas = {};      ///< the path, (K + 1,); undefined if there is none
+  at::Tensor stage_ess = {};  ///< ESS of the weights that were gathered up to betas[k + 1], (K,)
+  std::string warning =
+      {};  ///< why this should not be trusted, one sentence; empty if nothing speaks against it
+};
+
+/// log Z from N log importance weights (N,) against a base with log partition function log_z_base: log of the mean
+/// weight, plus log_z_base; unbiased for Z.
+///
+/// The standard error is that of the delta method. Where fewer than 100 weights are effective, heavy weights that were
+/// not drawn are missing from it; there it is at least sqrt((exp(s^2) - 1) / N), the error if the logarithms above
+/// their median were those of a normal law, s its standard deviation. The interval is log_z -+ t(N - 1) std_error.
+/// Warns if the ESS is below 10 or the interval longer than 2.
+///
+/// Throws ValueError for N < 2, weights that are NaN, +inf or all -inf.
+TORCH_EBM_API LogZEstimate log_z_from_weights(const at::Tensor& log_weights,
+                                              const at::Tensor& log_z_base);
+
+}  // namespace torch_ebm

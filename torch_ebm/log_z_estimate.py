@@ -1,0 +1,67 @@
+"""What every estimator of log Z returns."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Optional
+
+import torch
+from torch import Tensor
+
+from . import _library  # noqa: F401
+
+
+class LogZEstimate(NamedTuple):
+    """An estimate of log Z, by whatever estimator; all numbers in float64."""
+
+    log_z: Tensor
+    """Shape ()."""
+    std_error: Tensor
+    """Of ``log_z``; shape ()."""
+    lower: Tensor
+    """95% interval; shape ()."""
+    upper: Tensor
+    ess: Tensor
+    """Effective number of chains, (sum w)^2 / sum w^2; shape ()."""
+    log_weights: Tensor
+    """One a chain, (N,), or of independent groups of chains."""
+    betas: Optional[Tensor] = None
+    """The path, (K + 1,), if there is one."""
+    stage_ess: Optional[Tensor] = None
+    """ESS of the weights that were gathered up to ``betas[k + 1]``, (K,)."""
+    warning: str = ""
+    """Why this should not be trusted, in one sentence; empty if nothing speaks against it."""
+
+    def __str__(self) -> str:
+        text = (
+            f"log Z = {self.log_z:.4f} [{self.lower:.4f}, {self.upper:.4f}],"
+            f" ESS {self.ess:.1f} of {len(self.log_weights)}"
+        )
+        return f"{text}. {self.warning}" if self.warning else text
+
+
+def log_z_from_weights(
+    log_weights: Tensor,
+    log_z_base: Tensor,
+    *,
+    betas: Optional[Tensor] = None,
+    stage_ess: Optional[Tensor] = None,
+) -> LogZEstimate:
+    """log Z from N log importance weights (N,): log of their mean, plus ``log_z_base``.
+
+    The standard error is that of the delta method. Where fewer than 100 weights are effective,
+    heavy weights that were not drawn are missing from it; there it is at least
+    sqrt((exp(s^2) - 1) / N), the error if the logarithms above their median were those of a normal
+    law, s its standard deviation. The interval is log_z -+ t(N - 1) std_error. Warns if the ESS is
+    below 10 or the interval longer than 2.
+
+    Args:
+        log_z_base: log partition function of the law that the weights are against, shape ().
+        betas, stage_ess: what to say of the path in the result.
+
+    Raises:
+        ValueError: N < 2, or weights that are NaN, +inf or all -inf.
+    """
+    numbers = torch.ops.torch_ebm.log_z_from_weights(log_weights, log_z_base)
+    _, _, lower, upper, ess = (number.item() for number in numbers)
+    warning = torch.ops.torch_ebm.log_z_doubt(ess, lower, upper)
+    return LogZEstimate(*numbers, log_weights.double(), betas, stage_ess, warning)
