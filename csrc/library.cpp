@@ -156,8 +156,29 @@ TORCH_LIBRARY(torch_ebm, m) {
   m.def("rbm_log_z(Tensor weight, Tensor visible_bias, Tensor hidden_bias) -> Tensor", compiles);
   m.def(conservative(
         "rbm_ais(Tensor weight, Tensor visible_bias, Tensor hidden_bias, Tensor base_visible_bias, "
-        "Tensor betas, *, SymInt n_chains, Generator? generator=None) "
+        "Tensor betas, *, SymInt n_chains, Tensor? visible=None, Tensor? log_weights=None, "
+        "Generator? generator=None) "
         "-> (Tensor log_weights, Tensor visible)"), random);
+  m.def(conservative(
+        "anneal(Any energy, Tensor x, Tensor betas, Any sampler, *, Tensor? log_weights=None, "
+        "int n_groups=1, float resample_below=0.0, Generator? generator=None) "
+        "-> (Tensor x, Tensor log_weights, Tensor stage_ess)"),
+        {at::Tag::nondeterministic_seeded});
+  m.def("linear_schedule(int n_steps) -> Tensor");
+  m.def("sigmoid_schedule(int n_steps, float steepness=4.0) -> Tensor");
+  m.def(conservative(
+        "adaptive_schedule(Any energy, Tensor x, Any sampler, *, float conditional_ess=0.999, "
+        "int max_temperatures=100000, Generator? generator=None) -> Tensor"),
+        {at::Tag::nondeterministic_seeded});
+  m.def(conservative(
+        "tune_path(Any energy, Tensor x, Tensor betas, *, str sampler=\"hmc\", int n_steps=100, "
+        "float? target_acceptance=None, int n_leapfrog=10, Generator? generator=None) "
+        "-> (Tensor step_size, Tensor inverse_mass)"), {at::Tag::nondeterministic_seeded});
+  m.def(conservative(
+        "tuned_step(Any energy, Tensor x, Tensor beta, str sampler, Tensor betas, "
+        "Tensor step_size, Tensor inverse_mass, *, int n_leapfrog=10, int n_steps=1, "
+        "Generator? generator=None) -> (Tensor x, Tensor acceptance_rate, Tensor trajectory)"),
+        {at::Tag::nondeterministic_seeded});
   m.def("log_z_from_weights(Tensor log_weights, Tensor log_z_base) "
         "-> (Tensor log_z, Tensor std_error, Tensor lower, Tensor upper, Tensor ess)");
   m.def("log_z_doubt(float ess, float lower, float upper) -> str");
@@ -177,6 +198,7 @@ TORCH_LIBRARY(torch_ebm, m) {
   m.def(conservative("_energy_has(int handle, str method) -> bool"));
   m.def(conservative(
         "_call_energy_value_and_score(Tensor x, int handle) -> (Tensor energy, Tensor score)"));
+  m.def(conservative("_call_energy_base(Tensor x, int handle) -> Tensor"));
   m.def(conservative("_call_energy_tempered(Tensor x, int handle, Tensor beta) -> Tensor"));
   m.def(conservative(
         "_call_energy_gibbs(Tensor x, int handle, int n_steps, Tensor? beta, Tensor? clamp, "

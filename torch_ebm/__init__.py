@@ -7,7 +7,10 @@ functions here call them, and so may a scripted module and a C++ program.
 
 from . import plots, testing
 from ._library import __version__, cmake_prefix_path, cpu_kernels
-from .ais import ais
+from .ais import ais, reverse_ais
+from .ais_run import AISRun
+from .anneal import AnnealedChains, anneal
+from .annealed_energy import annealed_energy
 from .boltzmann_machine import (
     BoltzmannMachine,
     boltzmann_gibbs,
@@ -59,16 +62,20 @@ from .recovery_likelihood import recovery_energy, recovery_likelihood
 from .replay_buffer import ReplayBuffer
 from .replica_exchange import ReplicaSamples, replica_exchange
 from .sampler import Sampler, Samples
+from .schedule import adaptive_schedule, linear_schedule, sigmoid_schedule
 from .score_matching import score_matching
 from .sliced_score_matching import sliced_score_matching
 from .tempered_pcd import TemperedPCD
 from .tempered_transitions import tempered_transitions
 from .training_monitor import TrainingMonitor, TrainingWarning
+from .tune_path import PathTuning, tune_path
 from .unbiased_cd import UnbiasedCD
 from .underdamped_langevin import underdamped_langevin
 from .warm_up import WarmUp, warm_up
 
 __all__ = [
+    "AISRun",
+    "AnnealedChains",
     "BoltzmannMachine",
     "CD",
     "Energy",
@@ -81,6 +88,7 @@ __all__ = [
     "NoiseDistribution",
     "NoiseSamples",
     "PCD",
+    "PathTuning",
     "RBM",
     "ReplayBuffer",
     "ReplicaSamples",
@@ -94,7 +102,10 @@ __all__ = [
     "WarmUp",
     "__version__",
     "adapt_ladder",
+    "adaptive_schedule",
     "ais",
+    "anneal",
+    "annealed_energy",
     "autocorrelation",
     "autocorrelation_time",
     "base_rate_bias",
@@ -119,6 +130,7 @@ __all__ = [
     "kernel_stein_discrepancy",
     "langevin",
     "langevin_update",
+    "linear_schedule",
     "load_checkpoint",
     "log_partition",
     "log_z_from_weights",
@@ -140,15 +152,18 @@ __all__ = [
     "recovery_energy",
     "recovery_likelihood",
     "replica_exchange",
+    "reverse_ais",
     "round_trips",
     "save_checkpoint",
     "score_matching",
+    "sigmoid_schedule",
     "sliced_score_matching",
     "start_states",
     "summary",
     "tempered_transitions",
     "testing",
     "tune_ladder",
+    "tune_path",
     "underdamped_langevin",
     "warm_up",
 ]

@@ -21,6 +21,8 @@ from . import _library  # noqa: F401  (defines the operators implemented here)
 #:   (N,): in :func:`torch_ebm.gibbs_with_gradients`;
 #: * ``tempered(x, beta)``, (N,), the energy at inverse temperature beta, () or (N,), in the place
 #:   of beta * energy(x): for every sampler, and what the two above must leave invariant;
+#: * ``base_energy(x)``, (N,), the energy E_0 at beta = 0, which is 0 otherwise: the target at beta is
+#:   then exp(-beta E - (1 - beta) E_0); :func:`torch_ebm.annealed_energy` makes such energies;
 #: * ``value_and_score(x)``, the energies (N,) and the scores -dE/dx like x, in the place of
 #:   autograd; it is called without gradients;
 #: * ``flip_differences(x, sites)``, E(x with one unit flipped) - E(x), (N, m), of the units
@@ -93,6 +95,10 @@ def _call_energy(x: Tensor, handle: int) -> Tensor:
     return _energies(callable_of(handle, "energy")(x))
 
 
+def _call_energy_base(x: Tensor, handle: int) -> Tensor:
+    return _energies(_callables[handle].base_energy(x))
+
+
 def _call_energy_tempered(x: Tensor, handle: int, beta: Tensor) -> Tensor:
     return _energies(_callables[handle].tempered(x, beta))
 
@@ -160,6 +166,7 @@ def _call_energy_flip_differences(x: Tensor, handle: int, sites: Optional[Tensor
 
 _implementations = torch.library.Library("torch_ebm", "IMPL")
 _implementations.impl("_call_energy", _call_energy, "CompositeImplicitAutograd")
+_implementations.impl("_call_energy_base", _call_energy_base, "CompositeImplicitAutograd")
 _implementations.impl("_call_energy_tempered", _call_energy_tempered, "CompositeImplicitAutograd")
 _implementations.impl(
     "_call_energy_value_and_score", _call_energy_value_and_score, "CompositeImplicitAutograd"

@@ -37,6 +37,13 @@ std::optional<at::Tensor> CallbackEnergy::tempered(const at::Tensor& x,
   return op.call(x, handle_, beta);
 }
 
+std::optional<at::Tensor> CallbackEnergy::base_energy(const at::Tensor& x) const {
+  static const auto op =
+      implemented_in_python<at::Tensor(const at::Tensor&, int64_t)>("torch_ebm::_call_energy_base");
+  if (!has("base_energy")) return std::nullopt;
+  return op.call(x, handle_);
+}
+
 std::optional<at::Tensor> CallbackEnergy::gibbs(const at::Tensor& x, const RunOptions& run,
                                                 const std::optional<at::Tensor>& clamp) const {
   static const auto op = implemented_in_python<at::Tensor(

@@ -64,9 +64,26 @@ std::tuple<at::Tensor, at::Tensor> checked_score(const EnergyFunction& function,
   return {energies.detach(), score.detach()};
 }
 
+/// The base's energies and scores, if there is one.
+std::optional<std::tuple<at::Tensor, at::Tensor>> base_and_score(const EnergyFunction& function,
+                                                                 const at::Tensor& x) {
+  const detail::InnerGradMode grad_mode;
+  const at::Tensor leaf = leaf_like(x);
+  const auto energies = function.base_energy(leaf);
+  if (!energies) return std::nullopt;
+  return differentiate(*energies, leaf);
+}
+
 /// beta E, where an infinite energy forbids a state at every temperature, beta = 0 included.
 at::Tensor times_beta(const at::Tensor& energies, const at::Tensor& beta) {
   return at::where(at::isposinf(energies), energies, energies * beta);
+}
+
+/// beta E + (1 - beta) E_0, in float64.
+at::Tensor at_beta(const at::Tensor& energies, const std::optional<at::Tensor>& base,
+                   const at::Tensor& beta) {
+  const at::Tensor scaled = times_beta(energies.to(at::kDouble), beta);
+  return base ? scaled + times_beta(base->to(at::kDouble), 1 - beta) : scaled;
 }
 
 /// The temperature at which an energy's own sampler is run: as exactly as `tempered` knows it.
@@ -99,6 +116,10 @@ std::tuple<at::Tensor, at::Tensor> EnergyFunction::value_and_score(const at::Ten
 }
 
 std::optional<at::Tensor> EnergyFunction::tempered(const at::Tensor&, const at::Tensor&) const {
+  return std::nullopt;
+}
+
+std::optional<at::Tensor> EnergyFunction::base_energy(const at::Tensor&) const {
   return std::nullopt;
 }
 
@@ -144,15 +165,29 @@ std::optional<at::Tensor> Energy::tempered(const at::Tensor& x, const at::Tensor
   return energies;
 }
 
+std::optional<at::Tensor> Energy::base_energy(const at::Tensor& x) const {
+  const UnchangedGuard unchanged(x);
+  const auto energies = function_->base_energy(x);
+  if (energies) check_energies(*energies, x);
+  unchanged.check();
+  return energies;
+}
+
 at::Tensor Energy::value(const at::Tensor& x, const std::optional<at::Tensor>& beta) const {
   if (beta) {
     if (const auto energies = tempered(x, *beta)) return *energies;
   }
   const UnchangedGuard unchanged(x);
-  const at::Tensor energies = function_->value(x);
+  at::Tensor energies = function_->value(x);
   check_energies(energies, x);
   unchanged.check();
-  return beta ? times_beta(energies.to(at::kDouble), *beta) : energies;
+  if (!beta) return energies;
+  energies = energies.to(at::kDouble, false, /*copy=*/true);  // it may use its memory again
+  return at_beta(energies, base_energy(x), *beta);
+}
+
+bool Energy::has_path(const at::Tensor& x) const {
+  return tempered(x, at::zeros({}, x.options())) || base_energy(x);
 }
 
 at::Tensor Energy::values_at(const at::Tensor& x, const std::vector<at::Tensor>& betas) const {
@@ -161,8 +196,9 @@ at::Tensor Energy::values_at(const at::Tensor& x, const std::vector<at::Tensor>&
     values.push_back(first->detach().to(at::kDouble, false, /*copy=*/true));
     for (size_t k = 1; k < betas.size(); ++k) values.push_back(value(x, betas[k]).to(at::kDouble));
   } else {
-    const at::Tensor energies = value(x).to(at::kDouble);
-    for (const at::Tensor& beta : betas) values.push_back(times_beta(energies, beta));
+    const at::Tensor energies = value(x).to(at::kDouble, false, /*copy=*/true);
+    const auto base = base_energy(x);
+    for (const at::Tensor& beta : betas) values.push_back(at_beta(energies, base, beta));
   }
   return at::stack(values).detach();
 }
@@ -177,7 +213,12 @@ std::tuple<at::Tensor, at::Tensor> Energy::value_and_score(
     if (energies) return differentiate(*energies, leaf);
   }
   const auto [energies, score] = checked_score(*function_, x);
-  return {times_beta(energies.to(at::kDouble), *beta), score * detail::per_chain(*beta, score)};
+  const at::Tensor scaled = score * detail::per_chain(*beta, score);
+  const auto base = base_and_score(*function_, x);
+  if (!base) return {at_beta(energies, std::nullopt, *beta), scaled};
+  const auto& [base_energies, base_score] = *base;
+  return {at_beta(energies, base_energies, *beta),
+          scaled + base_score * detail::per_chain(1 - *beta, score)};
 }
 
 std::optional<at::Tensor> Energy::gibbs(const at::Tensor& x, const RunOptions& run,

@@ -55,6 +55,12 @@ std::optional<at::Tensor> ScriptEnergy::tempered(const at::Tensor& x,
   return checked_tensor("tempered", "energies of shape (N,)", *energies);
 }
 
+std::optional<at::Tensor> ScriptEnergy::base_energy(const at::Tensor& x) const {
+  const auto energies = call_if_there("base_energy", {x});
+  if (!energies) return std::nullopt;
+  return checked_tensor("base_energy", "energies of shape (N,)", *energies);
+}
+
 std::optional<at::Tensor> ScriptEnergy::gibbs(const at::Tensor& x, const RunOptions& run,
                                               const std::optional<at::Tensor>& clamp) const {
   const auto states = call_if_there("gibbs", {x.clone()},

@@ -14,6 +14,7 @@ class ScriptEnergy : public EnergyFunction {
   at::Tensor value(const at::Tensor& x) const override;
   std::tuple<at::Tensor, at::Tensor> value_and_score(const at::Tensor& x) const override;
   std::optional<at::Tensor> tempered(const at::Tensor& x, const at::Tensor& beta) const override;
+  std::optional<at::Tensor> base_energy(const at::Tensor& x) const override;
   std::optional<at::Tensor> gibbs(const at::Tensor& x, const RunOptions& run,
                                   const std::optional<at::Tensor>& clamp) const override;
   std::optional<std::tuple<at::Tensor, at::Tensor>> gibbs_with_gradients(

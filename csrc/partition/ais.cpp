@@ -1,123 +1,123 @@
 #include "torch_ebm/ais.h"
 
-#include <torch/library.h>
-
 #include <cmath>
 
 #include "csrc/common/checks.h"
-#include "csrc/common/operator.h"
-#include "csrc/common/random.h"
+#include "csrc/common/grad_mode.h"
 #include "csrc/models/rbm.h"
-#include "csrc/models/rbm_chains.h"
+#include "csrc/partition/path.h"
+#include "torch_ebm/anneal.h"
+#include "torch_ebm/rbm_ais.h"
 
 namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "rbm_ais";
-constexpr int64_t kDefaultTemperatures = 1001;
-constexpr double kSmallestBeta = 1e-20;  // biases are divided by it, in float
-
-at::Tensor checked_betas(const at::Tensor& betas, const char* op) {
-  detail::check_floating(op, "betas", betas);
-  detail::check_shape(op, "betas", betas, {-1}, "(K + 1,)");
-  TORCH_CHECK_VALUE(betas.size(0) >= 2, op, ": betas must hold at least two temperatures, got ",
-                    betas.size(0));
-  const at::Tensor b = betas.detach().to(at::kCPU, at::kDouble).contiguous();
-  TORCH_CHECK_VALUE(
-      b[0].item<double>() == 0 && b[-1].item<double>() == 1 && b.diff().gt(0).all().item<bool>(),
-      op, ": betas must rise strictly from 0 to 1");
-  TORCH_CHECK_VALUE(b[1].item<double>() >= kSmallestBeta, op,
-                    ": the first beta after 0 must be at least ", kSmallestBeta, ", got ",
-                    b[1].item<double>());
-  return b;
+void check_groups(const char* op, int64_t n_chains, const AISOptions& options) {
+  detail::check_at_least(op, "n_chains", n_chains, 2);
+  if (options.resample_below > 0) {
+    detail::check_at_least(op, "n_groups, where chains resample,", options.n_groups, 2);
+  }
 }
 
-std::tuple<at::Tensor, at::Tensor> rbm_ais_kernel(const at::Tensor& weight,
-                                                  const at::Tensor& visible_bias,
-                                                  const at::Tensor& hidden_bias,
-                                                  const at::Tensor& base_visible_bias,
-                                                  const at::Tensor& betas, int64_t n_chains,
-                                                  std::optional<at::Generator> generator) {
-  const at::NoGradGuard no_grad;
-  detail::check_rbm_shapes(kOp, weight, visible_bias, hidden_bias);
-  detail::check_shape(kOp, "base_visible_bias", base_visible_bias, {weight.size(0)}, "(V,)");
-  detail::check_same_type(kOp, "base_visible_bias", base_visible_bias, "weight", weight);
-  detail::check_rbm_finite(kOp, weight, visible_bias, hidden_bias);
-  detail::check_finite(kOp, "base_visible_bias", base_visible_bias);
-  detail::check_at_least(kOp, "n_chains", n_chains, 1);
-  const at::Tensor schedule = checked_betas(betas, kOp);
-  const double* const beta = schedule.const_data_ptr<double>();
-  const int64_t n_steps = schedule.size(0) - 1;
-
-  const at::Tensor w = detail::at_least_float(weight);
-  const auto options = w.options();
-  const uint64_t key = detail::draw_key(generator, weight.device());
-  const at::Tensor base = detail::at_least_float(base_visible_bias);
-  const at::Tensor b = detail::at_least_float(visible_bias);
-  at::Tensor v = at::zeros({n_chains, weight.size(0)}, options);
-  detail::sample_bernoulli_(kOp, v, base, at::ones({}, options), {key, 0, detail::kStart});
-
-  at::Tensor log_weights = at::zeros({n_chains}, options.dtype(at::kDouble));
-  const at::Tensor bias_change = b - base;
-  const detail::RBMChains chains{kOp, w,
-                                 b,   detail::at_least_float(hidden_bias),
-                                 v,   at::empty({n_chains, weight.size(1)}, options)};
-  detail::run_chains(chains, n_steps, [&](auto& these, int64_t k) {
-    these.hidden_input();
-    these.add_log_ratio(log_weights, bias_change, beta[k], beta[k + 1]);
-    // The transition at beta[k + 1] starts from the same inputs of the hidden units.
-    these.set_beta(beta[k + 1], base);
-    these.sample(key, static_cast<uint32_t>(k + 1));
-  });
-  return {log_weights, v.to(weight.scalar_type())};
+/// The weights of chains that are independent: of groups where these resample.
+at::Tensor independent(const at::Tensor& log_weights, const AISOptions& options) {
+  if (options.resample_below == 0) return log_weights;
+  const at::Tensor groups = log_weights.view({options.n_groups, -1});
+  return at::logsumexp(groups, {1}) - std::log(static_cast<double>(groups.size(1)));
 }
 
-std::tuple<at::Tensor, at::Tensor> rbm_ais_meta(const at::Tensor& weight,
-                                                const at::Tensor& visible_bias,
-                                                const at::Tensor& hidden_bias,
-                                                const at::Tensor& base_visible_bias,
-                                                const at::Tensor&, c10::SymInt n_chains,
-                                                std::optional<at::Generator>) {
-  // One meta tensor among others sends the whole call here.
-  detail::check_rbm_shapes(kOp, weight, visible_bias, hidden_bias);
-  detail::check_shape(kOp, "base_visible_bias", base_visible_bias, {weight.size(0)}, "(V,)");
-  detail::check_same_type(kOp, "base_visible_bias", base_visible_bias, "weight", weight);
-  TORCH_CHECK_VALUE(weight.is_meta(), kOp, ": betas must hold values, got a meta tensor");
-  return {at::empty_symint({n_chains}, weight.options().dtype(at::kDouble)),
-          at::empty_symint({n_chains, weight.sym_size(0)}, weight.options())};
+AnnealOptions anneal_options(const AISOptions& options) {
+  return {.n_groups = options.n_groups,
+          .resample_below = options.resample_below,
+          .generator = options.generator};
+}
+
+/// An estimate of log Z from one of -log Z, and the other way round.
+LogZEstimate negated(LogZEstimate estimate) {
+  estimate.log_z = -estimate.log_z;
+  const at::Tensor lower = -estimate.upper;
+  estimate.upper = -estimate.lower;
+  estimate.lower = lower;
+  return estimate;
+}
+
+/// log Z of an RBM at t = 0: its hidden units see no input there.
+at::Tensor rbm_log_z_base(const RBM& rbm, const at::Tensor& base_visible_bias) {
+  return detail::exact_softplus(base_visible_bias.to(at::kDouble)).sum() +
+         static_cast<double>(rbm->weight.size(1)) * std::log(2.0);
+}
+
+void check_no_groups(const char* op, const AISOptions& options) {
+  TORCH_CHECK_VALUE(options.n_groups == 1 && options.resample_below == 0, op,
+                    ": the chains of an RBM do not resample; pass it as an Energy, with a base");
 }
 
 }  // namespace
 
-std::tuple<at::Tensor, at::Tensor> rbm_ais(const at::Tensor& weight, const at::Tensor& visible_bias,
-                                           const at::Tensor& hidden_bias,
-                                           const at::Tensor& base_visible_bias,
-                                           const at::Tensor& betas, int64_t n_chains,
-                                           std::optional<at::Generator> generator) {
-  static const auto op = detail::find_operator<decltype(rbm_ais_kernel)>("torch_ebm::rbm_ais");
-  return op.call(weight, visible_bias, hidden_bias, base_visible_bias, betas, n_chains,
-                 std::move(generator));
+LogZEstimate ais(const Energy& energy, const NoiseDistribution& base, const Sampler& sampler,
+                 const AISOptions& options) {
+  constexpr const char* kOp = "ais";
+  check_groups(kOp, options.n_chains, options);
+  const at::Tensor betas = detail::checked_path_to_model(kOp, options.betas);
+  TORCH_CHECK_VALUE(base.sample, kOp, ": base must have a sample");
+  const detail::NoGradMode no_grad;
+  const at::Tensor x = base.sample(options.n_chains, options.generator);
+  const auto [path, log_z_base] = detail::path_from_base(kOp, energy, base, x);
+  const AnnealedChains chains = anneal(path, x, betas, sampler, anneal_options(options));
+  LogZEstimate estimate = log_z_from_weights(independent(chains.log_weights, options), log_z_base);
+  estimate.betas = betas;
+  estimate.stage_ess = chains.stage_ess;
+  return estimate;
 }
 
-LogZEstimate ais(const RBM& rbm, const AISOptions& options) {
-  detail::check_at_least("ais", "n_chains", options.n_chains, 2);
-  const at::Tensor base = options.base_visible_bias.value_or(rbm->visible_bias).detach();
-  const at::Tensor betas = options.betas.value_or(
-      at::linspace(0, 1, kDefaultTemperatures, at::TensorOptions().dtype(at::kDouble)));
-  const auto [log_weights, states] = rbm_ais(rbm->weight, rbm->visible_bias, rbm->hidden_bias, base,
-                                             betas, options.n_chains, options.generator);
-  // At t = 0 the softplus terms are log 2 each.
-  const at::Tensor log_z_base = detail::exact_softplus(base.to(at::kDouble)).sum() +
-                                static_cast<double>(rbm->weight.size(1)) * std::log(2.0);
-  return log_z_from_weights(log_weights, log_z_base);
+LogZEstimate reverse_ais(const Energy& energy, const NoiseDistribution& base, const at::Tensor& x,
+                         const Sampler& sampler, const AISOptions& options) {
+  constexpr const char* kOp = "reverse_ais";
+  detail::check_floating(kOp, "x", x);
+  detail::check_chains(kOp, "x", x);
+  check_groups(kOp, x.size(0), options);
+  const at::Tensor betas = detail::checked_path_to_model(kOp, options.betas).flip(0);
+  const detail::NoGradMode no_grad;
+  const auto [path, log_z_base] = detail::path_from_base(kOp, energy, base, x);
+  const AnnealedChains chains = anneal(path, x, betas, sampler, anneal_options(options));
+  LogZEstimate estimate =
+      negated(log_z_from_weights(independent(chains.log_weights, options), -log_z_base));
+  estimate.betas = betas;
+  estimate.stage_ess = chains.stage_ess;
+  return estimate;
 }
 
-TORCH_LIBRARY_IMPL(torch_ebm, CPU, m) { m.impl("rbm_ais", &rbm_ais_kernel); }
-TORCH_LIBRARY_IMPL(torch_ebm, CUDA, m) { m.impl("rbm_ais", &rbm_ais_kernel); }
-TORCH_LIBRARY_IMPL(torch_ebm, Meta, m) { m.impl("rbm_ais", &rbm_ais_meta); }
-TORCH_LIBRARY_IMPL(torch_ebm, Autograd, m) {
-  m.impl("rbm_ais", torch::CppFunction::makeFallthrough());
+LogZEstimate ais(const RBM& rbm, const std::optional<at::Tensor>& base_visible_bias,
+                 const AISOptions& options) {
+  constexpr const char* kOp = "ais";
+  check_groups(kOp, options.n_chains, options);
+  check_no_groups(kOp, options);
+  const at::Tensor base = base_visible_bias.value_or(rbm->visible_bias).detach();
+  const at::Tensor betas = detail::checked_path_to_model(kOp, options.betas);
+  const at::Tensor log_weights =
+      std::get<0>(rbm_ais(rbm->weight, rbm->visible_bias, rbm->hidden_bias, base, betas,
+                          options.n_chains, std::nullopt, std::nullopt, options.generator));
+  LogZEstimate estimate = log_z_from_weights(log_weights, rbm_log_z_base(rbm, base));
+  estimate.betas = betas;
+  return estimate;
+}
+
+LogZEstimate reverse_ais(const RBM& rbm, const at::Tensor& x,
+                         const std::optional<at::Tensor>& base_visible_bias,
+                         const AISOptions& options) {
+  constexpr const char* kOp = "reverse_ais";
+  detail::check_chains(kOp, "x", x);
+  check_groups(kOp, x.size(0), options);
+  check_no_groups(kOp, options);
+  const at::Tensor base = base_visible_bias.value_or(rbm->visible_bias).detach();
+  const at::Tensor betas = detail::checked_path_to_model(kOp, options.betas).flip(0);
+  const at::Tensor log_weights =
+      std::get<0>(rbm_ais(rbm->weight, rbm->visible_bias, rbm->hidden_bias, base, betas, x.size(0),
+                          x, std::nullopt, options.generator));
+  LogZEstimate estimate = negated(log_z_from_weights(log_weights, -rbm_log_z_base(rbm, base)));
+  estimate.betas = betas;
+  return estimate;
 }
 
 }  // namespace torch_ebm

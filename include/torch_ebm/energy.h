@@ -47,8 +47,12 @@ class TORCH_EBM_API EnergyFunction {
   virtual std::tuple<at::Tensor, at::Tensor> value_and_score(const at::Tensor& x) const;
 
   /// The energy at inverse temperature beta, () or (N,) in the dtype of x: what its own Gibbs sampler, if it has
-  /// one, leaves invariant there. Nothing, the default, means beta E(x).
+  /// one, leaves invariant there. Nothing, the default, means beta E(x) + (1 - beta) base_energy(x).
   virtual std::optional<at::Tensor> tempered(const at::Tensor& x, const at::Tensor& beta) const;
+
+  /// The energy E_0 at inverse temperature 0, (N,), differentiable like value: the target at beta is then
+  /// exp(-beta E - (1 - beta) E_0). Nothing, the default, means 0.
+  virtual std::optional<at::Tensor> base_energy(const at::Tensor& x) const;
 
   /// The states of the chains after run.n_steps block Gibbs steps at run.beta, or nothing if this energy has no
   /// Gibbs sampler of its own. `clamp`, boolean, (units...) or (N, units...), is true where a unit keeps its value.
@@ -77,8 +81,8 @@ class TORCH_EBM_API Energy {
   explicit Energy(std::function<at::Tensor(const at::Tensor&)> function);
 
   /// A scripted module: its forward is the energy; methods `gibbs(x, n_steps, beta, clamp, generator)`,
-  /// `gibbs_with_gradients(x, n_steps, beta, generator)`, `tempered(x, beta)`, `value_and_score(x)` and
-  /// `flip_differences(x, sites)`, if it has them, are what EnergyFunction calls so.
+  /// `gibbs_with_gradients(x, n_steps, beta, generator)`, `tempered(x, beta)`, `base_energy(x)`, `value_and_score(x)`
+  /// and `flip_differences(x, sites)`, if it has them, are what EnergyFunction calls so.
   explicit Energy(const torch::jit::Module& module);
 
   /// A C++ module (or any shared object) whose forward is the energy.
@@ -101,6 +105,8 @@ class TORCH_EBM_API Energy {
   /// The tempered energies at each of K inverse temperatures, () or (N,): (K, N), float64, detached. One call of
   /// an energy that does not define its tempering itself.
   at::Tensor values_at(const at::Tensor& x, const std::vector<at::Tensor>& betas) const;
+  /// Whether it defines what it is at other temperatures, by `tempered` or `base_energy`.
+  bool has_path(const at::Tensor& x) const;
   std::tuple<at::Tensor, at::Tensor> value_and_score(
       const at::Tensor& x, const std::optional<at::Tensor>& beta = std::nullopt) const;
   std::optional<at::Tensor> gibbs(const at::Tensor& x, const RunOptions& run,
@@ -113,6 +119,7 @@ class TORCH_EBM_API Energy {
 
  private:
   std::optional<at::Tensor> tempered(const at::Tensor& x, const at::Tensor& beta) const;
+  std::optional<at::Tensor> base_energy(const at::Tensor& x) const;
 
   template <typename Module>
   static Energy wrap(std::shared_ptr<Module> module) {

@@ -107,7 +107,7 @@ TEST(AIS, WrongArgumentsAreNamed) {
   EXPECT_THROWS(run(at::tensor({0.0, 0.5})), c10::ValueError, "must rise strictly from 0 to 1");
   EXPECT_THROWS(run(at::tensor({0.0, 0.5, 0.5, 1.0})), c10::ValueError, "must rise strictly");
   EXPECT_THROWS(run(betas(3), 1), c10::ValueError, "n_chains must be at least 2");
-  EXPECT_THROWS(ais(rbm, {.base_visible_bias = at::zeros({4}, at::kDouble)}), c10::ValueError,
+  EXPECT_THROWS(ais(rbm, at::zeros({4}, at::kDouble)), c10::ValueError,
                 "base_visible_bias must have shape (V,) = (3,)");
   rbm->weight.detach()[0][0] = NAN;
   EXPECT_THROWS(run(betas(3)), c10::ValueError, "weight must be finite");

@@ -142,6 +142,7 @@ FLIPS = {
 NO_TENSORS = {"log_z_doubt", "version", "built_for_torch", "cpu_kernels"}
 INTERNAL = {
     "_call_energy",
+    "_call_energy_base",
     "_call_energy_flip_differences",
     "_call_energy_gibbs",
     "_call_energy_gibbs_with_gradients",

@@ -1,0 +1,82 @@
+#include "csrc/partition/path.h"
+
+#include "csrc/common/checks.h"
+
+namespace torch_ebm::detail {
+
+at::Tensor checked_path(const char* op, const at::Tensor& betas) {
+  check_floating(op, "betas", betas);
+  check_shape(op, "betas", betas, {-1}, "(K + 1,)");
+  TORCH_CHECK_VALUE(betas.size(0) >= 2, op, ": betas must hold at least two temperatures, got ",
+                    betas.size(0));
+  check_finite(op, "betas", betas);
+  const at::Tensor path = betas.detach().to(at::kCPU, at::kDouble).contiguous();
+  TORCH_CHECK_VALUE(path.ge(0).all().item<bool>(), op, ": betas must not be negative, got ",
+                    path.min().item<double>());
+  const at::Tensor change = path.diff();
+  TORCH_CHECK_VALUE(change.gt(0).all().item<bool>() || change.lt(0).all().item<bool>(), op,
+                    ": betas must rise strictly or fall strictly");
+  return path;
+}
+
+at::Tensor checked_path_to_model(const char* op, const std::optional<at::Tensor>& betas) {
+  constexpr int64_t kDefaultTemperatures = 1001;
+  const at::Tensor path = checked_path(
+      op, betas.value_or(at::linspace(0, 1, kDefaultTemperatures, at::TensorOptions(at::kDouble))));
+  TORCH_CHECK_VALUE(path[0].item<double>() == 0 && path[-1].item<double>() == 1, op,
+                    ": betas must rise strictly from 0 to 1");
+  return path;
+}
+
+at::Tensor effective_number(const at::Tensor& log_weights) {
+  const at::Tensor largest = log_weights.amax(-1, /*keepdim=*/true).clamp_min(-1e300);
+  const at::Tensor w = at::exp(log_weights - largest);
+  return w.sum(-1).square() / w.square().sum(-1).clamp_min(1e-300);
+}
+
+PathFromBase path_from_base(const char* op, const Energy& energy, const NoiseDistribution& base,
+                            const at::Tensor& x) {
+  constexpr double kRounding = 1e-4;  // of a sum over many units in float32
+  TORCH_CHECK_VALUE(base.log_prob, op, ": base must have a log_prob");
+  const at::TensorOptions number = x.options().dtype(at::kDouble);
+  if (!energy.has_path(x)) return {annealed_energy(energy, base), at::zeros({}, number)};
+  const at::Tensor at_zero = path_energies(op, energy, x, {at::zeros({}, number)})[0];
+  const at::Tensor log_z = -(at_zero + base.log_prob(x).to(at::kDouble));
+  const double spread = (log_z.max() - log_z.min()).item<double>();
+  TORCH_CHECK_VALUE(spread <= kRounding * (1 + at_zero.abs().max().item<double>()), op,
+                    ": base must be the law of the energy at beta = 0, which the energy defines "
+                    "itself; the logarithms of their densities differ by up to ",
+                    spread, " more in some states than in others");
+  return {energy, log_z.mean().detach()};
+}
+
+at::Tensor path_energies(const char* op, const Energy& energy, const at::Tensor& x,
+                         const std::vector<at::Tensor>& betas) {
+  const at::Tensor energies = energy.values_at(x, betas);
+  // Neither NaN nor -inf is above -inf.
+  const at::Tensor valid = energies.gt(-INFINITY).all(0);
+  if (!valid.all().item<bool>()) {
+    const int64_t chain = valid.logical_not().nonzero()[0].item<int64_t>();
+    TORCH_CHECK_VALUE(
+        false, op, ": the energy of chain ", chain,
+        " is NaN or -inf; likely the energy's parameters or the states are not finite");
+  }
+  return energies;
+}
+
+at::Tensor log_weight_change(const at::Tensor& from, const at::Tensor& to) {
+  return at::where(at::isposinf(to), -INFINITY, from - to);
+}
+
+at::Tensor resampled_chains(const at::Tensor& log_weights, const at::Tensor& uniform) {
+  const int64_t n_groups = log_weights.size(0);
+  const int64_t n_chains = log_weights.size(1);
+  const at::Tensor share = at::softmax(log_weights, 1).cumsum(1);
+  const at::Tensor comb = (at::arange(n_chains, log_weights.options()) + uniform.unsqueeze(1)) /
+                          static_cast<double>(n_chains);
+  // The last share may be rounded to less than 1.
+  return at::searchsorted(share, comb.expand({n_groups, n_chains}).contiguous())
+      .clamp_max(n_chains - 1);
+}
+
+}  // namespace torch_ebm::detail

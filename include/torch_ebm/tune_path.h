@@ -1,0 +1,38 @@
+#pragma once
+
+#include <string>
+
+#include "torch_ebm/export.h"
+#include "torch_ebm/sampler.h"
+
+namespace torch_ebm {
+
+struct TORCH_EBM_API TunePathOptions {
+  /// Transitions of every chain at each temperature, at least 20.
+  int64_t n_steps = 100;
+  /// See warm_up.
+  std::optional<double> target_acceptance = std::nullopt;
+  int64_t n_leapfrog = 10;
+  std::optional<at::Generator> generator = std::nullopt;
+};
+
+/// Step sizes and diagonal inverse masses of a sampler along a path.
+struct TORCH_EBM_API PathTuning {
+  std::string sampler;      ///< "hmc" or "mala"
+  at::Tensor betas;         ///< (R,), strictly rising, float64
+  at::Tensor step_size;     ///< (R,), float64
+  at::Tensor inverse_mass;  ///< (R, ...)
+  int64_t n_leapfrog = 10;
+  /// n_steps transitions at beta, between two temperatures with the geometric interpolation of their step sizes and
+  /// masses. It takes one beta, shape (), for all chains.
+  Sampler bind(int64_t n_steps = 1) const;
+};
+
+/// A pilot run along the path: warm_up at every temperature, from the states that the last one left behind. What is
+/// found is fixed when the estimate begins, which so stays unbiased. x: (N, ...), from the law at betas[0]; betas: (R,),
+/// R >= 2, strictly rising. Throws ValueError for other betas and samplers, and as warm_up does.
+TORCH_EBM_API PathTuning tune_path(const Energy& energy, const at::Tensor& x,
+                                   const at::Tensor& betas, const std::string& sampler = "hmc",
+                                   const TunePathOptions& options = {});
+
+}  // namespace torch_ebm

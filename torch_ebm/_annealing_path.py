@@ -1,0 +1,161 @@
+"""What annealing needs to know of a base, an energy and a sampler."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import Any, Optional, Union
+
+import torch
+from torch import Tensor
+
+from .anneal import anneal
+from .annealed_energy import annealed_energy
+from .energy import Energy, has_method
+from .gibbs import gibbs
+from .noise import NoiseDistribution
+from .rbm import RBM
+from .sampler import Sampler
+from .tune_path import tune_path
+
+_ROUNDING = 1e-4  # of a sum over many units in float32
+_PILOT_CHAINS = 50
+
+
+class EnergyPath:
+    """The path from a base to an energy, and what moves its chains.
+
+    Args:
+        sampler: default: Gibbs sampling of binary states; HMC tuned by a pilot run for others.
+
+    Raises:
+        TypeError: ``base`` is no distribution.
+    """
+
+    def __init__(self, energy: Energy, base: NoiseDistribution, sampler: Optional[Sampler]) -> None:
+        if not (hasattr(base, "sample") and hasattr(base, "log_prob")):
+            raise TypeError(
+                f"ais: base must have methods sample and log_prob, got {type(base).__name__}"
+            )
+        self.energy, self.base, self.sampler = energy, base, sampler
+        self.own = has_method(energy, "tempered") or has_method(energy, "base_energy")
+        self.path = energy if self.own else annealed_energy(energy, base)
+
+    def start(self, n_chains: int, generator: torch.Generator) -> Tensor:
+        """Exact samples of the base."""
+        if "generator" in inspect.signature(self.base.sample).parameters:
+            x = self.base.sample(torch.Size([n_chains]), generator=generator)
+        else:
+            seed = torch.randint(2**62, (), generator=generator).item()
+            with torch.random.fork_rng():  # such a base draws from torch's default generators
+                torch.manual_seed(seed)
+                x = self.base.sample(torch.Size([n_chains]))
+        return x.detach()
+
+    def prepare(self, generator: torch.Generator) -> None:
+        """Finds a sampler, if there is none yet."""
+        if self.sampler is not None:
+            return
+        x = self.start(_PILOT_CHAINS, generator)
+        binary = ((x == 0) | (x == 1)).all()
+        self.sampler = gibbs if binary else tune_path(self.path, x, generator=generator)
+
+    def log_z_base(self, x: Tensor) -> Tensor:
+        """log Z at beta = 0.
+
+        Raises:
+            ValueError: the energy has a path of its own, and the base is not its law there.
+        """
+        if not self.own:
+            return torch.zeros((), dtype=torch.float64, device=x.device)
+        with torch.no_grad():
+            at_zero = _energy_at_zero(self.energy, x)
+            log_z = -(at_zero + self.base.log_prob(x).double())
+        spread = (log_z.max() - log_z.min()).item()
+        if not spread <= _ROUNDING * (1 + at_zero.abs().max().item()):
+            raise ValueError(
+                "ais: base must be the law of the energy at beta = 0, which the energy defines"
+                " itself; the logarithms of their densities differ by up to"
+                f" {spread:.4g} more in some states than in others"
+            )
+        return log_z.mean()
+
+    def anneal(self, x: Tensor, betas: Tensor, log_weights: Tensor, **options: Any):
+        """The states and weights at ``betas[-1]``."""
+        chains = anneal(self.path, x, betas, self.sampler, log_weights=log_weights, **options)
+        return chains.x, chains.log_weights
+
+
+def _energy_at_zero(energy: Energy, x: Tensor) -> Tensor:
+    if has_method(energy, "tempered"):
+        return energy.tempered(x, torch.zeros((), dtype=x.dtype, device=x.device)).double()
+    return energy.base_energy(x).double()
+
+
+class RBMPath:
+    """The path of Salakhutdinov & Murray (2008) to an RBM, in one operator."""
+
+    def __init__(self, rbm: RBM, base_visible_bias: Optional[Tensor]) -> None:
+        self.rbm = rbm
+        bias = rbm.visible_bias if base_visible_bias is None else base_visible_bias
+        self.bias = bias.detach()
+
+    def start(self, n_chains: int, generator: torch.Generator) -> Optional[Tensor]:
+        return None  # the operator draws it
+
+    def prepare(self, generator: torch.Generator) -> None:
+        pass
+
+    def log_z_base(self, x: Optional[Tensor]) -> Tensor:
+        # At beta = 0 the softplus terms are log 2 each.
+        bias = self.bias.double()
+        return torch.logaddexp(bias, torch.zeros_like(bias)).sum() + self.rbm.n_hidden * math.log(2)
+
+    def anneal(
+        self,
+        x: Optional[Tensor],
+        betas: Tensor,
+        log_weights: Tensor,
+        *,
+        n_groups: int,
+        resample_below: float,
+        generator: torch.Generator,
+    ):
+        if n_groups != 1 or resample_below != 0:
+            raise ValueError(
+                "ais: the chains of an RBM do not resample unless a base and a sampler are given"
+            )
+        rbm = self.rbm
+        log_weights, x = torch.ops.torch_ebm.rbm_ais(
+            rbm.weight,
+            rbm.visible_bias,
+            rbm.hidden_bias,
+            self.bias,
+            betas,
+            n_chains=len(log_weights),
+            visible=x,
+            log_weights=log_weights,
+            generator=generator,
+        )
+        return x, log_weights
+
+
+Path = Union[EnergyPath, RBMPath]
+
+
+def path_of(
+    op: str,
+    energy: Energy,
+    base: Optional[NoiseDistribution],
+    sampler: Optional[Sampler],
+    base_visible_bias: Optional[Tensor],
+) -> Path:
+    """The path that the arguments of :func:`ais` describe."""
+    if base is None and sampler is None and isinstance(energy, RBM):
+        if type(energy).forward is RBM.forward:
+            return RBMPath(energy, base_visible_bias)
+    if base_visible_bias is not None:
+        raise ValueError(f"{op}: base_visible_bias is for an RBM without another base or sampler")
+    if base is None:
+        raise ValueError(f"{op}: base must be given, unless the energy is an RBM")
+    return EnergyPath(energy, base, sampler)

@@ -1,0 +1,45 @@
+"""The geometric path from a known law to an energy."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .energy import Energy, has_method
+from .noise import NoiseDistribution
+
+
+class AnnealedEnergy:
+    """What :func:`annealed_energy` returns."""
+
+    def __init__(self, energy: Energy, base: NoiseDistribution) -> None:
+        self.energy = energy
+        self.base = base
+        if has_method(energy, "value_and_score"):
+            self.value_and_score = energy.value_and_score
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.energy(x)
+
+    def base_energy(self, x: Tensor) -> Tensor:
+        return -self.base.log_prob(x)
+
+
+def annealed_energy(energy: Energy, base: NoiseDistribution) -> AnnealedEnergy:
+    """``energy`` on the geometric path from a law that is known (Neal 2001, eq. 3).
+
+    Its energy at inverse temperature beta is (1 - beta) E_0 + beta E, E_0 = -``base.log_prob``. At
+    beta = 1, and for whoever asks for no temperature, it is ``energy``; at beta = 0 the base, whose
+    log Z is 0 if ``log_prob`` is normalised. Every sampler takes it, replica exchange too.
+
+    In a scripted model write a module with the methods ``forward(x)``, E, and ``base_energy(x)``.
+
+    Raises:
+        TypeError: an energy that cannot be called, or a base without ``log_prob``.
+    """
+    if not callable(energy):
+        raise TypeError(f"annealed_energy: energy must be callable, got {type(energy).__name__}")
+    if not hasattr(base, "log_prob"):
+        raise TypeError(
+            f"annealed_energy: base must have a method log_prob, got {type(base).__name__}"
+        )
+    return AnnealedEnergy(energy, base)

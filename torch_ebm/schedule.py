@@ -1,0 +1,73 @@
+"""Schedules of inverse temperatures for annealing."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import torch
+from torch import Tensor
+
+from .energy import Energy, as_argument
+from .sampler import Sampler, sampler_argument
+
+
+def linear_schedule(n_steps: int) -> Tensor:
+    """``n_steps`` + 1 inverse temperatures from 0 to 1, evenly spaced, float64.
+
+    Raises:
+        ValueError: ``n_steps`` < 1.
+    """
+    return torch.ops.torch_ebm.linear_schedule(n_steps)
+
+
+def sigmoid_schedule(n_steps: int, *, steepness: float = 4.0) -> Tensor:
+    """``n_steps`` + 1 inverse temperatures from 0 to 1, denser near both ends, float64.
+
+    They are sigmoid(``steepness`` (2 k / n_steps - 1)), shifted and stretched to begin at 0 and end
+    at 1 (Grosse, Ghahramani & Adams 2015, section 4.1, with steepness 4).
+
+    Raises:
+        ValueError: ``n_steps`` < 1, or ``steepness`` that is not positive and finite.
+    """
+    return torch.ops.torch_ebm.sigmoid_schedule(n_steps, steepness)
+
+
+@torch.compiler.disable
+def adaptive_schedule(
+    energy: Energy,
+    x: Tensor,
+    sampler: Sampler,
+    *,
+    conditional_ess: float = 0.999,
+    max_temperatures: int = 100_000,
+    generator: Optional[torch.Generator] = None,
+) -> Tensor:
+    """Inverse temperatures from 0 to 1 between which the weights of N chains spread equally.
+
+    Every next one is the largest at which the conditional ESS, (sum_i W_i w_i)^2 / sum_i W_i w_i^2
+    for normalised weights W and their growth w, stays (Zhou, Johansen & Aston 2016, section 3.3.2).
+    The chains are a pilot run, with resampling, and thrown away: an estimate of log Z along a path
+    that its own chains chose would be biased.
+
+    Args:
+        energy: with the path to follow, see :func:`annealed_energy`.
+        x: (N, ...), drawn from the law at beta = 0.
+        sampler: see :func:`torch_ebm.anneal`.
+        conditional_ess: as a share of the chains, in (0, 1). Four times as many temperatures take
+            1 - (1 - c) / 16 in the place of c.
+
+    Returns:
+        (K + 1,), float64.
+
+    Raises:
+        ValueError: more than ``max_temperatures`` are needed; and as :func:`torch_ebm.anneal`.
+    """
+    with as_argument(energy) as energy_argument, sampler_argument(sampler, energy) as move:
+        return torch.ops.torch_ebm.adaptive_schedule(
+            energy_argument,
+            x,
+            move,
+            conditional_ess=conditional_ess,
+            max_temperatures=max_temperatures,
+            generator=generator,
+        )
