@@ -55,6 +55,7 @@ from .noise import NoiseDistribution, NoiseSamples, draw_noise, model_noise
 from .nuts import nuts
 from .progress import progress_bar
 from .pseudolikelihood import pseudolikelihood
+from .raise_log_likelihood import raise_log_likelihood
 from .ranking_nce import ranking_nce
 from .ratio_matching import ratio_matching
 from .rbm import RBM, base_rate_bias, rbm_gibbs
@@ -146,6 +147,7 @@ __all__ = [
     "progress_bar",
     "pseudolikelihood",
     "r_hat",
+    "raise_log_likelihood",
     "ranking_nce",
     "ratio_matching",
     "rbm_gibbs",

@@ -14,8 +14,9 @@ from .annealed_energy import annealed_energy
 from .energy import Energy, has_method
 from .gibbs import gibbs
 from .noise import NoiseDistribution
-from .rbm import RBM
-from .sampler import Sampler
+from .rbm import RBM, rbm_gibbs
+from .sampler import Sampler, states_of
+from .schedule import linear_schedule
 from .tune_path import tune_path
 
 _ROUNDING = 1e-4  # of a sum over many units in float32
@@ -85,6 +86,11 @@ class EnergyPath:
         chains = anneal(self.path, x, betas, self.sampler, log_weights=log_weights, **options)
         return chains.x, chains.log_weights
 
+    def move(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """One step at beta = 1."""
+        one = torch.ones((), dtype=torch.float64, device=x.device)
+        return states_of(self.sampler(self.path, x, beta=one, generator=generator))
+
 
 def _energy_at_zero(energy: Energy, x: Tensor) -> Tensor:
     if has_method(energy, "tempered"):
@@ -139,6 +145,10 @@ class RBMPath:
         )
         return x, log_weights
 
+    def move(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        rbm = self.rbm
+        return rbm_gibbs(x, rbm.weight, rbm.visible_bias, rbm.hidden_bias, generator=generator)[0]
+
 
 Path = Union[EnergyPath, RBMPath]
 
@@ -159,3 +169,15 @@ def path_of(
     if base is None:
         raise ValueError(f"{op}: base must be given, unless the energy is an RBM")
     return EnergyPath(energy, base, sampler)
+
+
+def checked_betas(op: str, betas: Union[int, Tensor]) -> Tensor:
+    """Inverse temperatures from 0 to 1, float64 on the CPU."""
+    if isinstance(betas, int):
+        return linear_schedule(betas)
+    path = torch.as_tensor(betas).detach().to("cpu", torch.float64)
+    if path.dim() != 1 or len(path) < 2:
+        raise ValueError(f"{op}: betas must have shape (K + 1,), K >= 1, got {tuple(path.shape)}")
+    if not (path[0] == 0 and path[-1] == 1 and (path.diff() > 0).all()):
+        raise ValueError(f"{op}: betas must rise strictly from 0 to 1")
+    return path

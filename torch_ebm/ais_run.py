@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ._annealing_path import EnergyPath, path_of
+from ._annealing_path import EnergyPath, checked_betas, path_of
 from .energy import Energy
 from .gibbs import gibbs
 from .log_z_estimate import LogZEstimate, log_z_from_weights
 from .noise import NoiseDistribution
 from .sampler import Sampler
-from .schedule import linear_schedule
 from .tune_path import PathTuning
 
 _MOST_STAGES = 100
@@ -71,7 +70,7 @@ class AISRun:
             raise ValueError(f"{op}: batch_size must be at least 1, got {batch_size}")
         self._path = path_of(op, energy, base, sampler, base_visible_bias)
         self._op, self._first_states = op, x
-        self._betas = _checked_betas(op, betas)
+        self._betas = checked_betas(op, betas)
         self._betas = self._betas if x is None else self._betas.flip(0)
         self._sizes = [min(batch_size, n_chains - i) for i in range(0, n_chains, batch_size)]
         self._groups = _Groups(op, self._sizes, n_groups, resample_below)
@@ -266,14 +265,3 @@ def _finished(sizes: list[int], n_chains: int) -> list[int]:
             break
         out.append(size)
     return out
-
-
-def _checked_betas(op: str, betas: Union[int, Tensor]) -> Tensor:
-    if isinstance(betas, int):
-        return linear_schedule(betas)
-    path = torch.as_tensor(betas).detach().to("cpu", torch.float64)
-    if path.dim() != 1 or len(path) < 2:
-        raise ValueError(f"{op}: betas must have shape (K + 1,), K >= 1, got {tuple(path.shape)}")
-    if not (path[0] == 0 and path[-1] == 1 and (path.diff() > 0).all()):
-        raise ValueError(f"{op}: betas must rise strictly from 0 to 1")
-    return path

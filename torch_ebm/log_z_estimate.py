@@ -49,10 +49,11 @@ def log_z_from_weights(
     """log Z from N log importance weights (N,): log of their mean, plus ``log_z_base``.
 
     The standard error is that of the delta method. Where fewer than 100 weights are effective,
-    heavy weights that were not drawn are missing from it; there it is at least
-    sqrt((exp(s^2) - 1) / N), the error if the logarithms above their median were those of a normal
-    law, s its standard deviation. The interval is log_z -+ t(N - 1) std_error. Warns if the ESS is
-    below 10 or the interval longer than 2.
+    heavy weights that were not drawn are missing from it; there it is at least that of a log-normal
+    law with the spread s of the log weights above their median m: sqrt((exp(s^2) - 1) / N), or, if
+    that is smaller, |m + s^2 / 2 - log_z| / t plus sqrt(s^2 / N + s^4 / (2 (N - 1))) (Cox's method,
+    Zhou & Gao 1997). The interval is log_z -+ t std_error, t the 97.5% point of Student's law of N -
+    1 degrees of freedom. Warns if the ESS is below 10 or the interval longer than 2.
 
     Args:
         log_z_base: log partition function of the law that the weights are against, shape ().

@@ -33,7 +33,10 @@ class PathTuning(NamedTuple):
         n_steps: int = 1,
         generator: Optional[torch.Generator] = None,
     ) -> Samples:
-        """``n_steps`` transitions at ``beta``, with step size and mass interpolated geometrically.
+        """``n_steps`` transitions at ``beta``.
+
+        Between two temperatures masses are interpolated linearly, as the precisions of Gaussian
+        laws change along a geometric path, and step sizes geometrically.
 
         Raises:
             ValueError: ``beta`` that is not one number for all chains; and as the sampler does.

@@ -17,13 +17,20 @@ constexpr double kEnoughWeights = 100;  // for the delta method
 constexpr double kFewWeights = 10;
 constexpr double kWideInterval = 2;
 
-/// The relative standard error of the mean of weights whose logarithms, above their median, look like those of a
-/// log-normal law. Half the law, because small weights say nothing of the large ones.
-at::Tensor log_normal_error(const at::Tensor& log_w) {
+/// The standard error of log_mean if the weights followed a log-normal law. Its parameters are read off above the
+/// median: small weights say nothing of the large ones. It is that of the mean weight, or, where this is out of reach,
+/// the distance to the estimate and error of Cox's method (Zhou & Gao 1997) for N weights and the quantile t.
+at::Tensor log_normal_error(const at::Tensor& log_w, const at::Tensor& log_mean, double t) {
   const at::Tensor finite = log_w.masked_select(log_w.gt(-INFINITY));
-  const at::Tensor above = (finite - finite.median()).clamp_min(0);
+  const double n = static_cast<double>(finite.size(0));
+  const at::Tensor median = finite.median();
+  const at::Tensor above = (finite - median).clamp_min(0);
   const at::Tensor variance = above.square().sum() / above.gt(0).sum().clamp_min(1);
-  return at::sqrt(at::expm1(variance) / static_cast<double>(finite.size(0)));
+  const at::Tensor of_mean = at::sqrt(at::expm1(variance) / n);
+  const at::Tensor cox = median + variance / 2;
+  const at::Tensor cox_error =
+      at::sqrt(variance / n + variance.square() / (2 * std::max(n - 1, 1.0)));
+  return at::minimum(of_mean, (cox - log_mean).abs() / t + cox_error);
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> log_z_from_weights_kernel(
@@ -39,15 +46,15 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> log_z_fro
   TORCH_CHECK_VALUE(log_w.gt(-INFINITY).any().item<bool>(), kOp,
                     ": log_weights are all -inf: no chain reached the model");
   const double n = static_cast<double>(log_w.size(0));
+  const double t = detail::t_quantile(log_w.size(0) - 1);
   const at::Tensor log_mean = at::logsumexp(log_w, {0}) - std::log(n);
   const at::Tensor w = at::exp(log_w - log_mean);  // mean 1
   const at::Tensor ess = n * n / w.square().sum();
   at::Tensor std_error = w.std(/*dim=*/0, /*unbiased=*/true) / std::sqrt(n);
   if (ess.item<double>() < kEnoughWeights) {
-    std_error = at::maximum(std_error, log_normal_error(log_w));
+    std_error = at::maximum(std_error, log_normal_error(log_w, log_mean, t));
   }
   const at::Tensor log_z = log_mean + log_z_base.to(at::kDouble);
-  const double t = detail::t_quantile(log_w.size(0) - 1);
   return {log_z, std_error, log_z - t * std_error, log_z + t * std_error, ess};
 }
 

@@ -23,8 +23,9 @@ struct TORCH_EBM_API PathTuning {
   at::Tensor step_size;     ///< (R,), float64
   at::Tensor inverse_mass;  ///< (R, ...)
   int64_t n_leapfrog = 10;
-  /// n_steps transitions at beta, between two temperatures with the geometric interpolation of their step sizes and
-  /// masses. It takes one beta, shape (), for all chains.
+  /// n_steps transitions at beta. Between two temperatures masses are interpolated linearly, as the precisions of
+  /// Gaussian laws change along a geometric path, and step sizes geometrically. It takes one beta, shape (), for all
+  /// chains.
   Sampler bind(int64_t n_steps = 1) const;
 };
 

@@ -180,8 +180,6 @@ def test_half_precision_makes_the_weights_of_float(dtype):
     estimate = torch_ebm.ais(
         rbm, betas=betas, base_visible_bias=base.to(dtype), generator=seeded(3)
     )
-    expected = torch_ebm.ais(
-        rbm.float(), betas=betas, base_visible_bias=base, generator=seeded(3)
-    )
+    expected = torch_ebm.ais(rbm.float(), betas=betas, base_visible_bias=base, generator=seeded(3))
     assert estimate.log_z == expected.log_z
     assert estimate.log_weights.dtype == torch.float64

@@ -346,13 +346,16 @@ REFUSED = [
         "rbm_ais: betas must have a floating dtype",
     ),
     *[
-        (
-            annealed,
-            {"betas": torch.tensor(betas)},
-            ValueError,
-            "rbm_ais: betas must rise strictly from 0 to 1",
+        (annealed, {"betas": torch.tensor(betas)}, ValueError, "rbm_ais: betas must " + text)
+        for betas, text in (
+            ([1.0, 0.0], "rise strictly from 0 unless visible is given, got 1"),
+            ([0.1, 1.0], "rise strictly from 0 unless visible is given, got 0.1"),
+            ([0.0, 0.5, 0.5, 1.0], "rise strictly or fall strictly"),
+            ([0.0, 0.7, 0.5, 1.0], "rise strictly or fall strictly"),
+            ([0.0, 1.5], "lie in [0, 1], got 1.5"),
+            ([-0.5, 1.0], "not be negative, got -0.5"),
+            ([0.0, nan, 1.0], "be finite, got 1 NaN"),
         )
-        for betas in ([1.0, 0.0], [0.0, 0.9], [0.1, 1.0], [0.0, 0.5, 0.5, 1.0], [0.0, nan, 1.0])
     ],
     (
         lambda: torch_ebm.ais(torch_ebm.RBM(4, 2), n_chains=1),

@@ -103,9 +103,7 @@ def test_scripted_model_knows_its_z_and_samples_itself(finished):
     folder, _ = finished
     model = torch.jit.load(folder / "model.pt")
     assert float(model.log_z) == pytest.approx(float(model.energy.log_z().detach()), abs=1e-9)
-    first, again = (
-        model.sample(20, 50, torch.Generator().manual_seed(s)) for s in (1, 1)
-    )
+    first, again = (model.sample(20, 50, torch.Generator().manual_seed(s)) for s in (1, 1))
     assert first.shape == (20, 64) and torch.equal(first, again)
     assert not torch.equal(first, model.sample(20, 50, torch.Generator().manual_seed(2)))
     log_p = model(first)

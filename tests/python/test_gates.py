@@ -131,6 +131,10 @@ DRIVER_OPS = {
     "tune_ladder",
     "unbiased_cd",
     "exact_log_z",
+    "anneal",
+    "adaptive_schedule",
+    "tune_path",
+    "tuned_step",
 }
 # Differentiable in the parameters alone: tested in test_flip_differences.py.
 FLIPS = {
@@ -139,7 +143,14 @@ FLIPS = {
     "_rbm_flip_sums_backward",
     "boltzmann_flip_differences",
 }
-NO_TENSORS = {"log_z_doubt", "version", "built_for_torch", "cpu_kernels"}
+NO_TENSORS = {
+    "log_z_doubt",
+    "linear_schedule",
+    "sigmoid_schedule",
+    "version",
+    "built_for_torch",
+    "cpu_kernels",
+}
 INTERNAL = {
     "_call_energy",
     "_call_energy_base",

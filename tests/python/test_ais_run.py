@@ -1,0 +1,195 @@
+"""AIS runs: interrupted, saved, continued, in batches."""
+
+import functools
+import math
+
+import pytest
+import torch
+from torch.distributions import Independent, Normal
+
+import torch_ebm
+from known_values import random_rbm, seeded
+
+BASE = Independent(Normal(torch.zeros(2).double(), 2.0), 1)
+MALA = functools.partial(torch_ebm.mala, step_size=0.1)
+
+
+class Energy:
+    """|x|^2, and after `limit` calls whatever `error` is."""
+
+    def __init__(self, limit=10**9, error=KeyboardInterrupt):
+        self.calls, self.limit, self.error = 0, limit, error
+
+    def __call__(self, x):
+        self.calls += 1
+        if self.calls > self.limit:
+            raise self.error
+        return x.square().sum(1)
+
+
+def make(energy, **changed):
+    options = {"n_chains": 12, "betas": 150, "batch_size": 4, "generator": seeded(1), **changed}
+    return torch_ebm.AISRun(energy, BASE, options.pop("sampler", MALA), **options)
+
+
+def assert_same(one, other):
+    for a, b in zip(one, other, strict=True):
+        assert torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+
+
+@pytest.mark.parametrize("options", [{}, {"resample_below": 0.9, "n_groups": 2}])
+@pytest.mark.parametrize("limit", [1, 90, 700, 1200])
+def test_an_interrupted_run_ends_as_one_that_was_not(limit, options):
+    expected = make(Energy(), **options).run()
+    energy = Energy(limit)
+    run = make(energy, **options)
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
+    assert not run.finished
+    energy.limit = 10**9
+    assert_same(run.run(), expected)
+    assert run.finished
+
+
+@pytest.mark.parametrize("limit", [90, 700])
+def test_a_saved_run_ends_as_one_that_was_not(limit, tmp_path):
+    expected = make(Energy()).run()
+    run = make(Energy(limit))
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
+    torch_ebm.save_checkpoint(tmp_path / "run.pt", run=run)
+    other = make(Energy(), generator=seeded(2))
+    torch_ebm.load_checkpoint(tmp_path / "run.pt", run=other)
+    assert_same(other.run(), expected)
+
+
+def test_a_sampler_found_by_a_pilot_run_is_saved_with_it(tmp_path):
+    options = {"sampler": None, "betas": 20}
+    expected = make(Energy(), **options).run()
+    run = make(Energy(limit=12_000), **options)
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
+    torch_ebm.save_checkpoint(tmp_path / "run.pt", run=run)
+    other = make(Energy(), generator=seeded(2), **options)
+    torch_ebm.load_checkpoint(tmp_path / "run.pt", run=other)
+    assert_same(other.run(), expected)
+
+
+def test_an_rbm_is_saved_in_the_middle_of_a_batch(tmp_path):
+    rbm = random_rbm(6, 4, 1.0, seed=3)
+    options = {"n_chains": 10, "betas": 300, "batch_size": 5}
+    expected = torch_ebm.AISRun(rbm, generator=seeded(4), **options).run()
+    run = torch_ebm.AISRun(rbm, generator=seeded(4), **options)
+    for _ in range(130):  # 100 stages a batch
+        run._advance()
+    torch_ebm.save_checkpoint(tmp_path / "run.pt", run=run)
+    other = torch_ebm.AISRun(rbm, generator=seeded(5), **options)
+    torch_ebm.load_checkpoint(tmp_path / "run.pt", run=other)
+    assert len(other.estimate().log_weights) == 5
+    assert_same(other.run(), expected)
+
+
+def test_what_is_there_after_an_interruption():
+    run = make(Energy(limit=500))  # a chain takes 450 calls: two evaluations a step, one a weight
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
+    estimate = run.estimate()
+    assert len(estimate.log_weights) == 4 and "Interrupted" not in estimate.warning
+    run = make(Energy(limit=200))
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
+    estimate = run.estimate()
+    beta = estimate.betas[-1].item()
+    assert 0 < beta < 1 and f"log Z at beta = {beta:.4g}, not at 1" in estimate.warning
+    with pytest.raises(ValueError, match="no stage of the first batch is finished yet"):
+        make(Energy()).estimate()
+
+
+def test_a_partial_estimate_is_that_of_the_law_reached():
+    run = make(Energy(limit=10**9), n_chains=2000, batch_size=None)
+    run.run()
+    reached = make(Energy(limit=200), n_chains=2000, batch_size=None)
+    with pytest.raises(KeyboardInterrupt):
+        reached.run()
+    estimate = reached.estimate()
+    beta = estimate.betas[-1].item()
+    exact = math.log(math.pi / (beta + (1 - beta) / 8)) - (1 - beta) * math.log(8 * math.pi)
+    assert abs(estimate.log_z - exact) < estimate.upper - estimate.lower
+
+
+def test_the_result_does_not_depend_on_what_batches_are_made_of_an_rbm_but_its_size_does():
+    rbm = random_rbm(6, 4, 1.0, seed=6)
+    whole = torch_ebm.ais(rbm, n_chains=100, batch_size=40, betas=50, generator=seeded(7))
+    assert len(whole.log_weights) == 100 and len(whole.stage_ess) == 50
+    assert abs(whole.log_z - rbm.log_z()) < whole.upper - whole.lower
+
+
+def test_stages_are_at_most_a_hundred_and_end_at_the_model():
+    run = make(Energy(), betas=150)
+    estimate = run.run()
+    assert len(estimate.stage_ess) == 100 and len(estimate.betas) == 101
+    assert estimate.betas[0] == 0 and estimate.betas[-1] == 1
+    torch.testing.assert_close(estimate.stage_ess[-1], estimate.ess)
+    assert estimate.stage_ess[0] > 11.5
+
+
+def test_resampling_groups_are_what_counts():
+    estimate = make(Energy(), n_groups=2, resample_below=0.5).run()
+    assert len(estimate.log_weights) == 6
+
+
+def test_progress_is_shown_when_asked_for(capfd):
+    make(Energy()).run(progress=True)
+    assert "ais" in capfd.readouterr().err
+    make(Energy()).run()
+    assert capfd.readouterr().err == ""
+
+
+def test_the_random_state_of_torch_is_left_alone_by_a_base_that_draws_from_it():
+    torch.manual_seed(8)
+    before = torch.get_rng_state()
+    one = make(Energy()).run()
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(9)
+    assert_same(make(Energy()).run(), one)
+
+
+@pytest.mark.parametrize(
+    "changed, error, text",
+    [
+        ({"n_chains": 1}, ValueError, "ais: n_chains must be at least 2, got 1"),
+        ({"batch_size": 0}, ValueError, "ais: batch_size must be at least 1, got 0"),
+        ({"betas": 0}, ValueError, "linear_schedule: n_steps must be at least 1, got 0"),
+        ({"betas": torch.tensor([0.0, 0.5])}, ValueError, "betas must rise strictly from 0 to 1"),
+        ({"betas": torch.tensor([1.0, 0.0])}, ValueError, "betas must rise strictly from 0 to 1"),
+        ({"betas": torch.zeros(2, 2)}, ValueError, "betas must have shape (K + 1,)"),
+        ({"n_groups": 3}, ValueError, "n_groups must divide the chains of every batch"),
+        (
+            {"resample_below": 0.5, "batch_size": None},
+            ValueError,
+            "n_groups must be at least 2 where chains resample",
+        ),
+        (
+            {"base_visible_bias": torch.zeros(2)},
+            ValueError,
+            "base_visible_bias is for an RBM without another base or sampler",
+        ),
+    ],
+)
+def test_bad_input_is_refused_by_name(changed, error, text):
+    with pytest.raises(error) as caught:
+        make(Energy(), **changed)
+    assert text in str(caught.value)
+
+
+def test_a_base_must_be_there_and_be_one():
+    with pytest.raises(ValueError, match="base must be given, unless the energy is an RBM"):
+        torch_ebm.ais(Energy())
+    with pytest.raises(TypeError, match="base must have methods sample and log_prob, got int"):
+        torch_ebm.ais(Energy(), 3)
+
+
+def test_a_state_of_another_run_is_refused():
+    state = make(Energy()).state_dict()
+    with pytest.raises(ValueError, match="other betas or numbers of chains"):
+        make(Energy(), betas=100).load_state_dict(state)

@@ -1,0 +1,85 @@
+"""Step sizes along a path, found by a pilot run."""
+
+import pytest
+import torch
+from torch.distributions import Independent, Normal
+
+import torch_ebm
+from known_values import seeded
+from paths import Gaussians
+from statistical_checks import check_mean
+
+PATH = Gaussians(4, 1.0, 0.05)
+
+
+@pytest.mark.parametrize("sampler, target", [("hmc", 0.8), ("mala", 0.574)])
+def test_acceptance_along_the_path_is_near_its_target(sampler, target):
+    x = PATH.exact(200, 0, seeded(1))
+    tuning = torch_ebm.tune_path(PATH, x, sampler=sampler, generator=seeded(2))
+    assert tuning.step_size.shape == (11,) and tuning.inverse_mass.shape == (11, 4)
+    for beta in (0.1, 0.25, 1.0):  # at 0.25 both are interpolated
+        x = PATH.exact(2000, beta, seeded(3))
+        rate = tuning(PATH, x, beta=beta, n_steps=5, generator=seeded(4)).acceptance_rate.mean()
+        assert abs(rate - target) < 0.15
+
+
+def test_between_temperatures_steps_are_geometric_and_masses_linear():
+    betas = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
+    step_size = torch.tensor([0.4, 0.1, 0.05], dtype=torch.float64)
+    mass = torch.tensor([[1.0, 4.0], [2.0, 1.0], [3.0, 3.0]], dtype=torch.float64)
+    tuning = torch_ebm.PathTuning("mala", betas, step_size, mass)
+    path = Gaussians(2, 1.0, 0.5)
+    x = path.exact(10, 0, seeded(5))
+    for beta, step, inverse_mass in [
+        (0.0, 0.4, [1.0, 4.0]),
+        (0.25, 0.2, [4 / 3, 1.6]),
+        (0.5, 0.1, [2.0, 1.0]),
+        (1.0, 0.05, [3.0, 3.0]),
+    ]:
+        one = tuning(path, x, beta=beta, n_steps=3, generator=seeded(6)).x
+        other = torch_ebm.mala(
+            path,
+            x,
+            beta=beta,
+            n_steps=3,
+            step_size=step,
+            inverse_mass=torch.tensor(inverse_mass, dtype=torch.float64),
+            generator=seeded(6),
+        ).x
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("sampler", ["hmc", "mala"])
+def test_a_tuned_sampler_leaves_the_law_invariant(sampler):
+    tuning = torch_ebm.tune_path(PATH, PATH.exact(50, 0, seeded(7)), sampler=sampler)
+    x = PATH.exact(20_000, 0.7, seeded(8))
+    last = tuning(PATH, x, beta=0.7, n_steps=5, generator=seeded(9)).x
+    variance = 1 / PATH.precision(0.7)
+    check_mean(last.square() / variance, 1.0, 2.0, "variance")
+
+
+def test_it_is_what_ais_takes_by_default():
+    base = Independent(Normal(torch.zeros(4).double(), 1.0), 1)
+    estimate = torch_ebm.ais(lambda x: PATH(x), base, betas=200, generator=seeded(10))
+    assert abs(estimate.log_z - PATH.log_z(1)) < estimate.upper - estimate.lower < 0.5
+
+
+@pytest.mark.parametrize(
+    "changed, text",
+    [
+        ({"sampler": "nuts"}, 'sampler must be "hmc" or "mala", got "nuts"'),
+        ({"betas": torch.tensor([1.0, 0.0])}, "tune_path: betas must rise"),
+        ({"betas": torch.tensor([0.0])}, "betas must hold at least two temperatures"),
+        ({"n_steps": 5}, "n_steps must be at least 20"),
+    ],
+)
+def test_bad_input_is_refused_by_name(changed, text):
+    with pytest.raises(ValueError) as caught:
+        torch_ebm.tune_path(PATH, PATH.exact(10, 0, seeded(11)), **changed)
+    assert text in str(caught.value)
+
+
+def test_one_temperature_serves_all_chains():
+    tuning = torch_ebm.tune_path(PATH, PATH.exact(10, 0, seeded(12)), n_steps=20)
+    with pytest.raises(ValueError, match="takes one beta, shape \\(\\), for all chains"):
+        tuning(PATH, PATH.exact(3, 0, seeded(13)), beta=torch.ones(3))
