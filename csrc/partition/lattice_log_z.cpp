@@ -16,6 +16,8 @@ namespace {
 constexpr const char* kOp = "lattice_log_z";
 constexpr int kMaxLogStates = 24;
 constexpr int64_t kNumbersAtOnce = 1 << 20;
+/// The log weight of what is forbidden: -inf would make the gradient of a logarithm of zeros NaN.
+constexpr double kForbidden = -1e300;
 
 /// The negative energies, float64. `along` and `across` have as many couplings as their sides, or one less.
 struct Lattice {
@@ -113,9 +115,8 @@ at::Tensor periodic_log_z(const Lattice& lattice) {
   return detail::log_sum_in_batches(
       kOp, n_rows, std::max<int64_t>(1, kNumbersAtOnce / n_rows), [&](int64_t begin, int64_t end) {
         const at::Tensor first = number.slice(0, begin, end).unsqueeze(1);
-        const at::Tensor start =
-            at::zeros({end - begin, n_rows}, lattice.site.options())
-                .masked_fill(number.ne(first), -std::numeric_limits<double>::infinity());
+        const at::Tensor start = at::zeros({end - begin, n_rows}, lattice.site.options())
+                                     .masked_fill(number.ne(first), kForbidden);
         Row row(lattice, start);
         for (int64_t l = 0; l < lattice.length(); ++l) {
           row.weigh(l);
@@ -155,12 +156,16 @@ at::Tensor lattice_log_z_composite(const at::Tensor& site_energy, const at::Tens
                     detail::describe_shape(site_energy.sizes()));
   check_couplings("along", along, site_energy, 0);
   check_couplings("across", across, site_energy, 1);
-  const Lattice given{-site_energy.to(at::kDouble), -along.to(at::kDouble),
-                      -across.to(at::kDouble)};
+  const auto negative = [](const at::Tensor& energies) {
+    return (-energies.to(at::kDouble)).clamp_min(kForbidden);
+  };
+  const Lattice given{negative(site_energy), negative(along), negative(across)};
   const Lattice turned = given.transposed();
   const Lattice& lattice = turned.enumerated() < given.enumerated() ? turned : given;
   check_size(lattice);
-  return lattice.periodic_length() ? periodic_log_z(lattice) : free_log_z(lattice);
+  const at::Tensor log_z =
+      lattice.periodic_length() ? periodic_log_z(lattice) : free_log_z(lattice);
+  return log_z.masked_fill(log_z < kForbidden / 2, -std::numeric_limits<double>::infinity());
 }
 
 at::Tensor ising_log_z_composite(const at::Tensor& coupling, const std::optional<at::Tensor>& field,
