@@ -102,7 +102,8 @@ def test_potts_lattices_equal_the_stored(name):
     p = known.params
     shape = (p["rows"], p["cols"], p["q"])
     for key in (key for key in known.scalars() if key.startswith("logZ")):
-        beta = torch.tensor(float(key[10:-1]), dtype=torch.float64, requires_grad=True)
+        value = math.log(1 + math.sqrt(3)) if "1.00505" in key else float(key[10:-1])
+        beta = torch.tensor(value, dtype=torch.float64, requires_grad=True)
         log_z = torch_ebm.lattice_log_z(*potts_tables(beta, shape, p["periodic"]))
         assert log_z.item() == pytest.approx(known[key], rel=1e-12)
         (agreements,) = torch.autograd.grad(log_z, beta)

@@ -65,10 +65,10 @@ def network_energy(known):
     return energy
 
 
-@pytest.mark.parametrize("d, n_panels, tolerance", [(2, None, 1e-12), (3, 4, 1e-9)])
-def test_networks_equal_the_stored(d, n_panels, tolerance):
+@pytest.mark.parametrize("d, side, tolerance", [(2, 12, 1e-12), (3, 8, 1e-8)])
+def test_networks_equal_the_stored(d, side, tolerance):
     known = case(f"mlp_d{d}_s{74 + d}")
-    result = integrate(network_energy(known), [-10] * d, [10] * d, n_panels=n_panels)
+    result = integrate(network_energy(known), [-side] * d, [side] * d)
     check(result, known["logZ"], tolerance)
 
 
@@ -80,7 +80,7 @@ def test_a_narrow_curved_ridge_is_resolved_by_more_panels():
 
     few, many = (integrate(energy, [-4, -2], [6, 36], n_panels=n) for n in (8, 64))
     check(many, known["logZ"], 1e-9, border=1e-6)
-    assert few.error > 1e-4 > 1e-6 > many.error
+    assert few.error > 1e-2 > 1e-4 > many.error
 
 
 def test_the_funnel_in_the_coordinates_of_its_scale_equals_its_closed_form():
