@@ -2,7 +2,9 @@
 
 #include <torch/library.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "csrc/common/checks.h"
@@ -56,8 +58,10 @@ class Row {
   /// The energies within row l.
   void weigh(int64_t l) {
     const int64_t width = lattice_.width();
-    for (int64_t w = 0; w < width; ++w) add_at(w, lattice_.site[l][w]);
-    for (int64_t w = 0; w + 1 < width; ++w) add_at(w, lattice_.across[l][w]);
+    for (int64_t w = 0; w < width; ++w) add_at(w, lattice_.site[l][w], n_states());
+    for (int64_t w = 0; w + 1 < width; ++w) {
+      add_at(w, lattice_.across[l][w], n_states() * n_states());
+    }
     if (lattice_.periodic_width()) close(lattice_.across[l][width - 1]);
   }
 
@@ -79,13 +83,13 @@ class Row {
   }
 
   /// A function of site w, (Q,), or of w and w + 1, (Q, Q).
-  void add_at(int64_t w, const at::Tensor& table) {
-    log_weights_ = (split(w, table.numel()) + table.reshape({-1, 1})).reshape(log_weights_.sizes());
+  void add_at(int64_t w, const at::Tensor& table, int64_t size) {
+    log_weights_ = (split(w, size) + table.reshape({-1, 1})).reshape(log_weights_.sizes());
   }
 
   /// A function of the last site and the first.
   void close(const at::Tensor& table) {
-    if (lattice_.width() == 1) return add_at(0, table.diagonal());
+    if (lattice_.width() == 1) return add_at(0, table.diagonal(), n_states());
     const at::Tensor ends =
         log_weights_.reshape({log_weights_.size(0), n_states(), -1, n_states()});
     log_weights_ = (ends + table.t().unsqueeze(1)).reshape(log_weights_.sizes());
@@ -126,18 +130,24 @@ at::Tensor periodic_log_z(const Lattice& lattice) {
       });
 }
 
+/// One by one: a tracer's tensor has no sizes() but fixes a size that is asked for.
+std::vector<int64_t> sizes_of(const at::Tensor& tensor) {
+  std::vector<int64_t> sizes;
+  for (int64_t i = 0; i < tensor.dim(); ++i) sizes.push_back(tensor.size(i));
+  return sizes;
+}
+
 void check_couplings(const char* name, const at::Tensor& couplings, const at::Tensor& site_energy,
                      int64_t side) {
   detail::check_same_type(kOp, name, couplings, "site_energy", site_energy);
   const int64_t q = site_energy.size(2);
-  std::vector<int64_t> periodic = {site_energy.size(0), site_energy.size(1), q, q};
+  const std::vector<int64_t> periodic = {site_energy.size(0), site_energy.size(1), q, q};
   std::vector<int64_t> free = periodic;
   free[side] -= 1;
-  TORCH_CHECK_VALUE(
-      couplings.sizes() == at::IntArrayRef(periodic) || couplings.sizes() == at::IntArrayRef(free),
-      kOp, ": ", name, " must have shape ", detail::describe_shape(free),
-      ", or where it is periodic ", detail::describe_shape(periodic), ", got ",
-      detail::describe_shape(couplings.sizes()));
+  const std::vector<int64_t> got = sizes_of(couplings);
+  TORCH_CHECK_VALUE(got == periodic || got == free, kOp, ": ", name, " must have shape ",
+                    detail::describe_shape(free), ", or where it is periodic ",
+                    detail::describe_shape(periodic), ", got ", detail::describe_shape(got));
 }
 
 void check_size(const Lattice& lattice) {
@@ -151,9 +161,10 @@ void check_size(const Lattice& lattice) {
 at::Tensor lattice_log_z_composite(const at::Tensor& site_energy, const at::Tensor& along,
                                    const at::Tensor& across) {
   detail::check_floating(kOp, "site_energy", site_energy);
-  TORCH_CHECK_VALUE(site_energy.dim() == 3 && site_energy.numel() > 0, kOp,
+  const std::vector<int64_t> sizes = sizes_of(site_energy);
+  TORCH_CHECK_VALUE(sizes.size() == 3 && std::ranges::min(sizes) > 0, kOp,
                     ": site_energy must have shape (L, W, Q), none of them 0, got ",
-                    detail::describe_shape(site_energy.sizes()));
+                    detail::describe_shape(sizes));
   check_couplings("along", along, site_energy, 0);
   check_couplings("across", across, site_energy, 1);
   const auto negative = [](const at::Tensor& energies) {
