@@ -105,6 +105,18 @@ def test_a_box_without_energy_has_its_volume():
     assert result.border.item() == 1
 
 
+@pytest.mark.parametrize("dimension", [0, 1])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_mass_at_any_one_side_of_the_border_is_told(dimension, sign):
+    def energy(x, slope):
+        narrow = 200 * (x - 0.5).square()
+        return narrow[:, 1 - dimension] + (slope * x if slope else narrow)[:, dimension]
+
+    one, none = (integrate(lambda x: energy(x, slope), [0, 0], [1, 1]) for slope in (30 * sign, 0))
+    assert one.border.item() == 1
+    assert none.border.item() < 1e-20
+
+
 def test_the_points_of_a_panel_are_those_of_gauss_and_legendre():
     seen = []
 
