@@ -209,7 +209,7 @@ def test_too_many_states_are_refused(n_units, n_categories, message):
 @pytest.mark.parametrize("scale", [1.0, 30.0])
 @pytest.mark.parametrize("n_hidden", [1, 5, 6, 7, 9])
 def test_log_z_of_an_rbm_equals_that_by_enumeration(n_hidden, scale):
-    # Six units of the smaller layer and the rest are summed apart; weights beyond 20 in another way.
+    # Six units of the smaller layer and the rest are summed apart; large weights in another way.
     rbm = random_rbm(10, n_hidden, scale, seed=6)
     expected = torch_ebm.exact_log_z(rbm, 10, dtype=torch.float64)
     assert rbm.log_z().item() == pytest.approx(expected.item(), rel=1e-12)

@@ -237,11 +237,13 @@ REFUSED = [
     ({"site": (3, 0, 2)}, "site_energy must have shape (L, W, Q), none of them 0, got (3, 0, 2)"),
     (
         {"along": (1, 2, 2, 2)},
-        "along must have shape (2, 2, 2, 2), or where it is periodic (3, 2, 2, 2), got (1, 2, 2, 2)",
+        "along must have shape (2, 2, 2, 2), or where it is periodic (3, 2, 2, 2),"
+        " got (1, 2, 2, 2)",
     ),
     (
         {"across": (3, 2, 2, 3)},
-        "across must have shape (3, 1, 2, 2), or where it is periodic (3, 2, 2, 2), got (3, 2, 2, 3)",
+        "across must have shape (3, 1, 2, 2), or where it is periodic (3, 2, 2, 2),"
+        " got (3, 2, 2, 3)",
     ),
 ]
 
