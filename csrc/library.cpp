@@ -151,8 +151,16 @@ TORCH_LIBRARY(torch_ebm, m) {
   m.def("log_partition(Tensor negative_energies, Tensor? log_z=None, Tensor? weights=None) "
         "-> Tensor", compiles);
   m.def(conservative(
-        "exact_log_z(Any energy, int n_units, *, ScalarType? dtype=None, Device? device=None) "
-        "-> Tensor"));
+        "exact_log_z(Any energy, int n_units, *, int? n_categories=None, ScalarType? dtype=None, "
+        "Device? device=None) -> Tensor"));
+  m.def(conservative(
+        "quadrature_log_z(Any energy, float[] low, float[] high, *, int? n_panels=None, "
+        "ScalarType? dtype=None, Device? device=None) "
+        "-> (Tensor log_z, Tensor error, Tensor border)"));
+  m.def("lattice_log_z(Tensor site_energy, Tensor along, Tensor across) -> Tensor", compiles);
+  m.def("ising_log_z(Tensor coupling, Tensor? field, int[2] size, *, bool[2] periodic) -> Tensor",
+        compiles);
+  m.def("gaussian_log_z(Tensor precision, Tensor? linear=None) -> Tensor", compiles);
   m.def("rbm_log_z(Tensor weight, Tensor visible_bias, Tensor hidden_bias) -> Tensor", compiles);
   m.def(conservative(
         "rbm_ais(Tensor weight, Tensor visible_bias, Tensor hidden_bias, Tensor base_visible_bias, "

@@ -37,12 +37,14 @@ from .energy import Energy
 from .energy_discrepancy import energy_discrepancy
 from .exact_log_z import exact_log_z
 from .fast_pcd import FastPCD
+from .gaussian_log_z import gaussian_log_z
 from .gibbs import gibbs
 from .gibbs_with_gradients import gibbs_with_gradients
 from .hmc import hmc
 from .kernel_stein_discrepancy import kernel_stein_discrepancy
 from .ladder import Ladder, adapt_ladder, tune_ladder
 from .langevin import langevin, langevin_update
+from .lattice_log_z import ising_log_z, lattice_log_z
 from .log_partition import log_partition
 from .log_z_estimate import LogZEstimate, log_z_from_weights
 from .mala import mala
@@ -55,6 +57,7 @@ from .noise import NoiseDistribution, NoiseSamples, draw_noise, model_noise
 from .nuts import nuts
 from .progress import progress_bar
 from .pseudolikelihood import pseudolikelihood
+from .quadrature_log_z import QuadratureLogZ, quadrature_log_z
 from .raise_log_likelihood import raise_log_likelihood
 from .ranking_nce import ranking_nce
 from .ratio_matching import ratio_matching
@@ -90,6 +93,7 @@ __all__ = [
     "NoiseSamples",
     "PCD",
     "PathTuning",
+    "QuadratureLogZ",
     "RBM",
     "ReplayBuffer",
     "ReplicaSamples",
@@ -125,12 +129,15 @@ __all__ = [
     "ess_mean",
     "ess_tail",
     "exact_log_z",
+    "gaussian_log_z",
     "gibbs",
     "gibbs_with_gradients",
     "hmc",
+    "ising_log_z",
     "kernel_stein_discrepancy",
     "langevin",
     "langevin_update",
+    "lattice_log_z",
     "linear_schedule",
     "load_checkpoint",
     "log_partition",
@@ -146,6 +153,7 @@ __all__ = [
     "plots",
     "progress_bar",
     "pseudolikelihood",
+    "quadrature_log_z",
     "r_hat",
     "raise_log_likelihood",
     "ranking_nce",

@@ -14,25 +14,30 @@ from .energy import Energy, as_argument
 def exact_log_z(
     energy: Energy,
     n_units: int,
+    n_categories: Optional[int] = None,
     *,
     dtype: Optional[torch.dtype] = None,
     device: Optional[torch.device] = None,
 ) -> Tensor:
-    """log Z of a binary energy, by summing over all 2^n_units states x of shape (n_units,).
+    """log Z of a discrete energy, by summing over all its states: 2^n_units binary ones, of shape
+    (n_units,), or ``n_categories``^n_units one-hot ones, of shape (n_units, n_categories).
 
     Exact, in float64, without gradient. Energies are evaluated in batches of at most 16384 states.
-    For an RBM, :meth:`torch_ebm.RBM.log_z` sums over the smaller layer instead.
+    For an RBM, :meth:`torch_ebm.RBM.log_z` sums over the smaller layer instead; for neighbours on a
+    lattice, :func:`torch_ebm.lattice_log_z` reaches far more sites.
 
     Args:
         dtype, device: of the states that ``energy`` is given; default: torch's defaults.
 
     Raises:
-        ValueError: ``n_units`` not between 1 and 25, or an energy that is NaN or -inf.
+        ValueError: ``n_units`` not between 1 and 25, more than 2^25 states, ``n_categories`` < 2,
+            or an energy that is NaN or -inf.
     """
     with as_argument(energy) as argument:
         return torch.ops.torch_ebm.exact_log_z(
             argument,
             n_units,
+            n_categories=n_categories,
             dtype=dtype or torch.get_default_dtype(),
             device=torch.device(device) if device is not None else torch.device("cpu"),
         )

@@ -2,15 +2,19 @@
 
 #include <ATen/ATen.h>
 
+#include <optional>
+
 #include "torch_ebm/energy.h"
 #include "torch_ebm/export.h"
 
 namespace torch_ebm {
 
 /// log Z of a binary energy by summing over all 2^n_units states x of shape (n_units,): exact, in
-/// float64, without gradient. Energies are evaluated in batches of at most 16384 states of the dtype and
-/// device in `options`. Throws ValueError unless 1 <= n_units <= 25, and if an energy is NaN or -inf.
+/// float64, without gradient. With n_categories = K, of an energy of one-hot states, of shape (n_units, K). Energies are
+/// evaluated in batches of at most 16384 states of the dtype and device in `options`. Throws ValueError unless there are
+/// between 1 and 25 units and at most 2^25 states, for K < 2, and if an energy is NaN or -inf.
 TORCH_EBM_API at::Tensor exact_log_z(const Energy& energy, int64_t n_units,
-                                     const at::TensorOptions& options = {});
+                                     const at::TensorOptions& options = {},
+                                     std::optional<int64_t> n_categories = std::nullopt);
 
 }  // namespace torch_ebm

@@ -23,6 +23,18 @@ TEST(ExactLogZ, OfIndependentUnitsIsASumOfSoftplus) {
   }
 }
 
+TEST(ExactLogZ, OfIndependentSitesIsASumOfLogarithms) {
+  for (int64_t n : {1, 9}) {  // 9 sites are two batches of states
+    const at::Tensor bias = at::randn({n, 3}, seeded(4), at::kDouble);
+    const Energy energy([&](const at::Tensor& x) {
+      EXPECT_EQ(x.sizes().slice(1), bias.sizes());
+      return -(x * bias).sum(at::IntArrayRef{1, 2});
+    });
+    EXPECT_TRUE(close(exact_log_z(energy, n, at::kDouble, /*n_categories=*/3),
+                      at::logsumexp(bias, {1}).sum(), 1e-12));
+  }
+}
+
 TEST(ExactLogZ, AgreesWithTheRBM) {
   RBM rbm(7, 5);
   rbm->to(at::kDouble);
@@ -54,6 +66,8 @@ TEST(ExactLogZ, WrongArgumentsAreNamed) {
   const Energy energy([](const at::Tensor& x) { return x.sum(1); });
   EXPECT_THROWS(exact_log_z(energy, 0), c10::ValueError, "n_units must be between 1 and 25, got 0");
   EXPECT_THROWS(exact_log_z(energy, 26), c10::ValueError, "got 26; use AIS for more");
+  EXPECT_THROWS(exact_log_z(energy, 13, {}, 4), c10::ValueError, "at most 2^25, got 4^13");
+  EXPECT_THROWS(exact_log_z(energy, 13, {}, 1), c10::ValueError, "n_categories must be between 2");
   for (double bad : {static_cast<double>(NAN), -static_cast<double>(INFINITY)}) {
     EXPECT_THROWS(exact_log_z(Energy([bad](const at::Tensor& x) { return x.sum(1) + bad; }), 3),
                   c10::ValueError, "the energy of some state is NaN or -inf");

@@ -37,6 +37,10 @@ class Case:
     def __getitem__(self, scalar):
         return self._scalars[scalar]["value"]
 
+    def scalars(self):
+        """Their names."""
+        return list(self._scalars)
+
     def array(self, name):
         return self._arrays[name].clone()
 

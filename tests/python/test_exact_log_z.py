@@ -138,3 +138,90 @@ def test_a_constant_added_to_the_energy_shifts_log_z(shift):
 def test_forbidden_states_count_nothing():
     log_z = torch_ebm.exact_log_z(lambda x: torch.where(x.sum(1) > 1, torch.inf, 0.0), 6)
     assert log_z.item() == pytest.approx(math.log(7))
+
+
+def potts_energy(couplings, fields):
+    """-sum_i h_i(s_i) - sum_(i<j) J_ij(s_i, s_j) of one-hot states; `couplings` (n, n, q, q)."""
+
+    def energy(x):
+        pairs = torch.einsum("nia,ijab,njb->nij", x, couplings, x)
+        return -(x * fields).sum((1, 2)) - pairs.triu(1).sum((1, 2))
+
+    return energy
+
+
+def test_one_hot_states_are_enumerated():
+    known = case("potts_dca_n5_q4_s111")
+    energy = potts_energy(known.array("J"), known.array("h"))
+    log_z = torch_ebm.exact_log_z(energy, 5, 4, dtype=torch.float64)
+    assert log_z.item() == pytest.approx(known["logZ"], rel=0, abs=1e-10)
+
+
+@pytest.mark.parametrize("name", ["potts_q3_3x3_periodic", "potts_q3_3x4_free"])
+def test_potts_lattices_equal_the_stored(name):
+    known = case(name)
+    p = known.params
+    number = torch.arange(p["rows"] * p["cols"]).view(p["rows"], p["cols"])
+    bonds = [
+        (number[:-1], number[1:]),
+        (number[:, :-1], number[:, 1:]),
+        *([(number[-1], number[0]), (number[:, -1], number[:, 0])] if p["periodic"] else []),
+    ]
+    key = next(key for key in known.scalars() if key.startswith("logZ"))
+
+    def energy(x):
+        agree = sum((x[:, i.flatten()] * x[:, j.flatten()]).sum((1, 2)) for i, j in bonds)
+        return -float(key[10:-1]) * agree
+
+    log_z = torch_ebm.exact_log_z(energy, number.numel(), p["q"], dtype=torch.float64)
+    assert log_z.item() == pytest.approx(known[key], rel=0, abs=1e-10)
+
+
+def test_every_one_hot_state_is_visited_once():
+    seen = []
+
+    def energy(x):
+        seen.append(x)
+        return x[..., 0].sum(1)
+
+    log_z = torch_ebm.exact_log_z(energy, 9, 3)
+    x = torch.cat(seen)
+    assert x.shape == (3**9, 9, 3) and x.dtype == torch.float32 and max(map(len, seen)) <= 16384
+    assert (x.sum(2) == 1).all() and len(x.argmax(2).unique(dim=0)) == 3**9
+    assert log_z.item() == pytest.approx(9 * math.log(2 + math.exp(-1)), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "n_units, n_categories, message",
+    [
+        (3, 1, "n_categories must be between 2 and 2^25, got 1"),
+        (1, 2**62, f"n_categories must be between 2 and 2^25, got {2**62}"),
+        (13, 4, "n_categories^n_units must be at most 2^25, got 4^13; use AIS for more"),
+        (0, 4, "n_units must be between 1 and 25, got 0"),
+    ],
+)
+def test_too_many_states_are_refused(n_units, n_categories, message):
+    with pytest.raises(ValueError) as error:
+        torch_ebm.exact_log_z(lambda x: x.sum((1, 2)), n_units, n_categories)
+    assert f"exact_log_z: {message}" in str(error.value)
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+@pytest.mark.parametrize("n_hidden", [1, 5, 6, 7, 9])
+def test_log_z_of_an_rbm_equals_that_by_enumeration(n_hidden, scale):
+    # Six units of the smaller layer and the rest are summed apart; large weights in another way.
+    rbm = random_rbm(10, n_hidden, scale, seed=6)
+    expected = torch_ebm.exact_log_z(rbm, 10, dtype=torch.float64)
+    assert rbm.log_z().item() == pytest.approx(expected.item(), rel=1e-12)
+
+
+def test_second_derivatives_of_log_z_are_covariances():
+    rbm = random_rbm(8, 7, 1.0, seed=7)
+    (first,) = torch.autograd.grad(rbm.log_z(), rbm.visible_bias, create_graph=True)
+    second = torch.stack(
+        [torch.autograd.grad(g, rbm.visible_bias, retain_graph=True)[0] for g in first]
+    )
+    x = all_states(8)
+    law = torch.softmax(-rbm(x).detach(), 0)
+    covariance = (x.T * law) @ x - (law @ x)[:, None] * (law @ x)
+    torch.testing.assert_close(second, covariance, rtol=0, atol=1e-10)

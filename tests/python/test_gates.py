@@ -38,6 +38,14 @@ def square_weights(dtype):
     return normal(V, V, dtype=dtype), normal(V, dtype=dtype)
 
 
+def lattice(dtype):
+    return (
+        normal(3, 2, 2, dtype=dtype),
+        normal(3, 2, 2, 2, dtype=dtype),
+        normal(3, 1, 2, 2, dtype=dtype),
+    )
+
+
 class Op(NamedTuple):
     arguments: Callable  # (dtype, batch size) -> tensors, all positional
     options: Callable = lambda n: {}  # keyword arguments for batch size n
@@ -97,6 +105,11 @@ OPS = {
     ),
     "log_partition": Op(lambda t, n: (normal(n, dtype=t),), differentiable=True),
     "rbm_log_z": Op(lambda t, n: weights(t), differentiable=True),
+    "lattice_log_z": Op(lambda t, n: lattice(t), differentiable=True),
+    "gaussian_log_z": Op(
+        lambda t, n: (normal(V, V, dtype=t) + 5 * torch.eye(V, dtype=t), normal(V, dtype=t)),
+        differentiable=True,
+    ),
     "rbm_ais": Op(
         lambda t, n: (*weights(t), normal(V, dtype=t), BETAS),
         lambda n: {"n_chains": n},
@@ -135,6 +148,7 @@ DRIVER_OPS = {
     "adaptive_schedule",
     "tune_path",
     "tuned_step",
+    "quadrature_log_z",
 }
 # Differentiable in the parameters alone: tested in test_flip_differences.py.
 FLIPS = {
@@ -151,6 +165,8 @@ NO_TENSORS = {
     "built_for_torch",
     "cpu_kernels",
 }
+# Made of lattice_log_z: tested in test_lattice_log_z.py.
+LATTICES = {"ising_log_z"}
 INTERNAL = {
     "_call_energy",
     "_call_energy_base",
@@ -216,7 +232,7 @@ def test_every_operator_is_listed():
         if name.startswith("torch_ebm::")
     }
     criteria = set(map(operator, CRITERIA))
-    assert defined == set(OPS) | DRIVER_OPS | criteria | FLIPS | NO_TENSORS | INTERNAL
+    assert defined == set(OPS) | DRIVER_OPS | criteria | FLIPS | LATTICES | NO_TENSORS | INTERNAL
 
 
 # --- Tensor operators -----------------------------------------------------------------------------
@@ -229,6 +245,8 @@ def kinds_of_input():
         yield from ((name, kind) for kind in kinds)
 
 
+# opcheck looks at the .grad of what a composite hands to an operator within it.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 @EVERY_DTYPE
 @pytest.mark.parametrize("name, kind", list(kinds_of_input()))
 def test_opcheck(name, kind, dtype):
@@ -275,6 +293,8 @@ SCRIPTS = {
     "log_partition": "energies: Tensor",
     "rbm_log_z": "w: Tensor, b: Tensor, c: Tensor",
     "rbm_ais": "w: Tensor, b: Tensor, c: Tensor, base: Tensor, betas: Tensor",
+    "lattice_log_z": "site: Tensor, along: Tensor, across: Tensor",
+    "gaussian_log_z": "precision: Tensor, linear: Tensor",
     "log_z_from_weights": "log_w: Tensor, base: Tensor",
     **{name: "x: Tensor" for name in DIAGNOSTICS},
     "adapt_ladder": "betas: Tensor, swap_rate: Tensor",
@@ -504,8 +524,11 @@ DRIVERS = {
     "warm_up": driven(torch_ebm.warm_up, n_steps=20),
     "unbiased_cd": lambda e: torch_ebm.UnbiasedCD(seed=5)(e, all_states(3)),
     "exact_log_z": lambda e: torch_ebm.exact_log_z(e, 3, dtype=torch.float64),
+    "quadrature_log_z": lambda e: torch_ebm.quadrature_log_z(
+        e, [-1] * 3, [1] * 3, n_panels=1, dtype=torch.float64
+    ).log_z,
 }
-TAKING_SCORES = set(DRIVERS) - {"gibbs", "unbiased_cd", "exact_log_z"}
+TAKING_SCORES = set(DRIVERS) - {"gibbs", "unbiased_cd", "exact_log_z", "quadrature_log_z"}
 KINDS = {
     "callable": lambda: network().forward,
     "module": network,

@@ -1,0 +1,71 @@
+"""log Z of two-dimensional lattices, by a transfer matrix."""
+
+from __future__ import annotations
+
+from typing import Union
+
+import torch
+from torch import Tensor
+
+from . import _library  # noqa: F401
+
+
+def lattice_log_z(site_energy: Tensor, along: Tensor, across: Tensor) -> Tensor:
+    """Exact log Z of a lattice of L x W sites with Q states each and energies between neighbours::
+
+        E(s) = sum_lw site_energy[l, w, s[l, w]]
+             + sum_lw along[l, w, s[l, w], s[l + 1, w]]
+             + sum_lw across[l, w, s[l, w], s[l, w + 1]]
+
+    By a transfer matrix, site by site and in log space: no range of energies is too wide. Takes
+    O(L W Q^(W + 1)) time, or O(L W Q^(2 W + 1)) if the length is periodic; length and width change
+    places where that is cheaper. Differentiable any number of times: the gradient in the energies
+    is minus the probability of each state and of each pair of states, at the price of as much
+    memory as time. A chain or a ring is a lattice of width 1, with ``across`` of shape
+    (L, 0, Q, Q).
+
+    Args:
+        site_energy: (L, W, Q). An energy of +inf forbids, here and below; NaN passes through.
+        along: (L - 1, W, Q, Q), or (L, W, Q, Q) where the lattice is periodic in its length.
+        across: (L, W - 1, Q, Q), or (L, W, Q, Q) where it is periodic in its width. A periodic
+            side of 2 counts its bond twice, and one of 1 couples a site to itself.
+
+    Returns:
+        One number, shape (), float64.
+
+    Raises:
+        ValueError: other shapes, or more than 2^24 states of a row (Q^W), or of a pair of rows if
+            the length is periodic (Q^(2 W)).
+        TypeError: wrong dtypes.
+    """
+    return torch.ops.torch_ebm.lattice_log_z(site_energy, along, across)
+
+
+def ising_log_z(
+    coupling: Union[float, Tensor],
+    field: Union[float, Tensor] = 0.0,
+    *,
+    size: tuple[int, int],
+    periodic: tuple[bool, bool] = (True, True),
+) -> Tensor:
+    """Exact log Z of the Ising model of spins +-1 on a lattice.
+
+    E(s) = -coupling sum_<ij> s_i s_j - field sum_i s_i, with <ij> the pairs of neighbours and the
+    inverse temperature within both numbers. The gradients of log Z in them are the mean sums of
+    products of neighbours and of spins. :func:`lattice_log_z` has the costs and limits (a torus of
+    12 x 12, free ends up to a width of 24), and serves couplings that differ.
+
+    Args:
+        coupling, field: numbers, or tensors of shape ().
+        size: length and width.
+        periodic: of the length and of the width.
+
+    Returns:
+        One number, shape (), float64.
+
+    Raises:
+        ValueError: sides less than 1, or a lattice that is too large.
+    """
+    coupling = torch.as_tensor(coupling, dtype=torch.float64)
+    field = torch.as_tensor(field, dtype=torch.float64)
+    return torch.ops.torch_ebm.ising_log_z(coupling, field, size, periodic=periodic)
