@@ -20,7 +20,7 @@ def test_acceptance_along_the_path_is_near_its_target(sampler, target):
     for beta in (0.1, 0.25, 1.0):  # at 0.25 both are interpolated
         x = PATH.exact(2000, beta, seeded(3))
         rate = tuning(PATH, x, beta=beta, n_steps=5, generator=seeded(4)).acceptance_rate.mean()
-        assert abs(rate - target) < 0.15
+        assert target - 0.1 < rate < target + 0.25  # a short warm-up errs on the careful side
 
 
 def test_between_temperatures_steps_are_geometric_and_masses_linear():
@@ -59,9 +59,10 @@ def test_a_tuned_sampler_leaves_the_law_invariant(sampler):
 
 
 def test_it_is_what_ais_takes_by_default():
+    path = Gaussians(4, 1.0, 0.3)
     base = Independent(Normal(torch.zeros(4).double(), 1.0), 1)
-    estimate = torch_ebm.ais(lambda x: PATH(x), base, betas=200, generator=seeded(10))
-    assert abs(estimate.log_z - PATH.log_z(1)) < estimate.upper - estimate.lower < 0.5
+    estimate = torch_ebm.ais(lambda x: path(x), base, betas=100, generator=seeded(10))
+    assert abs(estimate.log_z - path.log_z(1)) < estimate.upper - estimate.lower < 0.5
 
 
 @pytest.mark.parametrize(
