@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
 from torch import Tensor
 
 from .energy import Energy, has_method
@@ -21,7 +24,15 @@ class AnnealedEnergy:
         return self.energy(x)
 
     def base_energy(self, x: Tensor) -> Tensor:
-        return -self.base.log_prob(x)
+        # A distribution of torch refuses states outside of its support, which a sampler may propose.
+        support = getattr(self.base, "support", None)
+        if not isinstance(support, torch.distributions.constraints.Constraint):
+            return -self.base.log_prob(x)
+        inside = support.check(x)
+        if inside.all():
+            return -self.base.log_prob(x)
+        energies = x.new_full((len(x),), math.inf)
+        return energies.index_put((inside,), -self.base.log_prob(x[inside]).to(x.dtype))
 
 
 def annealed_energy(energy: Energy, base: NoiseDistribution) -> AnnealedEnergy:

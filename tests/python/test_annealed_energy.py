@@ -101,6 +101,17 @@ def test_a_state_outside_the_base_is_forbidden():
     assert (last > 0).all()
 
 
+def test_proposals_outside_of_the_support_of_a_distribution_are_rejected():
+    base = Independent(torch.distributions.Exponential(torch.ones(2).double()), 1)
+    path = torch_ebm.annealed_energy(lambda x: x.square().sum(1) / 2, base)
+    x = base.sample((20_000,))
+    last = torch_ebm.mala(path, x, step_size=0.3, n_steps=30, beta=0.0, generator=seeded(10)).x
+    assert (last > 0).all()
+    check_mean(last, 1.0, 1.0, "mean of an exponential law")
+    energies = path.base_energy(torch.tensor([[1.0, 1.0], [1.0, -1.0], [math.nan, 1.0]]).double())
+    assert energies.tolist() == [2.0, math.inf, math.inf]
+
+
 def test_bad_arguments_are_refused():
     with pytest.raises(TypeError, match="energy must be callable, got int"):
         torch_ebm.annealed_energy(3, BASE)
