@@ -13,7 +13,6 @@ from torch import Tensor
 from from_digits import Digits, mean_log_probability
 
 MOST_EXACT = 25  # hidden units
-SEED = 1
 
 
 def temperatures(n: int) -> Tensor:
@@ -32,7 +31,7 @@ def evenly_spaced(n: int) -> Tensor:
 
 
 def estimate(
-    rbm: torch_ebm.RBM, digits: Digits, betas: Tensor, n_chains: int
+    rbm: torch_ebm.RBM, digits: Digits, betas: Tensor, n_chains: int, generator: torch.Generator
 ) -> torch_ebm.LogZEstimate:
     """AIS from the base rates of the training images."""
     return torch_ebm.ais(
@@ -40,7 +39,7 @@ def estimate(
         n_chains=n_chains,
         betas=betas,
         base_visible_bias=torch_ebm.base_rate_bias(digits.train),
-        generator=torch.Generator().manual_seed(SEED),
+        generator=generator,
         progress=True,
     )
 
@@ -71,9 +70,16 @@ class Row:
     seconds: float
 
 
-def measure(name: str, rbm: torch_ebm.RBM, digits: Digits, betas: Tensor, n_chains: int) -> Row:
+def measure(
+    name: str,
+    rbm: torch_ebm.RBM,
+    digits: Digits,
+    betas: Tensor,
+    n_chains: int,
+    generator: torch.Generator,
+) -> Row:
     began = time.monotonic()
-    ais = estimate(rbm, digits, betas, n_chains)
+    ais = estimate(rbm, digits, betas, n_chains, generator)
     seconds = time.monotonic() - began
     by_ais = log_probability(rbm, digits, ais.log_z)
     if rbm.n_hidden > MOST_EXACT:
@@ -95,14 +101,18 @@ class Point:
 
 
 def convergence(
-    rbm: torch_ebm.RBM, digits: Digits, counts: list[int], n_chains: int
+    rbm: torch_ebm.RBM,
+    digits: Digits,
+    counts: list[int],
+    n_chains: int,
+    generator: torch.Generator,
 ) -> list[Point]:
     """AIS of a small model with every number of temperatures, in two schedules."""
     exact = rbm.log_z()
     points = []
     for name, schedule in (("as published", temperatures), ("evenly spaced", evenly_spaced)):
         for n in counts:
-            ais = estimate(rbm, digits, schedule(n), n_chains)
+            ais = estimate(rbm, digits, schedule(n), n_chains, generator)
             errors = ((z - exact).item() for z in (ais.log_z, ais.lower, ais.upper))
             points.append(Point(name, n, *errors, ais.ess.item()))
     return points

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -29,6 +29,7 @@ from models import Recipe, trained
 
 CD_STEPS = (1, 3, 25)
 N_CHAINS = 100  # where the number of temperatures grows
+SEED = 1
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,12 @@ def run(experiment: Experiment, arguments: argparse.Namespace) -> None:
     print(f"{len(models)} models, trained or found, after {time.monotonic() - began:.0f} s\n")
 
     rows = []
+    generator = torch.Generator().manual_seed(SEED)
     print(tables.heading(), flush=True)
     betas = temperatures(experiment.n_temperatures)
     for name, rbm in models.items():
         for n_chains in arguments.chains if name in small else arguments.large_chains:
-            rows.append(measure(name, rbm, digits, betas, n_chains))
+            rows.append(measure(name, rbm, digits, betas, n_chains, generator))
             print(tables.line(rows[-1]), flush=True)
     independent = LogProbability(*independent_pixels(digits))
     notes = tables.notes(experiment.n_temperatures, digits, independent)
@@ -77,27 +79,32 @@ def run(experiment: Experiment, arguments: argparse.Namespace) -> None:
     )
 
     counts = [*experiment.fewer_temperatures, experiment.n_temperatures]
-    errors = {name: convergence(rbm, digits, counts, N_CHAINS) for name, rbm in small.items()}
+    errors = {
+        name: convergence(rbm, digits, counts, N_CHAINS, generator) for name, rbm in small.items()
+    }
     tables.write_numbers(folder / "results.json", rows, errors, independent)
     pictures.write(folder, digits, models, rows, errors)
     seconds = time.monotonic() - began
     print(f"\n{folder} holds the models, the table, its numbers and pictures; {seconds:.0f} s")
 
 
-def chains(text: str) -> int:
-    n = int(text)
-    if n < 2:
-        raise argparse.ArgumentTypeError(f"must be at least 2, got {n}")
-    return n
+def at_least(minimum: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        n = int(text)
+        if n < minimum:
+            raise argparse.ArgumentTypeError(f"must be at least {minimum}, got {n}")
+        return n
+
+    return number
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--quick", action="store_true", help="small models of 8x8 digits, and few temperatures")
-    add("--chains", type=chains, nargs="+", default=[100, 1000], help="of the small models")
-    add("--large-chains", type=chains, nargs="+", default=[100], help="of the large ones")
-    add("--threads", type=int, default=torch.get_num_threads())
+    add("--chains", type=at_least(2), nargs="+", default=[100, 1000], help="of the small models")
+    add("--large-chains", type=at_least(2), nargs="+", default=[100], help="of the large ones")
+    add("--threads", type=at_least(1), default=torch.get_num_threads())
     add("--out", type=Path, default=Path("runs/partition_function"))
     arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)

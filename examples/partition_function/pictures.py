@@ -26,7 +26,7 @@ def write(
     rows: list[Row],
     convergence: dict[str, list[Point]],
 ) -> None:
-    """Writes convergence.png, filters.png, samples.png and, of every model's last row, the weights."""
+    """Writes them all as PNG files; of AIS weights those of the last row of every model."""
     shape = digits.image_shape
     weights = torch.cat([models[name].weight for name in convergence], dim=1)
     figures = {

@@ -10,10 +10,7 @@ from typing import Optional
 import torch_ebm
 
 from estimates import LogProbability, Point, Row
-from from_digits import Digits
-
-#: Below this fraction of effective chains an interval is not to be trusted.
-FEW_CHAINS = 0.1
+from from_digits import FEW_CHAINS, Digits
 
 _WIDTHS = (13, 6, 9, 9, 20, 7, 9, 9, 9, 9)
 _TITLES = (
@@ -32,8 +29,9 @@ _PUBLISHED = (
 
 
 def _line(cells: tuple[str, ...]) -> str:
-    first, *others = (cell.rjust(width) for cell, width in zip(cells, _WIDTHS))
-    return "| " + " | ".join([cells[0].ljust(len(first)), *others]) + " |"
+    model, *numbers = cells
+    columns = [model.ljust(_WIDTHS[0]), *map(str.rjust, numbers, _WIDTHS[1:])]
+    return f"| {' | '.join(columns)} |"
 
 
 def heading() -> str:
@@ -76,7 +74,8 @@ def notes(n_temperatures: int, digits: Digits, independent: LogProbability) -> s
         for name, log_z, ais, interval, *probabilities in _PUBLISHED
     )
     return f"""
-Mean log-probabilities of test and training images, in nats: with the exact log Z, and by AIS.
+CDk(H) has H hidden units and was trained by CD-k. Mean log-probabilities of test and training
+images, in nats: with the exact log Z, and by AIS.
 {digits.name}: {len(digits.train)} training and {len(digits.test)} test images.
 AIS: {n_temperatures:,} temperatures; its interval is of 95%.
 Independent pixels: test {independent.test:.2f}, train {independent.train:.2f}.
