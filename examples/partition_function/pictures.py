@@ -82,7 +82,6 @@ def draw_convergence(convergence: dict[str, list[Point]]) -> Figure:
             )
         axes.axhline(0, color="black", linewidth=0.8, linestyle=":", label="exact")
         axes.set_xscale("log")
-        axes.set_yscale("symlog", linthresh=1)
         axes.set(title=model, xlabel="temperatures")
     every[0].set_ylabel("AIS less exact log Z, nats")
     every[0].legend(frameon=False, fontsize=8, loc="lower right")
