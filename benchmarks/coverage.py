@@ -22,6 +22,7 @@ from torch.distributions import Bernoulli, Independent, Normal, OneHotCategorica
 from tqdm import tqdm
 
 DOUBLE = torch.float64
+MALA = functools.partial(torch_ebm.mala, step_size=0.05, n_steps=3)
 
 
 class Model(NamedTuple):
@@ -126,19 +127,19 @@ def mixture(g: torch.Generator) -> Model:
         square = (x.unsqueeze(1) - means).square().sum(2) / (2 * scales**2)
         return -torch.logsumexp(torch.log(weights / scales**2) - square, 1)
 
-    return Model(energy, gaussian_base(2, 4.0), None, math.log(2 * math.pi))
+    return Model(energy, gaussian_base(2, 4.0), MALA, math.log(2 * math.pi))
 
 
 def network(g: torch.Generator) -> Model:
     """A network in the plane, with a quadratic term; log Z by quadrature."""
     mlp = torch_ebm.MLP([2, 16, 16, 1], activation="softplus", confinement=0.5).to(DOUBLE)
-    scale = uniform(g, 0.5, 1.8)
+    scale = uniform(g, 0.5, 1.3)
     with torch.no_grad():
         for parameter in mlp.parameters():
             parameter.copy_(scale * normal(g, *parameter.shape) / math.sqrt(parameter.shape[-1]))
-    exact = torch_ebm.quadrature_log_z(mlp, [-15.0] * 2, [15.0] * 2, n_panels=40, dtype=DOUBLE)
+    exact = torch_ebm.quadrature_log_z(mlp, [-30.0] * 2, [30.0] * 2, n_panels=60, dtype=DOUBLE)
     assert exact.error < 1e-6 and exact.border < 1e-9, exact
-    return Model(mlp, gaussian_base(2, 2.0), None, exact.log_z.item())
+    return Model(mlp, gaussian_base(2, 2.0), MALA, exact.log_z.item())
 
 
 def double_wells(g: torch.Generator) -> Model:
@@ -151,7 +152,7 @@ def double_wells(g: torch.Generator) -> Model:
     exact = torch_ebm.quadrature_log_z(
         lambda x: well(x[:, 0]), [-6.0], [6.0], n_panels=60, dtype=DOUBLE
     )
-    return Model(lambda x: well(x).sum(1), gaussian_base(4, 1.5), None, 4 * exact.log_z.item())
+    return Model(lambda x: well(x).sum(1), gaussian_base(4, 1.5), MALA, 4 * exact.log_z.item())
 
 
 KINDS = {

@@ -88,8 +88,8 @@ LogZEstimate reverse_ais(const Energy& energy, const NoiseDistribution& base, co
   return estimate;
 }
 
-LogZEstimate ais(const RBM& rbm, const std::optional<at::Tensor>& base_visible_bias,
-                 const AISOptions& options) {
+LogZEstimate ais(const RBM& rbm, const AISOptions& options,
+                 const std::optional<at::Tensor>& base_visible_bias) {
   constexpr const char* kOp = "ais";
   check_groups(kOp, options.n_chains, options);
   check_no_groups(kOp, options);
@@ -103,9 +103,8 @@ LogZEstimate ais(const RBM& rbm, const std::optional<at::Tensor>& base_visible_b
   return estimate;
 }
 
-LogZEstimate reverse_ais(const RBM& rbm, const at::Tensor& x,
-                         const std::optional<at::Tensor>& base_visible_bias,
-                         const AISOptions& options) {
+LogZEstimate reverse_ais(const RBM& rbm, const at::Tensor& x, const AISOptions& options,
+                         const std::optional<at::Tensor>& base_visible_bias) {
   constexpr const char* kOp = "reverse_ais";
   detail::check_chains(kOp, "x", x);
   check_groups(kOp, x.size(0), options);

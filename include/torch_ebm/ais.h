@@ -42,8 +42,7 @@ TORCH_EBM_API LogZEstimate reverse_ais(const Energy& energy, const NoiseDistribu
                                        const at::Tensor& x, const Sampler& sampler,
                                        const AISOptions& options = {});
 TORCH_EBM_API LogZEstimate
-reverse_ais(const RBM& rbm, const at::Tensor& x,
-            const std::optional<at::Tensor>& base_visible_bias = std::nullopt,
-            const AISOptions& options = {});
+reverse_ais(const RBM& rbm, const at::Tensor& x, const AISOptions& options = {},
+            const std::optional<at::Tensor>& base_visible_bias = std::nullopt);
 
 }  // namespace torch_ebm

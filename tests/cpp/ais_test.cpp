@@ -4,6 +4,8 @@
 
 #include "tests/cpp/statistics.h"
 #include "tests/cpp/testing.h"
+#include "torch_ebm/mala.h"
+#include "torch_ebm/rbm_ais.h"
 
 namespace torch_ebm {
 namespace {
@@ -106,43 +108,84 @@ TEST(AIS, WrongArgumentsAreNamed) {
   EXPECT_THROWS(run(at::ones({1})), c10::ValueError, "at least two temperatures");
   EXPECT_THROWS(run(at::tensor({0.0, 0.5})), c10::ValueError, "must rise strictly from 0 to 1");
   EXPECT_THROWS(run(at::tensor({0.0, 0.5, 0.5, 1.0})), c10::ValueError, "must rise strictly");
+  EXPECT_THROWS(run(at::tensor({1.0, 0.0})), c10::ValueError, "must rise strictly from 0 to 1");
   EXPECT_THROWS(run(betas(3), 1), c10::ValueError, "n_chains must be at least 2");
-  EXPECT_THROWS(ais(rbm, at::zeros({4}, at::kDouble)), c10::ValueError,
+  EXPECT_THROWS(ais(rbm, {}, at::zeros({4}, at::kDouble)), c10::ValueError,
                 "base_visible_bias must have shape (V,) = (3,)");
   rbm->weight.detach()[0][0] = NAN;
   EXPECT_THROWS(run(betas(3)), c10::ValueError, "weight must be finite");
 }
 
-TEST(LogZFromWeights, IsTheDeltaMethod) {
-  const at::Tensor log_weights = at::log(at::tensor({1.0, 2.0, 3.0, 6.0}, at::kDouble));
-  const LogZEstimate estimate = log_z_from_weights(log_weights, at::full({}, 10.0));
-  EXPECT_NEAR(estimate.log_z.item<double>(), 10 + std::log(3.0), 1e-12);
-  const double error = std::sqrt(14.0 / 3 / 4) / 3;  // variance (4 + 1 + 0 + 9) / 3
-  EXPECT_NEAR(estimate.std_error.item<double>(), error, 1e-12);
-  EXPECT_NEAR(estimate.ess.item<double>(), 144.0 / 50, 1e-12);
-  // t(3) = 3.182446; the expansion is within 0.13%.
-  EXPECT_NEAR(estimate.upper.item<double>() - estimate.log_z.item<double>(), 3.182446 * error,
-              0.0013 * 3.183 * error);
-  EXPECT_NEAR(estimate.log_z.item<double>() - estimate.lower.item<double>(), 3.182446 * error,
-              0.01 * 3.18 * error);
+/// exp(-|x|^2 s) in two dimensions, from a normal law: the same with s = 1/2 and its exact log Z.
+NoiseDistribution normal_base() {
+  return {
+      .sample =
+          [](int64_t n, const std::optional<at::Generator>& generator) {
+            return at::randn({n, 2}, generator, at::TensorOptions(at::kDouble));
+          },
+      .log_prob = [](const at::Tensor& x) { return -x.square().sum(1) / 2 - std::log(2 * M_PI); }};
 }
 
-TEST(LogZFromWeights, KeepsItsAccuracyFarFromOne) {
-  const at::Tensor log_weights = at::randn({100}, seeded(7), at::kDouble);
-  const auto at_zero = log_z_from_weights(log_weights, at::zeros({}, at::kDouble));
-  const auto far = log_z_from_weights(log_weights - 5000, at::full({}, 5000.0, at::kDouble));
-  EXPECT_NEAR(far.log_z.item<double>(), at_zero.log_z.item<double>(), 1e-9);
-  EXPECT_NEAR(far.std_error.item<double>(), at_zero.std_error.item<double>(), 1e-9);
+Energy narrow() {
+  return Energy(std::function<at::Tensor(const at::Tensor&)>(
+      [](const at::Tensor& x) { return 4 * x.square().sum(1); }));
 }
 
-TEST(LogZFromWeights, WrongArgumentsAreNamed) {
-  const at::Tensor base = at::zeros({}, at::kDouble);
-  EXPECT_THROWS(log_z_from_weights(at::zeros({1}), base), c10::ValueError, "at least 2, got 1");
-  EXPECT_THROWS(log_z_from_weights(at::tensor({0.0, static_cast<double>(NAN)}), base),
-                c10::ValueError, "must not be NaN or +inf");
-  EXPECT_THROWS(log_z_from_weights(at::full({2}, -INFINITY), base), c10::ValueError,
-                "no chain reached the model");
-  EXPECT_NO_THROW(log_z_from_weights(at::tensor({0.0, -static_cast<double>(INFINITY)}), base));
+const double kNarrowLogZ = std::log(M_PI / 4);
+
+TEST(AIS, OfAnyEnergyFromAnyBase) {
+  const Sampler sampler = bind_sampler(&mala, {.n_steps = 2}, {.step_size = 0.05});
+  const AISOptions options{.n_chains = 500, .betas = betas(41), .generator = seeded(11)};
+  const LogZEstimate up = ais(narrow(), normal_base(), sampler, options);
+  EXPECT_LT(std::abs(up.log_z.item<double>() - kNarrowLogZ), (up.upper - up.lower).item<double>());
+  EXPECT_LT((up.upper - up.lower).item<double>(), 0.2);
+  EXPECT_EQ(up.stage_ess.sizes(), at::IntArrayRef({40}));
+  EXPECT_TRUE(up.warning.empty());
+  const at::Tensor exact = at::randn({500, 2}, seeded(12), at::kDouble) / std::sqrt(8.0);
+  const LogZEstimate down = reverse_ais(narrow(), normal_base(), exact, sampler, options);
+  EXPECT_LT(std::abs(down.log_z.item<double>() - kNarrowLogZ),
+            (down.upper - down.lower).item<double>());
+  EXPECT_GT(down.betas[0].item<double>(), down.betas[-1].item<double>());
+}
+
+TEST(AIS, GroupsThatResampleAreTheUnitsOfTheEstimate) {
+  const Sampler sampler = bind_sampler(&mala, {.n_steps = 2}, {.step_size = 0.05});
+  const LogZEstimate estimate = ais(narrow(), normal_base(), sampler,
+                                    {.n_chains = 600,
+                                     .betas = betas(11),
+                                     .n_groups = 30,
+                                     .resample_below = 0.5,
+                                     .generator = seeded(13)});
+  EXPECT_EQ(estimate.log_weights.sizes(), at::IntArrayRef({30}));
+  EXPECT_LT(std::abs(estimate.log_z.item<double>() - kNarrowLogZ),
+            (estimate.upper - estimate.lower).item<double>());
+}
+
+TEST(AIS, AnRBMDown) {
+  const RBM rbm = make_rbm(5, 4);
+  const at::Tensor v = all_states(5);
+  const at::Tensor law = at::softmax(-rbm->forward(v).detach(), 0);
+  const at::Tensor x = testing::draw_states(v, law, 20000, seeded(14));
+  const LogZEstimate down = reverse_ais(rbm, x, {.betas = betas(4), .generator = seeded(15)});
+  EXPECT_LT(std::abs((down.log_z - rbm->log_z()).item<double>()),
+            (down.upper - down.lower).item<double>());
+}
+
+TEST(AIS, ABaseThatIsNotTheLawAtZeroIsRefused) {
+  class OwnPath : public EnergyFunction {
+   public:
+    at::Tensor value(const at::Tensor& x) const override { return x.square().sum(1); }
+    std::optional<at::Tensor> base_energy(const at::Tensor& x) const override {
+      return x.square().sum(1);  // that of another variance
+    }
+  };
+  const Sampler sampler = bind_sampler(&mala, {}, {.step_size = 0.05});
+  EXPECT_THROWS(ais(Energy(std::make_shared<OwnPath>()), normal_base(), sampler), c10::ValueError,
+                "base must be the law of the energy at beta = 0");
+  EXPECT_THROWS(ais(narrow(), normal_base(), sampler, {.n_chains = 1}), c10::ValueError,
+                "n_chains must be at least 2");
+  EXPECT_THROWS(ais(narrow(), normal_base(), sampler, {.resample_below = 0.5}), c10::ValueError,
+                "n_groups, where chains resample, must be at least 2");
 }
 
 }  // namespace
