@@ -13,6 +13,7 @@ from .boltzmann_machine import (
     boltzmann_gibbs,
     boltzmann_gibbs_with_gradients,
 )
+from .bridge_sampling import bridge_sampling
 from .checkpoint import checkpoint_values, load_checkpoint, save_checkpoint
 from .concrete_score_matching import concrete_score_matching
 from .conditional_nce import conditional_nce
@@ -100,6 +101,7 @@ __all__ = [
     "base_rate_bias",
     "boltzmann_gibbs",
     "boltzmann_gibbs_with_gradients",
+    "bridge_sampling",
     "checkpoint_values",
     "cmake_prefix_path",
     "concrete_score_matching",

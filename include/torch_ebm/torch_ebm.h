@@ -2,6 +2,7 @@
 
 #include "torch_ebm/ais.h"
 #include "torch_ebm/boltzmann_machine.h"
+#include "torch_ebm/bridge_sampling.h"
 #include "torch_ebm/concrete_score_matching.h"
 #include "torch_ebm/conditional_nce.h"
 #include "torch_ebm/criterion.h"
