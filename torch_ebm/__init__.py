@@ -45,6 +45,7 @@ from .log_partition import log_partition
 from .log_z_estimate import LogZEstimate, log_z_from_weights
 from .mala import mala
 from .maximum_likelihood import maximum_likelihood
+from .mbar import MBAREstimate, mbar
 from .minimum_probability_flow import minimum_probability_flow
 from .mlp import MLP, mlp_value_and_score
 from .nce import nce
@@ -76,6 +77,7 @@ __all__ = [
     "FastPCD",
     "Ladder",
     "LogZEstimate",
+    "MBAREstimate",
     "MLP",
     "NaiveMCMC",
     "NegativePhase",
@@ -126,6 +128,7 @@ __all__ = [
     "log_z_from_weights",
     "mala",
     "maximum_likelihood",
+    "mbar",
     "mcse_mean",
     "minimum_probability_flow",
     "mlp_value_and_score",

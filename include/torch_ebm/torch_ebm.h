@@ -23,6 +23,7 @@
 #include "torch_ebm/log_z_estimate.h"
 #include "torch_ebm/mala.h"
 #include "torch_ebm/maximum_likelihood.h"
+#include "torch_ebm/mbar.h"
 #include "torch_ebm/minimum_probability_flow.h"
 #include "torch_ebm/mlp.h"
 #include "torch_ebm/nce.h"

@@ -105,6 +105,7 @@ OPS = {
     ),
     "log_z_from_weights": Op(lambda t, n: (normal(n, dtype=t), torch.tensor(0.5, dtype=t))),
     "bridge_sampling": Op(lambda t, n: (normal(n, dtype=t), normal(n, dtype=t))),
+    "mbar": Op(lambda t, n: (normal(3, n, dtype=t), torch.tensor([2, 0, n - 2])), outputs=3),
     **{name: Op(lambda t, n: (normal(7, 3, n, 2, dtype=t),)) for name in DIAGNOSTICS},
     "adapt_ladder": Op(
         lambda t, n: (torch.linspace(1, 0, n + 1, dtype=t), torch.linspace(0.2, 0.7, n, dtype=t))
@@ -266,6 +267,7 @@ SCRIPTS = {
     "rbm_ais": "w: Tensor, b: Tensor, c: Tensor, base: Tensor, betas: Tensor",
     "log_z_from_weights": "log_w: Tensor, base: Tensor",
     "bridge_sampling": "at_0: Tensor, at_1: Tensor",
+    "mbar": "energies: Tensor, counts: Tensor",
     **{name: "x: Tensor" for name in DIAGNOSTICS},
     "adapt_ladder": "betas: Tensor, swap_rate: Tensor",
     "round_trips": "replica_trace: Tensor",
