@@ -63,8 +63,10 @@ from .replica_exchange import ReplicaSamples, replica_exchange
 from .sampler import Sampler, Samples
 from .score_matching import score_matching
 from .sliced_score_matching import sliced_score_matching
+from .tempered_log_z import LadderEnergies, ladder_energies, tempered_log_z
 from .tempered_pcd import TemperedPCD
 from .tempered_transitions import tempered_transitions
+from .thermodynamic_integration import thermodynamic_integration
 from .training_monitor import TrainingMonitor, TrainingWarning
 from .unbiased_cd import UnbiasedCD
 from .underdamped_langevin import underdamped_langevin
@@ -76,6 +78,7 @@ __all__ = [
     "Energy",
     "FastPCD",
     "Ladder",
+    "LadderEnergies",
     "LogZEstimate",
     "MBAREstimate",
     "MLP",
@@ -121,6 +124,7 @@ __all__ = [
     "gibbs_with_gradients",
     "hmc",
     "kernel_stein_discrepancy",
+    "ladder_energies",
     "langevin",
     "langevin_update",
     "load_checkpoint",
@@ -151,8 +155,10 @@ __all__ = [
     "sliced_score_matching",
     "start_states",
     "summary",
+    "tempered_log_z",
     "tempered_transitions",
     "testing",
+    "thermodynamic_integration",
     "tune_ladder",
     "underdamped_langevin",
     "warm_up",

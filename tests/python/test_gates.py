@@ -105,6 +105,9 @@ OPS = {
     ),
     "log_z_from_weights": Op(lambda t, n: (normal(n, dtype=t), torch.tensor(0.5, dtype=t))),
     "bridge_sampling": Op(lambda t, n: (normal(n, dtype=t), normal(n, dtype=t))),
+    "thermodynamic_integration": Op(
+        lambda t, n: (torch.linspace(0, 1, 4, dtype=t), normal(4, n, dtype=t))
+    ),
     "mbar": Op(lambda t, n: (normal(3, n, dtype=t), torch.tensor([2, 0, n - 2])), outputs=3),
     **{name: Op(lambda t, n: (normal(7, 3, n, 2, dtype=t),)) for name in DIAGNOSTICS},
     "adapt_ladder": Op(
@@ -130,6 +133,8 @@ DRIVER_OPS = {
     "warm_up",
     "replica_exchange",
     "tempered_transitions",
+    "tempered_log_z",
+    "ladder_energies",
     "tune_ladder",
     "unbiased_cd",
     "exact_log_z",
@@ -268,6 +273,7 @@ SCRIPTS = {
     "log_z_from_weights": "log_w: Tensor, base: Tensor",
     "bridge_sampling": "at_0: Tensor, at_1: Tensor",
     "mbar": "energies: Tensor, counts: Tensor",
+    "thermodynamic_integration": "betas: Tensor, derivatives: Tensor",
     **{name: "x: Tensor" for name in DIAGNOSTICS},
     "adapt_ladder": "betas: Tensor, swap_rate: Tensor",
     "round_trips": "replica_trace: Tensor",
