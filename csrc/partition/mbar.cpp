@@ -1,5 +1,8 @@
 #include "csrc/partition/mbar.h"
 
+#include <ATen/Parallel.h>
+#include <ATen/TensorIndexing.h>
+#include <c10/core/InferenceMode.h>
 #include <torch/library.h>
 
 #include <cmath>
@@ -13,8 +16,9 @@ namespace {
 
 constexpr const char* kOp = "mbar";
 constexpr int64_t kMaxIterations = 500;
-constexpr int64_t kChunkSize = 1 << 15;  // energies: they stay in the cache, and threads out of it
-constexpr double kAccuracy = 1e-10;      // of log Z
+constexpr int64_t kChunkSize = 1 << 15;  // energies, so that a chunk stays in the cache
+constexpr int64_t kParts = 16;
+constexpr double kAccuracy = 1e-10;  // of log Z
 constexpr double kSmallestPivot =
     1e-13;  // of a matrix with elements near 1 that rounding leaves singular
 
@@ -26,6 +30,37 @@ std::optional<at::Tensor> cholesky_factor(const at::Tensor& matrix) {
   if (info.item<int64_t>() != 0) return std::nullopt;
   if (!(factor.diagonal().min().item<double>() > std::sqrt(kSmallestPivot))) return std::nullopt;
   return factor;
+}
+
+void add_to(at::Tensor& sum, const at::Tensor& term) { sum = sum.defined() ? sum + term : term; }
+
+/// Those parts that had samples.
+std::vector<at::Tensor> defined(std::vector<at::Tensor> parts) {
+  std::erase_if(parts, [](const at::Tensor& part) { return !part.defined(); });
+  return parts;
+}
+
+/// Calls function(energies (S, n), part, samples) for some samples at a time, parts on several threads. There are as
+/// many parts whatever the number of threads, so that roundings do not depend on it.
+template <typename Function>
+void for_chunks(const at::Tensor& energies, const Function& function) {
+  const int64_t n = energies.size(1);
+  const int64_t chunk = std::max<int64_t>(kChunkSize / energies.size(0), 1);
+  const auto run = [&](int64_t first, int64_t last) {
+    const at::NoGradGuard no_grad;
+    for (int64_t part = first; part < last; ++part) {
+      const int64_t end = (part + 1) * n / kParts;
+      for (int64_t begin = part * n / kParts; begin < end; begin += chunk) {
+        const at::indexing::Slice samples(begin, std::min(begin + chunk, end));
+        function(energies.index({at::indexing::Slice(), samples}), part, samples);
+      }
+    }
+  };
+  if (energies.is_cpu()) {
+    at::parallel_for(0, kParts, 1, run);
+  } else {
+    run(0, kParts);
+  }
 }
 
 [[noreturn]] void throw_no_overlap() {
@@ -58,6 +93,7 @@ void check_arguments(const at::Tensor& energies, const at::Tensor& counts) {
 std::tuple<at::Tensor, at::Tensor, at::Tensor> mbar_kernel(const at::Tensor& energies,
                                                            const at::Tensor& counts) {
   const at::NoGradGuard no_grad;
+  const c10::InferenceMode normal_tensors(false);  // other threads know of no inference mode
   check_arguments(energies, counts);
   const detail::MBAR problem(energies.detach(), counts.to(energies.device(), at::kDouble));
   MBAREstimate estimate = problem.estimate(problem.log_z());
@@ -84,25 +120,20 @@ MBAR::MBAR(const at::Tensor& energies, const at::Tensor& counts)
       counts_(counts.index_select(0, sampled_)),
       root_(counts_.sqrt()) {}
 
-template <typename Function>
-void MBAR::for_chunks(const at::Tensor& energies, const Function& function) const {
-  const int64_t n = energies.size(1);
-  const int64_t chunk = std::max<int64_t>(kChunkSize / energies.size(0), 1);
-  for (int64_t begin = 0; begin < n; begin += chunk) {
-    function(energies.slice(1, begin, begin + chunk), at::indexing::Slice(begin, begin + chunk));
-  }
-}
-
 MBAR::Sums MBAR::sums(const at::Tensor& log_z) const {
-  const int64_t n_states = counts_.size(0);
-  Sums sums{at::zeros({n_states}, counts_.options()),
-            at::zeros({n_states, n_states}, counts_.options())};
+  std::vector<Sums> parts(kParts);
   const at::Tensor log_scale = (counts_.log() - log_z).unsqueeze(1);
-  for_chunks(energies_, [&](const at::Tensor& energies, const auto&) {
+  for_chunks(energies_, [&](const at::Tensor& energies, int64_t part, at::indexing::Slice) {
     const at::Tensor p = at::softmax(log_scale - energies, 0);
-    sums.states.add_(p.sum(1));
-    sums.pairs.addmm_(p, p.t());
+    add_to(parts[part].states, p.sum(1));
+    add_to(parts[part].pairs, p.mm(p.t()));
   });
+  Sums sums;
+  for (const Sums& part : parts) {
+    if (!part.states.defined()) continue;
+    add_to(sums.states, part.states);
+    add_to(sums.pairs, part.pairs);
+  }
   return sums;
 }
 
@@ -141,10 +172,10 @@ at::Tensor MBAR::solve(at::Tensor log_z) const {
 }
 
 at::Tensor MBAR::log_mixture(const at::Tensor& log_z) const {
-  at::Tensor log_mixture = at::empty({energies_.size(1)}, counts_.options());
+  const at::Tensor log_mixture = at::empty({energies_.size(1)}, counts_.options());
   const at::Tensor log_scale = (counts_.log() - log_z).unsqueeze(1);
-  for_chunks(energies_, [&](const at::Tensor& energies, const auto& columns) {
-    log_mixture.index_put_({columns}, at::logsumexp(log_scale - energies, {0}));
+  for_chunks(energies_, [&](const at::Tensor& energies, int64_t, at::indexing::Slice samples) {
+    log_mixture.index({samples}).copy_(at::logsumexp(log_scale - energies, {0}));
   });
   return log_mixture;
 }
@@ -152,23 +183,27 @@ at::Tensor MBAR::log_mixture(const at::Tensor& log_z) const {
 at::Tensor MBAR::log_z(const std::optional<at::Tensor>& start) const {
   // From there no state starts without weight: its best sample is not outweighed by any other state.
   const at::Tensor first =
-      start ? start->index_select(0, sampled_) : -std::get<0>(energies_.to(at::kDouble).min(1));
+      start ? start->index_select(0, sampled_) : -energies_.amin(1).to(at::kDouble);
   const at::Tensor mixture = log_mixture(solve(first));
-  at::Tensor log_z = at::full({all_counts_.size(0)}, -INFINITY, counts_.options());
-  for_chunks(all_energies_, [&](const at::Tensor& energies, const auto& columns) {
-    log_z = at::logaddexp(log_z, at::logsumexp(-energies - mixture.index({columns}), {1}));
-  });
-  return log_z;
+  std::vector<at::Tensor> parts(kParts);
+  for_chunks(all_energies_,
+             [&](const at::Tensor& energies, int64_t part, at::indexing::Slice samples) {
+               const at::Tensor log_w = -energies - mixture.index({samples});
+               const at::Tensor sum = at::logsumexp(log_w, {1});
+               parts[part] = parts[part].defined() ? at::logaddexp(parts[part], sum) : sum;
+             });
+  return at::logsumexp(at::stack(defined(parts)), {0});
 }
 
 MBAREstimate MBAR::estimate(const at::Tensor& log_z) const {
   const at::Tensor mixture = log_mixture(log_z.index_select(0, sampled_));
-  const int64_t n_states = log_z.size(0);
-  at::Tensor gram = at::zeros({n_states, n_states}, log_z.options());  // W'W of their eq. 9
-  for_chunks(all_energies_, [&](const at::Tensor& energies, const auto& columns) {
-    const at::Tensor w = at::exp(-log_z.unsqueeze(1) - energies - mixture.index({columns}));
-    gram.addmm_(w, w.t());
-  });
+  std::vector<at::Tensor> parts(kParts);
+  for_chunks(
+      all_energies_, [&](const at::Tensor& energies, int64_t part, at::indexing::Slice samples) {
+        const at::Tensor w = at::exp(-log_z.unsqueeze(1) - energies - mixture.index({samples}));
+        add_to(parts[part], w.mm(w.t()));
+      });
+  const at::Tensor gram = at::stack(defined(parts)).sum(0);  // W'W of their eq. 9
   // Their eq. 8, W'(1 - W N W')^+ W, for matrices of S rows alone.
   const at::Tensor unit = root_ / root_.norm();
   const at::Tensor columns = gram.index_select(1, sampled_) * root_;

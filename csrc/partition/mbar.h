@@ -28,9 +28,6 @@ class MBAR {
   std::optional<at::Tensor> newton_step(const Sums& sums) const;
   at::Tensor residual(const Sums& sums) const;
   at::Tensor solve(at::Tensor log_z) const;
-  /// Calls function(energies (S, n), columns) for a part of the samples at a time.
-  template <typename Function>
-  void for_chunks(const at::Tensor& energies, const Function& function) const;
   /// log of the density that all samples together are drawn from, (N,).
   at::Tensor log_mixture(const at::Tensor& log_z) const;
 

@@ -72,28 +72,31 @@ class ByBridges : public Estimator {
 
 class ByIntegration : public Estimator {
  public:
+  explicit ByIntegration(at::Tensor betas) : betas_(std::move(betas)) {}
+
   double log_z(const at::Tensor& energies) override {
     detail::check_finite(kOp, "energies", energies);
     const auto difference = [&](int64_t a, int64_t b, int64_t at) {
       return energies[b][at] - energies[a][at];
     };
-    const auto integral = detail::integrate(difference, energies.size(0), /*corrected=*/true);
+    const auto integral = detail::integrate(difference, betas_, /*corrected=*/true);
     error_ = integral.error;
     return -integral.log_z;
   }
   double systematic_error() const override { return error_; }
 
  private:
+  at::Tensor betas_;
   double error_ = 0;
 };
 
-std::unique_ptr<Estimator> make_estimator(const std::string& method) {
+std::unique_ptr<Estimator> make_estimator(const std::string& method, const at::Tensor& betas) {
   if (method == "mbar") return std::make_unique<ByMBAR>();
   if (method == "bridge") return std::make_unique<ByBridges>();
   TORCH_CHECK_VALUE(method == "thermodynamic_integration", kOp,
                     ": method must be 'mbar', 'bridge' or 'thermodynamic_integration', got '",
                     method, "'");
-  return std::make_unique<ByIntegration>();
+  return std::make_unique<ByIntegration>(betas);
 }
 
 /// The least effective number of samples in the overlap of two rungs.
@@ -169,7 +172,8 @@ LadderEnergies ladder_energies(const Energy& energy, const at::Tensor& x, const 
 LogZEstimate tempered_log_z(const Energy& energy, const at::Tensor& x, const at::Tensor& betas,
                             const Sampler& sampler, const LadderRun& run,
                             const TemperedLogZOptions& options) {
-  const auto estimator = make_estimator(options.method);
+  const at::Tensor ladder = detail::checked_ladder(kOp, betas);
+  const auto estimator = make_estimator(options.method, ladder);
   TORCH_CHECK_VALUE(std::isfinite(options.log_z_base), kOp, ": log_z_base must be finite, got ",
                     options.log_z_base);
   TORCH_CHECK_VALUE(x.dim() >= 2 && x.size(1) >= 2, kOp,
@@ -186,7 +190,7 @@ LogZEstimate tempered_log_z(const Energy& energy, const at::Tensor& x, const at:
   const double half_width = detail::t_quantile(n_groups - 1) * std_error + systematic_error;
   return detail::log_z_estimate(detail::log_z_numbers(log_z, std_error, half_width,
                                                       least_overlap(energies), energies.options()),
-                                detail::checked_ladder(kOp, betas));
+                                ladder);
 }
 
 TORCH_EBM_DRIVER("ladder_energies", &ladder_energies_op)

@@ -61,7 +61,7 @@ detail::LogZNumbers thermodynamic_integration_kernel(const at::Tensor& betas,
       [&](int64_t a, int64_t b, int64_t at) {
         return u[at] * (path[b].item<double>() - path[a].item<double>());
       },
-      path.size(0), corrected);
+      path, corrected);
 
   const double n_samples = static_cast<double>(u[0].numel());
   const double of_independent = integral.terms.flatten(1).var(1).sum().item<double>() / n_samples;
@@ -86,35 +86,42 @@ detail::LogZNumbers thermodynamic_integration_meta(const at::Tensor&, const at::
 
 namespace detail {
 
-PathIntegral integrate(const EnergyDifference& difference, int64_t n_laws, bool corrected) {
-  const auto terms = [&](int64_t a, int64_t b, int64_t at) {
-    return segment_terms(difference(a, b, at), at == a, corrected);
+PathIntegral integrate(const EnergyDifference& difference, const at::Tensor& betas,
+                       bool corrected) {
+  const int64_t n_laws = betas.size(0);
+  const auto terms = [&](int64_t a, int64_t b, int64_t at, bool with_correction) {
+    return segment_terms(difference(a, b, at), at == a, with_correction);
   };
-  const auto segment = [&](int64_t a, int64_t b) {
-    return (terms(a, b, a).mean() + terms(a, b, b).mean()).item<double>();
+  const auto segment = [&](int64_t a, int64_t b, bool with_correction) {
+    return (terms(a, b, a, with_correction).mean() + terms(a, b, b, with_correction).mean())
+        .item<double>();
   };
-  std::vector<at::Tensor> by_law(n_laws);
+  std::vector<at::Tensor> by_law;
   std::vector<double> segments;
+  double log_z = 0;
   for (int64_t r = 0; r + 1 < n_laws; ++r) {
-    const at::Tensor before = terms(r, r + 1, r);
-    by_law[r] = r == 0 ? before : by_law[r] + before;
-    by_law[r + 1] = terms(r, r + 1, r + 1);
-    segments.push_back(segment(r, r + 1));
+    const at::Tensor first = terms(r, r + 1, r, corrected);
+    if (r == 0) by_law.push_back(first);
+    if (r > 0) by_law.back() = by_law.back() + first;
+    by_law.push_back(terms(r, r + 1, r + 1, corrected));
+    segments.push_back(segment(r, r + 1, corrected));
+    log_z -= segments.back();
   }
-  // Richardson's estimate: a segment of twice the length leaves out 2^order times as much, two of them half of that.
+  const at::Tensor sums = at::stack(by_law);
+  if (n_laws == 2) return {log_z, sums, std::abs(segment(0, 1, true) - segment(0, 1, false))};
+
+  // Richardson's estimate: what a segment leaves out grows like this power of its length.
   const double order = corrected ? 5 : 3;
+  const auto power = [&](int64_t a, int64_t b) {
+    return std::pow(std::abs((betas[b] - betas[a]).item<double>()), order);
+  };
   double error = 0;
   for (int64_t r = 0; r + 2 < n_laws; r += r + 4 == n_laws ? 1 : 2) {
-    const double change = segment(r, r + 2) - segments[r] - segments[r + 1];
-    error += change / (std::exp2(order - 1) - 1);
+    const double change = segment(r, r + 2, corrected) - segments[r] - segments[r + 1];
+    const double parts = power(r, r + 1) + power(r + 1, r + 2);
+    error += change * parts / (power(r, r + 2) - parts);
   }
-  if (n_laws == 2) {
-    const at::Tensor twice_trapezoid = difference(0, 1, 0).mean() + difference(0, 1, 1).mean();
-    error = segments[0] - twice_trapezoid.item<double>() / 2;
-  }
-  double log_z = 0;
-  for (double value : segments) log_z -= value;
-  return {log_z, at::stack(by_law), std::abs(error)};
+  return {log_z, sums, std::abs(error)};
 }
 
 }  // namespace detail

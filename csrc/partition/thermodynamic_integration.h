@@ -19,7 +19,7 @@ struct PathIntegral {
 using EnergyDifference = std::function<at::Tensor(int64_t a, int64_t b, int64_t at)>;
 
 /// log Z of the last of R laws over that of the first. Between two laws the path is the straight line between their
-/// energies.
-PathIntegral integrate(const EnergyDifference& difference, int64_t n_laws, bool corrected);
+/// energies. betas: (R,), float64.
+PathIntegral integrate(const EnergyDifference& difference, const at::Tensor& betas, bool corrected);
 
 }  // namespace torch_ebm::detail

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from typing import Optional
 
 import pytest
 import torch
@@ -34,14 +35,14 @@ def start(n_ladders, n_units=UNITS, n_rungs=len(BETAS)):
     return torch.zeros(n_rungs, n_ladders, n_units, dtype=torch.float64)
 
 
-def estimate(method, seed, n_ladders=10, n_steps=30):
+def estimate(method, seed, n_ladders=8, n_steps=16):
     return torch_ebm.tempered_log_z(
         machine(),
         start(n_ladders),
         BETAS,
         torch_ebm.gibbs,
         n_steps=n_steps,
-        n_burn_in=20,
+        n_burn_in=10,
         log_z_base=UNITS * math.log(2),
         method=method,
         generator=seeded(seed),
@@ -78,7 +79,7 @@ def test_the_tempered_form_of_an_energy_counts(method):
     )
     truth = rbm.log_z().item()
     assert abs(result.log_z - truth) < result.upper - result.lower < 0.2
-    assert result.warning == "" and torch.equal(result.betas, torch.tensor(BETAS).double())
+    assert result.warning == "" and result.betas.tolist() == BETAS
 
 
 def test_energies_are_those_of_the_states_at_every_rung():
@@ -101,10 +102,10 @@ def test_energies_are_those_of_the_states_at_every_rung():
 
 def test_methods_are_the_estimators_of_the_same_energies():
     u = torch_ebm.ladder_energies(
-        machine(), start(10), BETAS, torch_ebm.gibbs, n_steps=30, n_burn_in=20, generator=seeded(5)
+        machine(), start(8), BETAS, torch_ebm.gibbs, n_steps=16, n_burn_in=10, generator=seeded(5)
     ).energies
     base = UNITS * math.log(2)
-    by_mbar = torch_ebm.mbar(u.flatten(1), torch.full((4,), 300)).log_z
+    by_mbar = torch_ebm.mbar(u.flatten(1), torch.full((4,), 128)).log_z
     assert estimate("mbar", 5).log_z.item() == pytest.approx(base - by_mbar[-1].item(), abs=1e-8)
     pairs = [
         torch_ebm.bridge_sampling(
@@ -144,7 +145,7 @@ def test_the_error_is_a_jackknife_over_groups_of_ladders(method):
         return -torch_ebm.thermodynamic_integration(BETAS, energy).log_z.item()
 
     u = torch_ebm.ladder_energies(
-        machine(), start(25), BETAS, torch_ebm.gibbs, n_steps=9, n_burn_in=20, generator=seeded(6)
+        machine(), start(25), BETAS, torch_ebm.gibbs, n_steps=9, n_burn_in=10, generator=seeded(6)
     ).energies
     ends = [g * n_ladders // 20 for g in range(21)]
     rest = [
@@ -170,7 +171,9 @@ class Move(torch.nn.Module):
         super().__init__()
         self.energy = Target()
 
-    def forward(self, x: torch.Tensor, beta: torch.Tensor, generator: torch.Generator):
+    def forward(
+        self, x: torch.Tensor, beta: torch.Tensor, generator: Optional[torch.Generator]
+    ) -> torch.Tensor:
         return torch.ops.torch_ebm.mala(
             self.energy, x, step_size=0.4, beta=beta, generator=generator, n_steps=3
         )[0]
@@ -226,12 +229,14 @@ def test_energies_that_are_nan_are_refused():
 
 
 def test_a_ladder_with_a_gap_is_answered_with_a_warning():
+    x = 0.02 * torch.randn(2, 10, 2, dtype=torch.float64, generator=seeded(10))
+    x[1] *= 300
     result = torch_ebm.tempered_log_z(
         lambda x: 1000 * x.square().sum(1),
-        0.02 * torch.randn(2, 10, 2, dtype=torch.float64, generator=seeded(10)),
+        x,
         [1.0, 1e-5],
         lambda e, x, **_: x,
         n_steps=3,
         method="bridge",
     )
-    assert result.warning
+    assert "samples are effective" in result.warning

@@ -46,7 +46,7 @@ def test_plain_error_is_that_of_a_weighted_sum_of_means():
 
 
 def test_a_path_walked_backward_has_the_other_sign():
-    path, u = betas(6), derivatives(betas(6), 50, seeded(3))
+    path, u = betas(7), derivatives(betas(7), 50, seeded(3))
     one = torch_ebm.thermodynamic_integration(path, u)
     other = torch_ebm.thermodynamic_integration(path.flip(0), u.flip(0))
     assert one.log_z.item() == pytest.approx(-other.log_z.item(), abs=1e-12)
@@ -73,14 +73,16 @@ def test_interval_knows_what_few_temperatures_leave_out(corrected, n_betas):
     path = betas(n_betas)
     u = derivatives(path, 100_000, seeded(5))
     estimate = torch_ebm.thermodynamic_integration(path, u, corrected=corrected)
-    assert abs(estimate.log_z - EXACT) > 5 * estimate.std_error
-    if corrected or n_betas > 3:
-        assert estimate.lower <= EXACT <= estimate.upper
-    assert (estimate.upper - estimate.lower) < 12 * abs(estimate.log_z - EXACT)
+    if not corrected:
+        assert abs(estimate.log_z - EXACT) > 5 * estimate.std_error
+    assert estimate.lower <= EXACT <= estimate.upper
+    # Not by being endless.
+    error = abs(estimate.log_z - EXACT) + estimate.std_error
+    assert estimate.upper - estimate.lower < 20 * error
 
 
 def test_chains_of_a_ladder_cover_where_they_are_autocorrelated():
-    path, n_repeats, covered, naive = betas(9), 300, 0, 0
+    path, n_repeats, covered, naive, ess = betas(9), 300, 0, 0, 0.0
     for seed in range(n_repeats):
         generator = seeded(seed)
         # One slow factor a chain, shared by all temperatures.
@@ -90,11 +92,11 @@ def test_chains_of_a_ladder_cover_where_they_are_autocorrelated():
         u = 4 * x.square() / (1 + 8 * path[:, None, None])
         estimate = torch_ebm.thermodynamic_integration(path, u)
         covered += bool(estimate.lower <= EXACT <= estimate.upper)
-        assert estimate.ess < 200
+        ess += estimate.ess.item() / n_repeats
         flat = torch_ebm.thermodynamic_integration(path, u.flatten(1))
         naive += bool(flat.lower <= EXACT <= flat.upper)
     check_count(covered, n_repeats, 0.90, "coverage", "less")
-    assert naive < 0.8 * n_repeats
+    assert naive < 0.8 * n_repeats and ess < 100
 
 
 @pytest.mark.parametrize(
