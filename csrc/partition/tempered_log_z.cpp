@@ -62,12 +62,17 @@ class ByMBAR : public Estimator {
 class ByBridges : public Estimator {
  public:
   double log_z(const at::Tensor& energies) override {
+    starts_.resize(energies.size(0) - 1);
     double sum = 0;
     for (int64_t rung = 0; rung + 1 < energies.size(0); ++rung) {
-      sum += neighbours(energies, rung).log_z(Bridge::kOptimal);
+      starts_[rung] = neighbours(energies, rung).log_z(Bridge::kOptimal, starts_[rung]);
+      sum += *starts_[rung];
     }
     return sum;
   }
+
+ private:
+  std::vector<std::optional<double>> starts_;
 };
 
 class ByIntegration : public Estimator {

@@ -35,14 +35,14 @@ def start(n_ladders, n_units=UNITS, n_rungs=len(BETAS)):
     return torch.zeros(n_rungs, n_ladders, n_units, dtype=torch.float64)
 
 
-def estimate(method, seed, n_ladders=8, n_steps=16):
+def estimate(method, seed, n_ladders=8, n_steps=12):
     return torch_ebm.tempered_log_z(
         machine(),
         start(n_ladders),
         BETAS,
         torch_ebm.gibbs,
         n_steps=n_steps,
-        n_burn_in=10,
+        n_burn_in=8,
         log_z_base=UNITS * math.log(2),
         method=method,
         generator=seeded(seed),
@@ -102,10 +102,10 @@ def test_energies_are_those_of_the_states_at_every_rung():
 
 def test_methods_are_the_estimators_of_the_same_energies():
     u = torch_ebm.ladder_energies(
-        machine(), start(8), BETAS, torch_ebm.gibbs, n_steps=16, n_burn_in=10, generator=seeded(5)
+        machine(), start(8), BETAS, torch_ebm.gibbs, n_steps=12, n_burn_in=8, generator=seeded(5)
     ).energies
     base = UNITS * math.log(2)
-    by_mbar = torch_ebm.mbar(u.flatten(1), torch.full((4,), 128)).log_z
+    by_mbar = torch_ebm.mbar(u.flatten(1), torch.full((4,), 96)).log_z
     assert estimate("mbar", 5).log_z.item() == pytest.approx(base - by_mbar[-1].item(), abs=1e-8)
     pairs = [
         torch_ebm.bridge_sampling(
@@ -145,7 +145,7 @@ def test_the_error_is_a_jackknife_over_groups_of_ladders(method):
         return -torch_ebm.thermodynamic_integration(BETAS, energy).log_z.item()
 
     u = torch_ebm.ladder_energies(
-        machine(), start(25), BETAS, torch_ebm.gibbs, n_steps=9, n_burn_in=10, generator=seeded(6)
+        machine(), start(25), BETAS, torch_ebm.gibbs, n_steps=9, n_burn_in=8, generator=seeded(6)
     ).energies
     ends = [g * n_ladders // 20 for g in range(21)]
     rest = [
