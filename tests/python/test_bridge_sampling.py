@@ -65,6 +65,14 @@ def test_geometric_bridge_is_its_closed_form():
     assert estimate.log_z.item() == pytest.approx(expected.item(), abs=1e-13)
 
 
+@pytest.mark.parametrize("gap", [5.0, 50.0, 1000.0])
+def test_root_is_found_where_the_equation_is_flat(gap):
+    # Samples that contradict each other: 100 s = 10, s the sigmoid of gap + log(10 / 100) - log_z.
+    at_0, at_1 = torch.full((100,), gap).double(), torch.full((10,), -1e3 - gap).double()
+    estimate = torch_ebm.bridge_sampling(at_0, at_1)
+    assert estimate.log_z.item() == pytest.approx(gap + math.log(0.9), abs=1e-12)
+
+
 def test_swapping_the_laws_changes_the_sign_alone():
     at_0, at_1 = normal_pair(300, 50, seeded(3))
     one = torch_ebm.bridge_sampling(at_0, at_1)

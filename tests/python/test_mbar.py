@@ -117,6 +117,19 @@ def test_constants_in_the_energies_are_found_again(size):
     torch.testing.assert_close(other.covariance, one.covariance, rtol=1e-6, atol=1e-10)
 
 
+@pytest.mark.parametrize("scale", [10.0, 30.0, 100.0])
+def test_rough_energies_are_solved_too(scale):
+    # Newton's method alone, with every step taken, runs away in about one case of three.
+    counts = torch.tensor([28, 14, 20, 22])
+    for seed in range(10):
+        energies = scale * torch.randn(4, 84, dtype=torch.float64, generator=seeded(seed))
+        estimate = torch_ebm.mbar(energies, counts)
+        row_sums = weights(energies, counts, estimate.log_z).sum(0)
+        torch.testing.assert_close(
+            row_sums / row_sums[0], torch.ones(4).double(), rtol=1e-9, atol=0
+        )
+
+
 def test_many_states_of_many_samples_and_single_precision():
     # More samples than a chunk holds.
     generator = seeded(9)

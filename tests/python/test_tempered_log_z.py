@@ -5,6 +5,7 @@ import math
 from typing import Optional
 
 import pytest
+import scipy.stats
 import torch
 
 import torch_ebm
@@ -154,6 +155,9 @@ def test_the_error_is_a_jackknife_over_groups_of_ladders(method):
     expected = math.sqrt(torch.tensor(rest).double().var(correction=0).item() * 19)
     result = estimate(method, 6, n_ladders=25, n_steps=9)
     assert result.std_error.item() == pytest.approx(expected, rel=1e-5)
+    if method != "thermodynamic_integration":  # whose interval is longer
+        quantile = (result.upper - result.log_z) / result.std_error
+        assert quantile.item() == pytest.approx(scipy.stats.t.ppf(0.975, 19), rel=1e-2)
 
 
 def test_the_seed_decides():
