@@ -1,6 +1,7 @@
 #include "torch_ebm/tempered_log_z.h"
 
 #include <cmath>
+#include <memory>
 
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"
