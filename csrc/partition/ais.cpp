@@ -97,7 +97,7 @@ LogZEstimate ais(const RBM& rbm, const AISOptions& options,
   const at::Tensor betas = detail::checked_path_to_model(kOp, options.betas);
   const at::Tensor log_weights =
       std::get<0>(rbm_ais(rbm->weight, rbm->visible_bias, rbm->hidden_bias, base, betas,
-                          options.n_chains, std::nullopt, std::nullopt, options.generator));
+                          options.n_chains, options.generator));
   LogZEstimate estimate = log_z_from_weights(log_weights, rbm_log_z_base(rbm, base));
   estimate.betas = betas;
   return estimate;
@@ -113,7 +113,7 @@ LogZEstimate reverse_ais(const RBM& rbm, const at::Tensor& x, const AISOptions& 
   const at::Tensor betas = detail::checked_path_to_model(kOp, options.betas).flip(0);
   const at::Tensor log_weights =
       std::get<0>(rbm_ais(rbm->weight, rbm->visible_bias, rbm->hidden_bias, base, betas, x.size(0),
-                          x, std::nullopt, options.generator));
+                          options.generator, x));
   LogZEstimate estimate = negated(log_z_from_weights(log_weights, -rbm_log_z_base(rbm, base)));
   estimate.betas = betas;
   return estimate;

@@ -118,9 +118,9 @@ std::tuple<at::Tensor, at::Tensor> rbm_ais(const at::Tensor& weight, const at::T
                                            const at::Tensor& hidden_bias,
                                            const at::Tensor& base_visible_bias,
                                            const at::Tensor& betas, int64_t n_chains,
+                                           std::optional<at::Generator> generator,
                                            const std::optional<at::Tensor>& visible,
-                                           const std::optional<at::Tensor>& log_weights,
-                                           std::optional<at::Generator> generator) {
+                                           const std::optional<at::Tensor>& log_weights) {
   static const auto op = detail::find_operator<decltype(rbm_ais_kernel)>("torch_ebm::rbm_ais");
   return op.call(weight, visible_bias, hidden_bias, base_visible_bias, betas, n_chains, visible,
                  log_weights, std::move(generator));

@@ -32,9 +32,8 @@ TORCH_EBM_API LogZEstimate ais(const Energy& energy, const NoiseDistribution& ba
 
 /// The same of an RBM by rbm_ais. base_visible_bias: (V,); base_rate_bias(data) serves well. Default: the model's own.
 /// Takes no groups.
-TORCH_EBM_API LogZEstimate ais(const RBM& rbm,
-                               const std::optional<at::Tensor>& base_visible_bias = std::nullopt,
-                               const AISOptions& options = {});
+TORCH_EBM_API LogZEstimate ais(const RBM& rbm, const AISOptions& options = {},
+                               const std::optional<at::Tensor>& base_visible_bias = std::nullopt);
 
 /// The way down (Grosse, Ghahramani & Adams 2015): from samples x of the model, (N, ...), to the base. Unbiased for
 /// 1 / Z: with exact samples, a stochastic upper bound on log Z, as ais is a lower one. options.n_chains is not used.

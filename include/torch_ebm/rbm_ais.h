@@ -22,8 +22,8 @@ namespace torch_ebm {
 TORCH_EBM_API std::tuple<at::Tensor, at::Tensor> rbm_ais(
     const at::Tensor& weight, const at::Tensor& visible_bias, const at::Tensor& hidden_bias,
     const at::Tensor& base_visible_bias, const at::Tensor& betas, int64_t n_chains,
+    std::optional<at::Generator> generator = std::nullopt,
     const std::optional<at::Tensor>& visible = std::nullopt,
-    const std::optional<at::Tensor>& log_weights = std::nullopt,
-    std::optional<at::Generator> generator = std::nullopt);
+    const std::optional<at::Tensor>& log_weights = std::nullopt);
 
 }  // namespace torch_ebm
