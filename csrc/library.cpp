@@ -182,6 +182,11 @@ TORCH_LIBRARY(torch_ebm, m) {
   m.def("log_z_from_weights(Tensor log_weights, Tensor log_z_base) "
         "-> (Tensor log_z, Tensor std_error, Tensor lower, Tensor upper, Tensor ess)");
   m.def("log_z_doubt(float ess, float lower, float upper) -> str");
+  m.def("bridge_sampling(Tensor log_ratio_0, Tensor log_ratio_1, *, str bridge='optimal') "
+        "-> (Tensor log_z, Tensor std_error, Tensor lower, Tensor upper, Tensor ess)");
+  m.def("mbar(Tensor energies, Tensor counts) "
+        "-> (Tensor log_z, Tensor covariance, Tensor overlap)");
+  m.def("overlap_doubt(float ess, float lower, float upper) -> str");
 
   // Diagnostics of Markov chains.
   m.def("r_hat(Tensor x) -> Tensor");

@@ -16,6 +16,7 @@ from .boltzmann_machine import (
     boltzmann_gibbs,
     boltzmann_gibbs_with_gradients,
 )
+from .bridge_sampling import bridge_sampling
 from .checkpoint import checkpoint_values, load_checkpoint, save_checkpoint
 from .concrete_score_matching import concrete_score_matching
 from .conditional_nce import conditional_nce
@@ -47,6 +48,7 @@ from .log_partition import log_partition
 from .log_z_estimate import LogZEstimate, log_z_from_weights
 from .mala import mala
 from .maximum_likelihood import maximum_likelihood
+from .mbar import MBAREstimate, mbar
 from .minimum_probability_flow import minimum_probability_flow
 from .mlp import MLP, mlp_value_and_score
 from .nce import nce
@@ -82,6 +84,7 @@ __all__ = [
     "FastPCD",
     "Ladder",
     "LogZEstimate",
+    "MBAREstimate",
     "MLP",
     "NaiveMCMC",
     "NegativePhase",
@@ -111,6 +114,7 @@ __all__ = [
     "base_rate_bias",
     "boltzmann_gibbs",
     "boltzmann_gibbs_with_gradients",
+    "bridge_sampling",
     "checkpoint_values",
     "cmake_prefix_path",
     "concrete_score_matching",
@@ -136,6 +140,7 @@ __all__ = [
     "log_z_from_weights",
     "mala",
     "maximum_likelihood",
+    "mbar",
     "mcse_mean",
     "minimum_probability_flow",
     "mlp_value_and_score",

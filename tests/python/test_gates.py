@@ -104,6 +104,8 @@ OPS = {
         outputs=2,
     ),
     "log_z_from_weights": Op(lambda t, n: (normal(n, dtype=t), torch.tensor(0.5, dtype=t))),
+    "bridge_sampling": Op(lambda t, n: (normal(n, dtype=t), normal(n, dtype=t))),
+    "mbar": Op(lambda t, n: (normal(3, n, dtype=t), torch.tensor([2, 0, n - 2])), outputs=3),
     **{name: Op(lambda t, n: (normal(7, 3, n, 2, dtype=t),)) for name in DIAGNOSTICS},
     "adapt_ladder": Op(
         lambda t, n: (torch.linspace(1, 0, n + 1, dtype=t), torch.linspace(0.2, 0.7, n, dtype=t))
@@ -139,7 +141,7 @@ FLIPS = {
     "_rbm_flip_sums_backward",
     "boltzmann_flip_differences",
 }
-NO_TENSORS = {"log_z_doubt", "version", "built_for_torch", "cpu_kernels"}
+NO_TENSORS = {"log_z_doubt", "overlap_doubt", "version", "built_for_torch", "cpu_kernels"}
 INTERNAL = {
     "_call_energy",
     "_call_energy_base",
@@ -265,6 +267,8 @@ SCRIPTS = {
     "rbm_log_z": "w: Tensor, b: Tensor, c: Tensor",
     "rbm_ais": "w: Tensor, b: Tensor, c: Tensor, base: Tensor, betas: Tensor",
     "log_z_from_weights": "log_w: Tensor, base: Tensor",
+    "bridge_sampling": "at_0: Tensor, at_1: Tensor",
+    "mbar": "energies: Tensor, counts: Tensor",
     **{name: "x: Tensor" for name in DIAGNOSTICS},
     "adapt_ladder": "betas: Tensor, swap_rate: Tensor",
     "round_trips": "replica_trace: Tensor",
