@@ -15,7 +15,7 @@ from .energy import Energy, has_method
 from .gibbs import gibbs
 from .noise import NoiseDistribution
 from .rbm import RBM
-from .sampler import Sampler
+from .sampler import Sampler, states_of
 from .tune_path import tune_path
 
 _ROUNDING = 1e-4  # of a sum over many units in float32
@@ -85,6 +85,16 @@ class EnergyPath:
         chains = anneal(self.path, x, betas, self.sampler, log_weights=log_weights, **options)
         return chains.x, chains.log_weights
 
+    def move(self, x: Tensor, generator: torch.Generator, n_steps: int = 1) -> Tensor:
+        """The states after so many steps at beta = 1."""
+        one = torch.ones((), dtype=torch.float64, device=x.device)
+        for _ in range(n_steps):
+            if isinstance(self.sampler, torch.jit.ScriptModule):
+                x = self.sampler(x, one, generator)
+            else:
+                x = states_of(self.sampler(self.path, x, beta=one, generator=generator))
+        return x
+
 
 def _energy_at_zero(energy: Energy, x: Tensor) -> Tensor:
     if has_method(energy, "tempered"):
@@ -138,6 +148,9 @@ class RBMPath:
             generator=generator,
         )
         return x, log_weights
+
+    def move(self, x: Tensor, generator: torch.Generator, n_steps: int = 1) -> Tensor:
+        return self.rbm.gibbs(x, n_steps, generator=generator) if n_steps > 0 else x
 
 
 Path = Union[EnergyPath, RBMPath]

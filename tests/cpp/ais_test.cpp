@@ -38,8 +38,9 @@ TEST(AIS, WeightsAreUnbiasedForZ) {
   for (at::ScalarType dtype : {at::kFloat, at::kDouble}) {
     const RBM rbm = make_rbm(5, 4, dtype);
     for (const at::Tensor& base : {rbm->visible_bias.detach(), at::zeros({5}, dtype)}) {
-      const auto [log_weights, states] = rbm_ais(rbm->weight, rbm->visible_bias, rbm->hidden_bias,
-                                                 base, betas(4), 100000, seeded(2));
+      const auto [log_weights, states] =
+          rbm_ais(rbm->weight, rbm->visible_bias, rbm->hidden_bias, base, betas(4), 100000,
+                  std::nullopt, std::nullopt, seeded(2));
       EXPECT_EQ(log_weights.scalar_type(), at::kDouble);
       const double log_ratio = rbm->log_z().item<double>() - base_log_z(base, 4);
       EXPECT_TRUE(mean_is(at::exp(log_weights - log_ratio), 1));
@@ -52,7 +53,8 @@ TEST(AIS, OneTemperatureIsImportanceSampling) {
   const RBM rbm = make_rbm(3, 2);
   const at::Tensor base = at::zeros({3}, at::kDouble);
   const auto [log_weights, states] =
-      rbm_ais(rbm->weight, rbm->visible_bias, rbm->hidden_bias, base, betas(2), 50000, seeded(3));
+      rbm_ais(rbm->weight, rbm->visible_bias, rbm->hidden_bias, base, betas(2), 50000, std::nullopt,
+              std::nullopt, seeded(3));
   const at::Tensor v = all_states(3);
   const at::Tensor possible = -rbm->forward(v).detach() - 2 * std::log(2.0);
   const at::Tensor distance = (log_weights.unsqueeze(1) - possible).abs();
@@ -62,8 +64,9 @@ TEST(AIS, OneTemperatureIsImportanceSampling) {
 
 TEST(AIS, LastStatesOfManyTemperaturesFollowTheModel) {
   const RBM rbm = make_rbm(4, 3);
-  const auto [log_weights, states] = rbm_ais(rbm->weight, rbm->visible_bias, rbm->hidden_bias,
-                                             rbm->visible_bias, betas(200), 10000, seeded(4));
+  const auto [log_weights, states] =
+      rbm_ais(rbm->weight, rbm->visible_bias, rbm->hidden_bias, rbm->visible_bias, betas(200),
+              10000, std::nullopt, std::nullopt, seeded(4));
   EXPECT_TRUE(
       counts_fit(state_counts(states), at::softmax(-rbm->forward(all_states(4)).detach(), 0)));
 }
@@ -93,7 +96,7 @@ TEST(AIS, DoesNotDependOnThreadsOrTheNumberOfChains) {
   const RBM rbm = make_rbm(100, 60, at::kFloat);
   const auto run = [&](int64_t n) {
     return std::get<1>(rbm_ais(rbm->weight, rbm->visible_bias, rbm->hidden_bias, rbm->visible_bias,
-                               betas(5), n, seeded(6)));
+                               betas(5), n, std::nullopt, std::nullopt, seeded(6)));
   };
   testing::expect_same_for_any_threads_and_chains(run, 1500);
 }

@@ -72,6 +72,7 @@ OPS = {
         random=True,
         outputs=2,
     ),
+    "rbm_sample": Op(lambda t, n: (*weights(t), n), random=True),
     "base_rate_bias": Op(lambda t, n: (bits(n, V, dtype=t),), empty=True),
     "boltzmann_energy": Op(
         lambda t, n: (bits(n, V, dtype=t), *square_weights(t)), differentiable=True, empty=True
@@ -133,6 +134,8 @@ DRIVER_OPS = {
     "tune_ladder",
     "unbiased_cd",
     "exact_log_z",
+    "log_likelihood",
+    "compare_log_likelihoods",
 }
 # Differentiable in the parameters alone: tested in test_flip_differences.py.
 FLIPS = {
@@ -141,7 +144,14 @@ FLIPS = {
     "_rbm_flip_sums_backward",
     "boltzmann_flip_differences",
 }
-NO_TENSORS = {"log_z_doubt", "overlap_doubt", "version", "built_for_torch", "cpu_kernels"}
+NO_TENSORS = {
+    "log_z_doubt",
+    "overlap_doubt",
+    "sandwich_doubt",
+    "version",
+    "built_for_torch",
+    "cpu_kernels",
+}
 INTERNAL = {
     "_call_energy",
     "_call_energy_base",
@@ -256,6 +266,7 @@ SCRIPTS = {
     "rbm_energy": "v: Tensor, h: Tensor, w: Tensor, b: Tensor, c: Tensor",
     "rbm_free_energy": "v: Tensor, w: Tensor, b: Tensor, c: Tensor",
     "rbm_gibbs": "v: Tensor, w: Tensor, b: Tensor, c: Tensor",
+    "rbm_sample": "w: Tensor, b: Tensor, c: Tensor, n: int",
     "base_rate_bias": "data: Tensor",
     "boltzmann_energy": "x: Tensor, w: Tensor, b: Tensor",
     "boltzmann_gibbs": "x: Tensor, w: Tensor, b: Tensor",
