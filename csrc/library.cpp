@@ -191,8 +191,8 @@ TORCH_LIBRARY(torch_ebm, m) {
         "-> (Tensor log_z, Tensor covariance, Tensor overlap)");
   m.def("overlap_doubt(float ess, float lower, float upper) -> str");
 
-  m.def("sandwich_doubt(float forward_lower, float forward_upper, float reverse_lower, "
-        "float reverse_upper) -> str");
+  m.def("sandwich_doubt(float forward, float forward_lower, float forward_upper, "
+        "float reverse, float reverse_lower, float reverse_upper) -> str");
   // log Z is () if it is exact, or (4,): log Z, its standard error, and its 95% interval.
   const char* const log_likelihood =
       "int? batch_size=None) -> (Tensor values, Tensor mean, Tensor data_error, "

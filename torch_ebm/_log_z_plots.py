@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 
 from torch import Tensor
 
+from ._arguments import as_number
 from ._drawing import BLUE, GREY, INK, RED, light, make_figure, set_title
 from .log_z_estimate import LogZEstimate
 from .sandwich import Sandwich
@@ -45,7 +46,8 @@ def ais_weights(
     axes.axvspan(lower, upper, color=RED, alpha=0.2, linewidth=0)
     axes.axvline(middle, color=RED, label=f"AIS {middle:.3f}, 95% [{lower:.3f}, {upper:.3f}]")
     if exact is not None:
-        axes.axvline(float(exact), color=INK, linestyle=":", label=f"exact {float(exact):.3f}")
+        known = as_number(exact)
+        axes.axvline(known, color=INK, linestyle=":", label=f"exact {known:.3f}")
     axes.set_xlabel("log weight + log Z of the base")
     axes.set_ylabel("chains")
     top = axes.get_ylim()[1]
@@ -91,7 +93,8 @@ def sandwich(
     _bound(axes, budgets, [s.bridge for s in sandwiches], INK, "from both ways")
     _bound(axes, budgets, [s.forward for s in sandwiches], BLUE, "AIS, lower bound")
     if exact is not None:
-        axes.axhline(float(exact), color=GREY, linestyle=":", label=f"exact {float(exact):.3f}")
+        known = as_number(exact)
+        axes.axhline(known, color=GREY, linestyle=":", label=f"exact {known:.3f}")
     axes.set_xscale("log")
     axes.set_xlabel("temperatures")
     axes.set_ylabel("log Z")

@@ -10,6 +10,7 @@ from typing import Union
 from torch import Tensor
 
 from . import plots
+from ._arguments import as_number
 from .sandwich import Sandwich
 
 _HEAD = "| temperatures | lower bound | upper bound | from both ways | ESS forward | ESS reverse |"
@@ -56,7 +57,7 @@ def _text(rows: Sequence[tuple[int, Sandwich]], exact: Union[float, Tensor, None
     lines = ["# log Z", "", _HEAD, "| ---: " * 6 + "|"]
     lines += [_row(budget, sandwich) for budget, sandwich in rows]
     if exact is not None:
-        lines += ["", f"Exact: {float(exact):.4f}."]
+        lines += ["", f"Exact: {as_number(exact):.4f}."]
     if not all(sandwich.exact_samples for _, sandwich in rows):
         lines += ["", "The upper bound holds only as far as the chains have mixed."]
     warnings = [f"- {budget}: {text}" for budget, sandwich in rows for text in _warnings(sandwich)]

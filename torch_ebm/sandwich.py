@@ -93,8 +93,8 @@ def sandwich(
     if x is None:
         x = energy.sample(n_chains, generator) if exact_samples else up.samples(n_burn_in)
     reverse = AISRun(energy, base, sampler, x=x, **both).run(progress=progress)
-    ends = (forward.lower, forward.upper, reverse.lower, reverse.upper)
-    doubt = torch.ops.torch_ebm.sandwich_doubt(*(end.item() for end in ends))
+    numbers = [n.item() for e in (forward, reverse) for n in (e.log_z, e.lower, e.upper)]
+    doubt = torch.ops.torch_ebm.sandwich_doubt(*numbers)
     return Sandwich(forward, reverse, _bridged(forward, reverse), exact_samples, doubt)
 
 

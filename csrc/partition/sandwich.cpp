@@ -20,22 +20,22 @@ namespace torch_ebm {
 namespace {
 
 constexpr const char* kOp = "sandwich";
-constexpr double kFarApart = 0.1;  // nats between two intervals
+constexpr double kFar = 1;         // nats between two estimates
+constexpr double kFarApart = 0.1;  // nats between their intervals
 
 /// What speaks against two bounds with these 95% intervals; empty if nothing does.
-std::string sandwich_doubt(double forward_lower, double forward_upper, double reverse_lower,
-                           double reverse_upper) {
-  if (reverse_lower - forward_upper > kFarApart) {
-    return fmt::format(
-        "The bounds lie {:.1f} nats apart, even at the near ends of their intervals; anneal more "
-        "slowly.",
-        reverse_lower - forward_upper);
+std::string sandwich_doubt(double forward, double forward_lower, double forward_upper,
+                           double reverse, double reverse_lower, double reverse_upper) {
+  // Intervals may be so wide that they meet: their own warnings say so, but not how far apart they stand.
+  if (reverse - forward > kFar || reverse_lower - forward_upper > kFarApart) {
+    return fmt::format("The bounds disagree by {:.1f} nats; anneal more slowly.",
+                       reverse - forward);
   }
   if (forward_lower - reverse_upper > kFarApart) {
     return fmt::format(
         "The upper bound lies {:.1f} nats below the lower one: the samples that it began with miss "
         "a part of the model.",
-        forward_lower - reverse_upper);
+        forward - reverse);
   }
   return {};
 }
@@ -58,7 +58,8 @@ Sandwich assembled(const LogZEstimate& forward, const LogZEstimate& reverse, boo
           .reverse = reverse,
           .bridge = bridged(forward, reverse),
           .exact_samples = exact_samples,
-          .warning = sandwich_doubt(forward.lower.item<double>(), forward.upper.item<double>(),
+          .warning = sandwich_doubt(forward.log_z.item<double>(), forward.lower.item<double>(),
+                                    forward.upper.item<double>(), reverse.log_z.item<double>(),
                                     reverse.lower.item<double>(), reverse.upper.item<double>())};
 }
 

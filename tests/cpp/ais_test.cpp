@@ -74,7 +74,7 @@ TEST(AIS, LastStatesOfManyTemperaturesFollowTheModel) {
 TEST(AIS, EstimatesLogZWithAnErrorThatCanBeBelieved) {
   const RBM rbm = make_rbm(12, 8);
   const double exact = rbm->log_z().item<double>();
-  const LogZEstimate estimate = ais(rbm, {.n_chains = 200, .generator = seeded(5)});
+  const LogZEstimate estimate = ais(rbm, std::nullopt, {.n_chains = 200, .generator = seeded(5)});
   EXPECT_LT(std::abs(estimate.log_z.item<double>() - exact),
             testing::kMaxZ * estimate.std_error.item<double>());
   EXPECT_LT(estimate.std_error.item<double>(), 0.05);
@@ -87,7 +87,7 @@ TEST(AIS, EstimatesLogZWithAnErrorThatCanBeBelieved) {
 TEST(AIS, IsExactWhereTheModelIsItsOwnBase) {
   RBM rbm(6, 4);
   rbm->weight.detach().zero_();
-  const LogZEstimate estimate = ais(rbm, {.n_chains = 5, .betas = betas(3)});
+  const LogZEstimate estimate = ais(rbm, std::nullopt, {.n_chains = 5, .betas = betas(3)});
   EXPECT_NEAR(estimate.log_z.item<double>(), 10 * std::log(2.0), 1e-6);
   EXPECT_NEAR(estimate.ess.item<double>(), 5, 1e-6);
 }
@@ -104,7 +104,7 @@ TEST(AIS, DoesNotDependOnThreadsOrTheNumberOfChains) {
 TEST(AIS, WrongArgumentsAreNamed) {
   const RBM rbm = make_rbm(3, 2);
   const auto run = [&](const at::Tensor& schedule, int64_t n_chains = 2) {
-    return ais(rbm, {.n_chains = n_chains, .betas = schedule});
+    return ais(rbm, std::nullopt, {.n_chains = n_chains, .betas = schedule});
   };
   EXPECT_THROWS(run(at::ones({1})), c10::ValueError, "at least two temperatures");
   EXPECT_THROWS(run(at::tensor({0.0, 0.5})), c10::ValueError, "must rise strictly from 0 to 1");
