@@ -30,7 +30,14 @@ def sandwiches(exact_samples=True):
         torch_ebm.sandwich(rbm, n_chains=20, betas=n, generator=torch.Generator().manual_seed(n))
         for n in (40, 10)
     )
-    return [run._replace(exact_samples=exact_samples) for run in runs]
+    # Arms of different lengths.
+    return [
+        run._replace(
+            forward=run.forward._replace(upper=run.forward.upper + 0.5),
+            exact_samples=exact_samples,
+        )
+        for run in runs
+    ]
 
 
 def test_every_picture_can_be_saved_and_opens_no_window(tmp_path):
@@ -108,7 +115,7 @@ def test_a_sandwich_shows_three_estimates_with_their_intervals_by_budget():
     for drawn, name in zip(axes.containers, ("reverse", "bridge", "forward")):
         line, _, (bars,) = drawn
         by_budget = [getattr(s, name) for s in reversed(found)]
-        assert list(line.get_xdata()) == [10, 40]
+        assert list(line.get_xdata()) == pytest.approx([10, 40], rel=0.05)
         assert list(line.get_ydata()) == [float(e.log_z) for e in by_budget]
         ends = [tuple(segment[:, 1]) for segment in bars.get_segments()]
         expected = [(float(e.lower), float(e.upper)) for e in by_budget]
@@ -125,11 +132,10 @@ def test_a_sandwich_shows_three_estimates_with_their_intervals_by_budget():
 def test_the_ess_is_drawn_along_the_path():
     found = sandwiches()[0].forward
     axes = plots.stage_ess(found).axes[0]
-    path, chains = axes.lines
-    assert axes.get_yscale() == "log"
+    (path,) = axes.lines
+    assert axes.get_yscale() == "log" and axes.get_ylim()[0] <= 1
     assert torch.equal(torch.as_tensor(path.get_xdata()), found.betas[1:])
     assert torch.equal(torch.as_tensor(path.get_ydata()), found.stage_ess)
-    assert list(chains.get_ydata()) == [20, 20]
 
 
 def test_a_trace_shows_draws_and_their_autocorrelation():
