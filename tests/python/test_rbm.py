@@ -353,6 +353,12 @@ def test_exact_samples_are_independent():
     check_law(one + 64 * two, torch.outer(law, law).flatten())
 
 
+def test_exact_samples_of_enumerated_visible_units_change_with_the_key():
+    rbm = random_rbm(4, 6, 1.5, seed=40)
+    one, other, again = (rbm.sample(50, seeded(seed)) for seed in (48, 49, 48))
+    assert torch.equal(one, again) and not torch.equal(one, other)
+
+
 @pytest.mark.parametrize("n_visible, n_hidden", [(20, 22), (22, 20)])
 def test_exact_samples_of_the_largest_layers(n_visible, n_hidden):
     rbm = random_rbm(n_visible, n_hidden, 0.5, seed=43)
