@@ -33,6 +33,9 @@ TORCH_LIBRARY(torch_ebm, m) {
         "rbm_gibbs(Tensor visible, Tensor weight, Tensor visible_bias, Tensor hidden_bias, *, "
         "int n_steps=1, Tensor? beta=None, Tensor? clamp=None, Generator? generator=None) "
         "-> (Tensor visible, Tensor hidden)"), random);
+  m.def(conservative(
+        "rbm_sample(Tensor weight, Tensor visible_bias, Tensor hidden_bias, SymInt n, *, "
+        "Generator? generator=None) -> Tensor"), random);
   m.def("rbm_flip_differences(Tensor visible, Tensor weight, Tensor visible_bias, "
         "Tensor hidden_bias, Tensor? sites=None) -> Tensor", compiles);
   m.def("_rbm_flip_sums(Tensor visible, Tensor hidden_input, Tensor weight, Tensor? sites) "
@@ -206,6 +209,17 @@ TORCH_LIBRARY(torch_ebm, m) {
         "int n_burn_in=0, Generator? generator=None) "
         "-> (Tensor energies, Tensor x, Tensor swap_rate)"), {at::Tag::nondeterministic_seeded});
   m.def("overlap_doubt(float ess, float lower, float upper) -> str");
+
+  m.def("sandwich_doubt(float forward, float forward_lower, float forward_upper, "
+        "float reverse, float reverse_lower, float reverse_upper) -> str");
+  // log Z is () if it is exact, or (4,): log Z, its standard error, and its 95% interval.
+  const char* const log_likelihood =
+      "int? batch_size=None) -> (Tensor values, Tensor mean, Tensor data_error, "
+      "Tensor log_z_error, Tensor std_error, Tensor lower, Tensor upper)";
+  m.def(conservative((std::string("log_likelihood(Any energy, Tensor x, Tensor log_z, *, ") +
+        log_likelihood).c_str()));
+  m.def(conservative((std::string("compare_log_likelihoods(Any energy_a, Any energy_b, Tensor x, "
+        "Tensor log_z_a, Tensor log_z_b, *, ") + log_likelihood).c_str()));
 
   // Diagnostics of Markov chains.
   m.def("r_hat(Tensor x) -> Tensor");

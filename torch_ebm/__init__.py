@@ -46,8 +46,15 @@ from .kernel_stein_discrepancy import kernel_stein_discrepancy
 from .ladder import Ladder, adapt_ladder, tune_ladder
 from .langevin import langevin, langevin_update
 from .lattice_log_z import ising_log_z, lattice_log_z
+from .log_likelihood import (
+    LogLikelihood,
+    LogLikelihoodComparison,
+    compare_log_likelihoods,
+    log_likelihood,
+)
 from .log_partition import log_partition
 from .log_z_estimate import LogZEstimate, log_z_from_weights
+from .log_z_report import log_z_report
 from .mala import mala
 from .maximum_likelihood import maximum_likelihood
 from .mbar import MBAREstimate, mbar
@@ -68,6 +75,7 @@ from .recovery_likelihood import recovery_energy, recovery_likelihood
 from .replay_buffer import ReplayBuffer
 from .replica_exchange import ReplicaSamples, replica_exchange
 from .sampler import Sampler, Samples
+from .sandwich import Sandwich, sandwich
 from .schedule import adaptive_schedule, linear_schedule, sigmoid_schedule
 from .score_matching import score_matching
 from .sliced_score_matching import sliced_score_matching
@@ -90,6 +98,8 @@ __all__ = [
     "FastPCD",
     "Ladder",
     "LadderEnergies",
+    "LogLikelihood",
+    "LogLikelihoodComparison",
     "LogZEstimate",
     "MBAREstimate",
     "MLP",
@@ -105,6 +115,7 @@ __all__ = [
     "ReplicaSamples",
     "Sampler",
     "Samples",
+    "Sandwich",
     "Summary",
     "TemperedPCD",
     "TrainingMonitor",
@@ -125,6 +136,7 @@ __all__ = [
     "bridge_sampling",
     "checkpoint_values",
     "cmake_prefix_path",
+    "compare_log_likelihoods",
     "concrete_score_matching",
     "conditional_nce",
     "cpu_kernels",
@@ -148,8 +160,10 @@ __all__ = [
     "lattice_log_z",
     "linear_schedule",
     "load_checkpoint",
+    "log_likelihood",
     "log_partition",
     "log_z_from_weights",
+    "log_z_report",
     "mala",
     "maximum_likelihood",
     "mbar",
@@ -173,6 +187,7 @@ __all__ = [
     "replica_exchange",
     "reverse_ais",
     "round_trips",
+    "sandwich",
     "save_checkpoint",
     "score_matching",
     "sigmoid_schedule",

@@ -14,7 +14,7 @@ from .annealed_energy import annealed_energy
 from .energy import Energy, has_method
 from .gibbs import gibbs
 from .noise import NoiseDistribution
-from .rbm import RBM, rbm_gibbs
+from .rbm import RBM
 from .sampler import Sampler, states_of
 from .schedule import linear_schedule
 from .tune_path import tune_path
@@ -86,10 +86,15 @@ class EnergyPath:
         chains = anneal(self.path, x, betas, self.sampler, log_weights=log_weights, **options)
         return chains.x, chains.log_weights
 
-    def move(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """One step at beta = 1."""
+    def move(self, x: Tensor, generator: torch.Generator, n_steps: int = 1) -> Tensor:
+        """The states after so many steps at beta = 1."""
         one = torch.ones((), dtype=torch.float64, device=x.device)
-        return states_of(self.sampler(self.path, x, beta=one, generator=generator))
+        for _ in range(n_steps):
+            if isinstance(self.sampler, torch.jit.ScriptModule):
+                x = self.sampler(x, one, generator)
+            else:
+                x = states_of(self.sampler(self.path, x, beta=one, generator=generator))
+        return x
 
 
 def _energy_at_zero(energy: Energy, x: Tensor) -> Tensor:
@@ -145,9 +150,8 @@ class RBMPath:
         )
         return x, log_weights
 
-    def move(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        rbm = self.rbm
-        return rbm_gibbs(x, rbm.weight, rbm.visible_bias, rbm.hidden_bias, generator=generator)[0]
+    def move(self, x: Tensor, generator: torch.Generator, n_steps: int = 1) -> Tensor:
+        return self.rbm.gibbs(x, n_steps, generator=generator) if n_steps > 0 else x
 
 
 Path = Union[EnergyPath, RBMPath]

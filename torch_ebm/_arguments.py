@@ -41,6 +41,11 @@ def as_sigma(sigma: object) -> object:
     return numbers.tolist()
 
 
+def as_number(value: Union[float, Tensor]) -> float:
+    """One number, without its graph."""
+    return float(value.detach() if isinstance(value, Tensor) else value)
+
+
 def as_bounds(bounds: Optional[Sequence[float]]) -> tuple[Optional[float], Optional[float]]:
     """(low, high), or nothing twice."""
     if bounds is None:

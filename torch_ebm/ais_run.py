@@ -83,6 +83,7 @@ class AISRun:
         # log of the sums of the weights, and of their squares, after every stage
         self._log_sums = torch.full((n_stages, 2), -math.inf, dtype=torch.float64)
         self._done: list[Tensor] = []
+        self._ended: list[Tensor] = []  # the states of the same chains
         self._x: Optional[Tensor] = None
         self._log_weights: Optional[Tensor] = None
         self._stage = 0
@@ -148,6 +149,7 @@ class AISRun:
         self._stage += 1
         if self._stage == len(self._ends):
             self._done.append(log_weights)
+            self._ended.append(x)
             self._x, self._log_weights, self._stage = None, None, 0
 
     def _start(self) -> tuple[Optional[Tensor], Tensor, Tensor]:
@@ -192,6 +194,24 @@ class AISRun:
             estimate = estimate._replace(warning=f"{unfinished} {estimate.warning}".strip())
         return estimate
 
+    def samples(self, n_burn_in: int = 0) -> Tensor:
+        """As many samples of the model as there are chains, (n_chains, ...), though not exact ones.
+
+        The last states, drawn anew by their weights (systematically), and then moved ``n_burn_in``
+        times at beta = 1.
+
+        Raises:
+            ValueError: the run is not finished, or led down to the base.
+        """
+        if not self.finished or self._first_states is not None:
+            raise ValueError(f"{self._op}: samples need a run up that is finished")
+        shares = torch.cat(self._done).softmax(0).cumsum(0).cpu()
+        u = torch.rand((), generator=self._generator, device=self._generator.device).cpu()
+        comb = (torch.arange(len(shares), dtype=torch.float64) + u) / len(shares)
+        chosen = torch.searchsorted(shares, comb).clamp_max(len(shares) - 1)  # for rounded shares
+        x = torch.cat(self._ended)
+        return self._path.move(x[chosen.to(x.device)], self._generator, n_burn_in)
+
     def state_dict(self) -> dict[str, Any]:
         """All that :meth:`load_state_dict` needs to go on from here."""
         tuning = getattr(self._path, "sampler", None)
@@ -199,6 +219,7 @@ class AISRun:
             "betas": self._betas,
             "sizes": self._sizes,
             "done": self._done,
+            "ended": self._ended,
             "stage": self._stage,
             "x": self._x,
             "log_weights": self._log_weights,
@@ -219,7 +240,7 @@ class AISRun:
             raise ValueError(
                 "AISRun: the state is that of a run with other betas or numbers of chains"
             )
-        self._done = list(state["done"])
+        self._done, self._ended = list(state["done"]), list(state["ended"])
         self._stage = state["stage"]
         self._x, self._log_weights = state["x"], state["log_weights"]
         self._log_sums = state["log_sums"].clone()

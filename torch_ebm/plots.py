@@ -8,19 +8,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import TYPE_CHECKING, Any, Optional
 
 import torch
 from torch import Tensor
 
 from ._drawing import BLUE, GREY, INK, RED, light, make_figure, matplotlib_module, set_title
+from ._log_z_plots import ais_weights, sandwich, stage_ess
 from ._trace_plot import plot_trace
-from .log_z_estimate import LogZEstimate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["ais_weights", "filters", "images", "plot_trace", "training_curve"]
+__all__ = [
+    "ais_weights",
+    "filters",
+    "images",
+    "plot_trace",
+    "sandwich",
+    "stage_ess",
+    "training_curve",
+]
 
 _PAPER = "#f0f1f3"
 _HIDDEN = "#f3d9a4"  # pixels that are not known
@@ -219,47 +227,4 @@ def training_curve(
     axes.legend(frameon=False, fontsize=9, loc="center right")
     light(axes)
     set_title(figure, title)
-    return figure
-
-
-def ais_weights(
-    estimate: LogZEstimate,
-    *,
-    exact: Union[float, Tensor, None] = None,
-    title: Optional[str] = None,
-) -> Figure:
-    """Histogram of AIS weights, each as the log Z it speaks for, with the estimate and interval.
-
-    A histogram much wider than 1 nat, or one chain far right of all others, means an estimate that
-    is not to be trusted.
-
-    Args:
-        exact: log Z where it is known.
-
-    Raises:
-        ImportError: matplotlib is missing.
-    """
-    # log_z = log mean weight + log_z_base.
-    weights = estimate.log_weights.double().cpu()
-    log_mean = weights.logsumexp(0) - math.log(len(weights))
-    each = (weights - log_mean + estimate.log_z.cpu()).numpy()
-    figure = make_figure(6.4, 3.8)
-    axes = figure.add_subplot()
-    n_bins = max(10, min(60, int(2 * len(each) ** 0.5)))
-    axes.hist(each, bins=n_bins, color=BLUE, alpha=0.55, label=f"{len(each)} chains")
-    lower, upper, middle = (float(t) for t in (estimate.lower, estimate.upper, estimate.log_z))
-    axes.axvspan(lower, upper, color=RED, alpha=0.2, linewidth=0)
-    axes.axvline(middle, color=RED, label=f"AIS {middle:.3f}, 95% [{lower:.3f}, {upper:.3f}]")
-    if exact is not None:
-        axes.axvline(float(exact), color=INK, linestyle=":", label=f"exact {float(exact):.3f}")
-    axes.set_xlabel("log weight + log Z of the base")
-    axes.set_ylabel("chains")
-    top = axes.get_ylim()[1]
-    axes.set_ylim(0, top * 1.35)  # room for the legend
-    axes.legend(frameon=False, fontsize=8, loc="upper left")
-    axes.set_title(
-        f"ESS {float(estimate.ess):.1f} of {len(each)}", fontsize=8, color=GREY, loc="right"
-    )
-    light(axes)
-    set_title(figure, title or "Annealed importance sampling: log Z by chain")
     return figure

@@ -12,6 +12,9 @@ from ._arguments import as_beta
 
 _INITIAL_WEIGHT_SCALE = 0.01
 
+#: Of the smaller layer, for exact samples.
+MAX_SAMPLED_UNITS = 20
+
 
 class RBM(torch.nn.Module):
     """A Bernoulli RBM as a module over its visible units: ``forward(v)`` is the free energy F(v).
@@ -137,6 +140,17 @@ class RBM(torch.nn.Module):
     def log_z(self) -> Tensor:
         """Exact log Z, float64: a sum over the smaller layer, which may have at most 25 units."""
         return torch.ops.torch_ebm.rbm_log_z(self.weight, self.visible_bias, self.hidden_bias)
+
+    @torch.jit.export
+    def sample(self, n: int, generator: Optional[torch.Generator] = None) -> Tensor:
+        """``n`` exact and independent samples of the visible units, (n, V).
+
+        By enumeration of the smaller layer, which may have at most 20 units and of which the other
+        is then drawn. On the CPU, sample i has the same random numbers whatever n.
+        """
+        return torch.ops.torch_ebm.rbm_sample(
+            self.weight, self.visible_bias, self.hidden_bias, n, generator=generator
+        )
 
 
 def rbm_gibbs(

@@ -4,6 +4,9 @@
 
 namespace torch_ebm::detail {
 
+/// Of the smaller layer, for exact samples.
+constexpr int64_t kMaxSampledUnits = 20;
+
 /// Shapes, dtype and device of an RBM's parameters, and that they are finite.
 void check_rbm_shapes(const char* op, const at::Tensor& weight, const at::Tensor& visible_bias,
                       const at::Tensor& hidden_bias);

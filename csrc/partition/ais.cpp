@@ -1,4 +1,4 @@
-#include "torch_ebm/ais.h"
+#include "csrc/partition/ais.h"
 
 #include <cmath>
 
@@ -55,20 +55,41 @@ void check_no_groups(const char* op, const AISOptions& options) {
 
 }  // namespace
 
-LogZEstimate ais(const Energy& energy, const NoiseDistribution& base, const Sampler& sampler,
-                 const AISOptions& options) {
-  constexpr const char* kOp = "ais";
-  check_groups(kOp, options.n_chains, options);
-  const at::Tensor betas = detail::checked_path_to_model(kOp, options.betas);
-  TORCH_CHECK_VALUE(base.sample, kOp, ": base must have a sample");
-  const detail::NoGradMode no_grad;
+namespace detail {
+
+AISChains ais_chains(const char* op, const Energy& energy, const NoiseDistribution& base,
+                     const Sampler& sampler, const AISOptions& options) {
+  check_groups(op, options.n_chains, options);
+  const at::Tensor betas = checked_path_to_model(op, options.betas);
+  TORCH_CHECK_VALUE(base.sample, op, ": base must have a sample");
+  const NoGradMode no_grad;
   const at::Tensor x = base.sample(options.n_chains, options.generator);
-  const auto [path, log_z_base] = detail::path_from_base(kOp, energy, base, x);
+  const auto [path, log_z_base] = path_from_base(op, energy, base, x);
   const AnnealedChains chains = anneal(path, x, betas, sampler, anneal_options(options));
   LogZEstimate estimate = log_z_from_weights(independent(chains.log_weights, options), log_z_base);
   estimate.betas = betas;
   estimate.stage_ess = chains.stage_ess;
-  return estimate;
+  return {std::move(estimate), chains.x};
+}
+
+AISChains ais_chains(const char* op, const RBM& rbm, const AISOptions& options,
+                     const std::optional<at::Tensor>& base_visible_bias) {
+  check_groups(op, options.n_chains, options);
+  check_no_groups(op, options);
+  const at::Tensor base = base_visible_bias.value_or(rbm->visible_bias).detach();
+  const at::Tensor betas = checked_path_to_model(op, options.betas);
+  const auto [log_weights, x] = rbm_ais(rbm->weight, rbm->visible_bias, rbm->hidden_bias, base,
+                                        betas, options.n_chains, options.generator);
+  LogZEstimate estimate = log_z_from_weights(log_weights, rbm_log_z_base(rbm, base));
+  estimate.betas = betas;
+  return {std::move(estimate), x};
+}
+
+}  // namespace detail
+
+LogZEstimate ais(const Energy& energy, const NoiseDistribution& base, const Sampler& sampler,
+                 const AISOptions& options) {
+  return detail::ais_chains("ais", energy, base, sampler, options).estimate;
 }
 
 LogZEstimate reverse_ais(const Energy& energy, const NoiseDistribution& base, const at::Tensor& x,
@@ -90,17 +111,7 @@ LogZEstimate reverse_ais(const Energy& energy, const NoiseDistribution& base, co
 
 LogZEstimate ais(const RBM& rbm, const AISOptions& options,
                  const std::optional<at::Tensor>& base_visible_bias) {
-  constexpr const char* kOp = "ais";
-  check_groups(kOp, options.n_chains, options);
-  check_no_groups(kOp, options);
-  const at::Tensor base = base_visible_bias.value_or(rbm->visible_bias).detach();
-  const at::Tensor betas = detail::checked_path_to_model(kOp, options.betas);
-  const at::Tensor log_weights =
-      std::get<0>(rbm_ais(rbm->weight, rbm->visible_bias, rbm->hidden_bias, base, betas,
-                          options.n_chains, options.generator));
-  LogZEstimate estimate = log_z_from_weights(log_weights, rbm_log_z_base(rbm, base));
-  estimate.betas = betas;
-  return estimate;
+  return detail::ais_chains("ais", rbm, options, base_visible_bias).estimate;
 }
 
 LogZEstimate reverse_ais(const RBM& rbm, const at::Tensor& x, const AISOptions& options,

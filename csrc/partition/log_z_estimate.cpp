@@ -86,8 +86,8 @@ double t_quantile(int64_t degrees) {
 std::string doubt(double ess, double lower, double upper) {
   if (ess < kFewWeights) {
     return fmt::format(
-        "Only {:.1f} chains are effective: log Z is likely too low, and its error unknown; anneal "
-        "more slowly.",
+        "Only {:.1f} chains are effective: those that would count most are likely missing, and the "
+        "error is unknown; anneal more slowly.",
         ess);
   }
   if (!(upper - lower <= kWideInterval)) {

@@ -53,6 +53,14 @@ TORCH_EBM_API std::tuple<at::Tensor, at::Tensor> rbm_gibbs(
 TORCH_EBM_API at::Tensor rbm_log_z(const at::Tensor& weight, const at::Tensor& visible_bias,
                                    const at::Tensor& hidden_bias);
 
+/// n independent visible states of the model, (n, V), in the dtype of weight: exact, by enumeration of the smaller layer,
+/// which may have at most 20 units, and of which the other layer is then drawn. The random numbers of sample i depend
+/// on the generator's next key, i and the unit alone. Throws ValueError for more units, n < 1, parameters that are not
+/// finite.
+TORCH_EBM_API at::Tensor rbm_sample(const at::Tensor& weight, const at::Tensor& visible_bias,
+                                    const at::Tensor& hidden_bias, int64_t n,
+                                    std::optional<at::Generator> generator = std::nullopt);
+
 /// The RBM as a module over the visible units: forward(v) is the free energy F(v). Its parameters are named
 /// as in the Python module, so that state dicts are exchanged freely.
 class TORCH_EBM_API RBMImpl : public torch::nn::Cloneable<RBMImpl>, public EnergyFunction {
@@ -72,6 +80,8 @@ class TORCH_EBM_API RBMImpl : public torch::nn::Cloneable<RBMImpl>, public Energ
   at::Tensor visible_given_hidden(const at::Tensor& hidden) const;
 
   at::Tensor log_z() const;
+  /// Exact samples, (n, V), by rbm_sample.
+  at::Tensor sample(int64_t n, std::optional<at::Generator> generator = std::nullopt) const;
 
   at::Tensor value(const at::Tensor& x) const override { return forward(x); }
   std::tuple<at::Tensor, at::Tensor> value_and_score(const at::Tensor& x) const override;

@@ -80,6 +80,7 @@ OPS = {
         random=True,
         outputs=2,
     ),
+    "rbm_sample": Op(lambda t, n: (*weights(t), n), random=True),
     "base_rate_bias": Op(lambda t, n: (bits(n, V, dtype=t),), empty=True),
     "boltzmann_energy": Op(
         lambda t, n: (bits(n, V, dtype=t), *square_weights(t)), differentiable=True, empty=True
@@ -156,6 +157,8 @@ DRIVER_OPS = {
     "tune_path",
     "tuned_step",
     "quadrature_log_z",
+    "log_likelihood",
+    "compare_log_likelihoods",
 }
 # Differentiable in the parameters alone: tested in test_flip_differences.py.
 FLIPS = {
@@ -169,6 +172,7 @@ NO_TENSORS = {
     "overlap_doubt",
     "linear_schedule",
     "sigmoid_schedule",
+    "sandwich_doubt",
     "version",
     "built_for_torch",
     "cpu_kernels",
@@ -291,6 +295,7 @@ SCRIPTS = {
     "rbm_energy": "v: Tensor, h: Tensor, w: Tensor, b: Tensor, c: Tensor",
     "rbm_free_energy": "v: Tensor, w: Tensor, b: Tensor, c: Tensor",
     "rbm_gibbs": "v: Tensor, w: Tensor, b: Tensor, c: Tensor",
+    "rbm_sample": "w: Tensor, b: Tensor, c: Tensor, n: int",
     "base_rate_bias": "data: Tensor",
     "boltzmann_energy": "x: Tensor, w: Tensor, b: Tensor",
     "boltzmann_gibbs": "x: Tensor, w: Tensor, b: Tensor",

@@ -22,6 +22,24 @@ def estimate(n=50):
     return torch_ebm.log_z_from_weights(weights, torch.tensor(20.0, dtype=torch.float64))
 
 
+def sandwiches(exact_samples=True):
+    """Of a model of independent units, at two budgets."""
+    rbm = torch_ebm.RBM(6, 3, dtype=torch.float64)
+    torch.nn.init.ones_(rbm.weight)
+    runs = (
+        torch_ebm.sandwich(rbm, n_chains=20, betas=n, generator=torch.Generator().manual_seed(n))
+        for n in (40, 10)
+    )
+    # Arms of different lengths.
+    return [
+        run._replace(
+            forward=run.forward._replace(upper=run.forward.upper + 0.5),
+            exact_samples=exact_samples,
+        )
+        for run in runs
+    ]
+
+
 def test_every_picture_can_be_saved_and_opens_no_window(tmp_path):
     import matplotlib.pyplot
 
@@ -33,6 +51,8 @@ def test_every_picture_can_be_saved_and_opens_no_window(tmp_path):
         plots.training_curve([0], [-3.0]),
         plots.ais_weights(estimate(), exact=20.05),
         plots.ais_weights(estimate()),
+        plots.sandwich([40, 10], sandwiches(), exact=9.0),
+        plots.stage_ess(sandwiches()[0].forward, title="path"),
         plots.plot_trace(torch.randn(30, 2, 3, 2), title="chains"),
         plots.plot_trace(torch.randn(30, 12)),
     ]
@@ -87,6 +107,37 @@ def test_ais_weights_are_centred_on_the_estimate():
     assert lowest == pytest.approx(float(found.log_weights.min()) + 20, abs=1e-9)
 
 
+def test_a_sandwich_shows_three_estimates_with_their_intervals_by_budget():
+    found = sandwiches()
+    axes = plots.sandwich([40, 10], found, exact=9.5).axes[0]
+    assert axes.get_xscale() == "log"
+    assert axes.lines[-1].get_ydata()[0] == 9.5
+    for drawn, name in zip(axes.containers, ("reverse", "bridge", "forward")):
+        line, _, (bars,) = drawn
+        by_budget = [getattr(s, name) for s in reversed(found)]
+        assert list(line.get_xdata()) == pytest.approx([10, 40], rel=0.05)
+        assert list(line.get_ydata()) == [float(e.log_z) for e in by_budget]
+        ends = [tuple(segment[:, 1]) for segment in bars.get_segments()]
+        expected = [(float(e.lower), float(e.upper)) for e in by_budget]
+        for one, other in zip(ends, expected):
+            assert one == pytest.approx(other, abs=1e-12)
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert "reverse AIS, upper bound" in labels and "exact 9.500" in labels
+    inexact = plots.sandwich([40, 10], sandwiches(exact_samples=False)).axes[0].get_legend()
+    assert "reverse AIS, upper bound if the chains have mixed" in [
+        text.get_text() for text in inexact.get_texts()
+    ]
+
+
+def test_the_ess_is_drawn_along_the_path():
+    found = sandwiches()[0].forward
+    axes = plots.stage_ess(found).axes[0]
+    (path,) = axes.lines
+    assert axes.get_yscale() == "log" and axes.get_ylim()[0] <= 1
+    assert torch.equal(torch.as_tensor(path.get_xdata()), found.betas[1:])
+    assert torch.equal(torch.as_tensor(path.get_ydata()), found.stage_ess)
+
+
 def test_a_trace_shows_draws_and_their_autocorrelation():
     x = torch.randn(40, 3, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     axes = plots.plot_trace(x, [3, 0], max_lag=7).axes
@@ -113,6 +164,10 @@ def test_a_trace_shows_draws_and_their_autocorrelation():
         (lambda: plots.filters(torch.rand(3, 4), (2, 2)), r"\(4, 3\)"),
         (lambda: plots.training_curve([0, 1], [-1.0]), "train must hold one value"),
         (lambda: plots.training_curve([], []), "train must hold one value"),
+        (lambda: plots.sandwich([], []), "one positive number for each of the 0 sandwiches"),
+        (lambda: plots.sandwich([10], sandwiches()), r"each of the 2 sandwiches, got \[10\]"),
+        (lambda: plots.sandwich([0, 10], sandwiches()), "positive number"),
+        (lambda: plots.stage_ess(estimate()), "must have betas and stage_ess"),
         (lambda: plots.plot_trace(torch.zeros(9)), r"\(n_draws, n_chains, ...\), got \(9,\)"),
         (lambda: plots.plot_trace(torch.zeros(9, 2, 3), [3]), r"from 0 to 2, got \[3\]"),
         (lambda: plots.plot_trace(torch.zeros(9, 2, 3), []), r"from 0 to 2, got \[\]"),

@@ -331,3 +331,63 @@ def test_half_precision_makes_the_chains_of_float(dtype):
     expected = copy.deepcopy(rbm).float().gibbs(start, 5, beta, None, seeded(2))
     states = rbm.gibbs(start.to(dtype), 5, beta, None, seeded(2))
     assert states.dtype == dtype and torch.equal(states.float(), expected)
+
+
+# --- Exact samples --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n_visible, n_hidden", [(6, 4), (4, 6), (5, 5)])
+def test_exact_samples_follow_the_enumerated_law(n_visible, n_hidden, dtype):
+    rbm = random_rbm(n_visible, n_hidden, 1.5, seed=40, dtype=dtype)
+    x = rbm.sample(20_000, seeded(41))
+    assert x.dtype == dtype and x.shape == (20_000, n_visible)
+    law = torch.softmax(-rbm.double()(all_states(n_visible)), 0).detach()
+    check_law(state_numbers(x), law)
+
+
+def test_exact_samples_are_independent():
+    rbm = random_rbm(6, 4, 1.5, seed=40)
+    law = torch.softmax(-rbm(all_states(6)), 0).detach()
+    one, two = state_numbers(rbm.sample(40_000, seeded(42))).view(2, -1)
+    check_law(one + 64 * two, torch.outer(law, law).flatten())
+
+
+def test_exact_samples_of_enumerated_visible_units_change_with_the_key():
+    rbm = random_rbm(4, 6, 1.5, seed=40)
+    one, other, again = (rbm.sample(50, seeded(seed)) for seed in (48, 49, 48))
+    assert torch.equal(one, again) and not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("n_visible, n_hidden", [(20, 22), (22, 20)])
+def test_exact_samples_of_the_largest_layers(n_visible, n_hidden):
+    rbm = random_rbm(n_visible, n_hidden, 0.5, seed=43)
+    x = rbm.sample(5000, seeded(44))
+    rbm.log_z().backward()
+    mean = rbm.visible_bias.grad
+    check_mean(x, mean, mean * (1 - mean), "mean of exact samples")
+
+
+def test_exact_samples_of_half_precision_are_those_of_its_parameters():
+    rbm = random_rbm(6, 4, 1.5, seed=40, dtype=torch.float32).to(torch.bfloat16)
+    x = rbm.sample(50, seeded(45))
+    assert x.dtype == torch.bfloat16
+    assert torch.equal(x.float(), rbm.float().sample(50, seeded(45)))
+
+
+def test_a_scripted_rbm_gives_exact_samples():
+    rbm = random_rbm(6, 4, 1.5, seed=40)
+    torch.manual_seed(46)
+    expected = rbm.sample(50)
+    torch.manual_seed(46)
+    assert torch.equal(torch.jit.script(rbm).sample(50), expected)
+
+
+def test_exact_samples_of_a_model_too_large_are_refused():
+    generator = seeded(47)
+    before = generator.get_state()
+    with pytest.raises(ValueError, match="smaller layer must have between 1 and 20 units, got 21"):
+        torch_ebm.RBM(30, 21).sample(5, generator)
+    with pytest.raises(ValueError, match="n must be at least 1, got 0"):
+        torch_ebm.RBM(3, 2).sample(0, generator)
+    assert torch.equal(generator.get_state(), before)

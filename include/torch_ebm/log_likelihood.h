@@ -1,0 +1,55 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <optional>
+#include <string>
+
+#include "torch_ebm/energy.h"
+#include "torch_ebm/export.h"
+#include "torch_ebm/log_z_estimate.h"
+
+namespace torch_ebm {
+
+/// Log-likelihoods of examples, or how much two models differ in them; all numbers in float64. There are two errors of
+/// the mean: that of the examples shrinks with their number, that of log Z is the same for all of them and does not.
+struct TORCH_EBM_API LogLikelihood {
+  at::Tensor values;  ///< one an example, (N,)
+  at::Tensor mean;    ///< over the examples; shape ()
+  at::Tensor
+      data_error;  ///< standard error of the mean, of that many independent examples; shape ()
+  at::Tensor log_z_error;  ///< standard error of log Z, common to all values; shape ()
+  at::Tensor std_error;    ///< both together: sqrt(data_error^2 + log_z_error^2); shape ()
+  at::Tensor lower;        ///< 95% interval of the mean; shape ()
+  at::Tensor upper;
+  std::string warning = {};  ///< that of the estimate of log Z
+};
+
+/// log p(x_i) = -E(x_i) - log Z of examples x, (N, ...), N >= 2, and their mean with its error.
+///
+/// The interval joins those of the examples, -+ t(N - 1) data_error, and of log Z, which need not be symmetric, by the
+/// squares of their arms (Zou & Donner 2008, eq. 7). An example that the model forbids, of energy +inf, has -inf, and
+/// so has the mean, without an error.
+///
+/// batch_size: examples that the energy is given at once; all by default. Throws ValueError for N < 2, x that is not
+/// finite, energies that are NaN or -inf, log Z that is not finite or lies outside its interval, batch_size < 1.
+TORCH_EBM_API LogLikelihood log_likelihood(const Energy& energy, const at::Tensor& x,
+                                           const LogZEstimate& log_z,
+                                           std::optional<int64_t> batch_size = std::nullopt);
+/// The same with log Z that is known exactly, shape ().
+TORCH_EBM_API LogLikelihood log_likelihood(const Energy& energy, const at::Tensor& x,
+                                           const at::Tensor& log_z,
+                                           std::optional<int64_t> batch_size = std::nullopt);
+
+/// log p_a(x_i) - log p_b(x_i) of the same examples x, as log_likelihood gives log p(x_i). What makes an example hard for
+/// both models cancels: the error is that of the differences, mostly far below that of either mean. The two estimates
+/// of log Z must be independent. Throws ValueError as log_likelihood does, and for an example that both forbid.
+TORCH_EBM_API LogLikelihood
+compare_log_likelihoods(const Energy& energy_a, const Energy& energy_b, const at::Tensor& x,
+                        const LogZEstimate& log_z_a, const LogZEstimate& log_z_b,
+                        std::optional<int64_t> batch_size = std::nullopt);
+TORCH_EBM_API LogLikelihood compare_log_likelihoods(
+    const Energy& energy_a, const Energy& energy_b, const at::Tensor& x, const at::Tensor& log_z_a,
+    const at::Tensor& log_z_b, std::optional<int64_t> batch_size = std::nullopt);
+
+}  // namespace torch_ebm

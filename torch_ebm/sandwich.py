@@ -1,0 +1,137 @@
+"""log Z between two bounds."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import NamedTuple, Optional, Union
+
+import torch
+from torch import Tensor
+
+from ._annealing_path import path_of
+from .ais_run import AISRun
+from .bridge_sampling import bridge_sampling
+from .energy import Energy
+from .gibbs import gibbs
+from .log_z_estimate import LogZEstimate
+from .noise import NoiseDistribution
+from .rbm import MAX_SAMPLED_UNITS, RBM
+from .sampler import Sampler
+
+
+class Sandwich(NamedTuple):
+    """What :func:`sandwich` returns. Prints as a line for each estimate, and the warning."""
+
+    forward: LogZEstimate
+    """By annealing from the base to the model: the stochastic lower bound."""
+    reverse: LogZEstimate
+    """By annealing back: the stochastic upper bound."""
+    bridge: LogZEstimate
+    """From the weights of both ways: in general far better than either."""
+    exact_samples: bool
+    """Whether the way down began at exact samples. If not, the upper bound holds only as far as the
+    chains that made them have mixed: what they never visit is missing from it.
+    """
+    warning: str = ""
+    """Where the two ways disagree, by how much; empty if they do not."""
+
+    def __str__(self) -> str:
+        mixed = "" if self.exact_samples else ", only as far as the chains have mixed"
+        lines = [
+            f"lower bound: {self.forward}",
+            f"upper bound{mixed}: {self.reverse}",
+            f"from both ways: {self.bridge}",
+        ]
+        return "\n".join([*lines, self.warning] if self.warning else lines)
+
+
+@torch.compiler.disable
+def sandwich(
+    energy: Energy,
+    base: Optional[NoiseDistribution] = None,
+    sampler: Optional[Sampler] = None,
+    *,
+    x: Optional[Tensor] = None,
+    n_chains: int = 100,
+    betas: Union[int, Tensor] = 1000,
+    base_visible_bias: Optional[Tensor] = None,
+    n_burn_in: int = 1000,
+    generator: Optional[torch.Generator] = None,
+    progress: bool = False,
+) -> Sandwich:
+    """log Z between two bounds, by bidirectional Monte Carlo (Grosse, Ghahramani & Adams 2015).
+
+    :func:`torch_ebm.ais` is a stochastic lower bound on log Z, and :func:`torch_ebm.reverse_ais`
+    from exact samples an upper one: they meet as ``betas`` grow in number, and show how far the
+    annealing is from slow enough. The third estimate is that of Bennett (1976) from the weights of
+    both ways (Crooks 2000). For it to be right the samples must be exact and the sampler
+    reversible, as Metropolis samplers and Gibbs sampling with a random scan are; Gibbs sampling in
+    a fixed order is not.
+
+    The samples are ``x``; or those that the model gives, :meth:`torch_ebm.RBM.sample`; or the last
+    states of the way up, drawn anew by their weights and moved ``n_burn_in`` times at beta = 1.
+
+    Args:
+        energy, base, sampler, n_chains, betas, base_visible_bias: as for :func:`torch_ebm.ais`, but
+            that the default for binary states is Gibbs sampling with a random scan, with as many
+            updates as sites at every temperature.
+        x: exact, independent samples of the model, (M, ...), M >= 2.
+        progress: show progress bars.
+
+    Raises:
+        ValueError: ``n_burn_in`` < 0, and as :func:`torch_ebm.ais`.
+    """
+    if n_burn_in < 0:
+        raise ValueError(f"sandwich: n_burn_in must be at least 0, got {n_burn_in}")
+    generator = generator or torch.Generator().manual_seed(torch.randint(2**62, ()).item())
+    sampler = _reversible_sampler(energy, base, sampler, base_visible_bias, generator)
+    both = {"betas": betas, "base_visible_bias": base_visible_bias, "generator": generator}
+    up = AISRun(energy, base, sampler, n_chains=n_chains, **both)
+    forward = up.run(progress=progress)
+    exact_samples = x is not None or _gives_samples(energy)
+    if x is None:
+        x = energy.sample(n_chains, generator) if exact_samples else up.samples(n_burn_in)
+    reverse = AISRun(energy, base, sampler, x=x, **both).run(progress=progress)
+    numbers = [n.item() for e in (forward, reverse) for n in (e.log_z, e.lower, e.upper)]
+    doubt = torch.ops.torch_ebm.sandwich_doubt(*numbers)
+    return Sandwich(forward, reverse, _bridged(forward, reverse), exact_samples, doubt)
+
+
+def _reversible_sampler(
+    energy: Energy,
+    base: Optional[NoiseDistribution],
+    sampler: Optional[Sampler],
+    base_visible_bias: Optional[Tensor],
+    generator: torch.Generator,
+) -> Optional[Sampler]:
+    """One sampler for both ways, which a pilot run may have to find; None for an RBM's own path."""
+    path = path_of("sandwich", energy, base, sampler, base_visible_bias)
+    if sampler is not None or base is None:
+        return sampler
+    path.prepare(generator)
+    if path.sampler is not gibbs:
+        return path.sampler
+    return functools.partial(gibbs, scan="random", n_steps=path.start(1, generator).numel())
+
+
+def _gives_samples(energy: Energy) -> bool:
+    return (
+        isinstance(energy, RBM)
+        and type(energy).forward is RBM.forward
+        and min(energy.n_visible, energy.n_hidden) <= MAX_SAMPLED_UNITS
+    )
+
+
+def _bridged(forward: LogZEstimate, reverse: LogZEstimate) -> LogZEstimate:
+    """The log weights, those of the way down with the other sign, are the log ratios of two laws of
+    whole paths.
+    """
+    log_mean = forward.log_weights.logsumexp(0) - math.log(len(forward.log_weights))
+    log_z_base = forward.log_z - log_mean
+    ratio = bridge_sampling(forward.log_weights, -reverse.log_weights)
+    return ratio._replace(
+        log_z=ratio.log_z + log_z_base,
+        lower=ratio.lower + log_z_base,
+        upper=ratio.upper + log_z_base,
+    )
