@@ -2,7 +2,8 @@
 
     python benchmarks/coverage.py [--models 200] [--chains 100] [--betas 100] [KIND ...]
 
-For every kind of model: how many estimates warn, how many of the others cover the exact value, how
+First, how often the interval covers for N log-normal weights whose logarithms have the standard
+deviation s. Then, for every kind of model: how many estimates warn, how many of the others cover the exact value, how
 many of the others are wrong (outside of their interval twice over), and the typical width. Kinds
 differ in difficulty on purpose: some are annealed too fast, so that there is something to warn of.
 """
@@ -194,6 +195,22 @@ def measure(kind: str, n_models: int, n_chains: int, n_betas: int) -> str:
     return f"| {kind} | {n_models} | {warned} | {share} | {wrong} | {width} | {seconds:.0f} |"
 
 
+def log_normal_weights(n_repeats: int = 2000) -> None:
+    """A table of coverage for weights of mean 1."""
+    generator = torch.Generator().manual_seed(0)
+    spreads = (0.2, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+    print("| N | " + " | ".join(f"s = {s:g}" for s in spreads) + " |")
+    print("| ---: |" + " ---: |" * len(spreads))
+    for n in (20, 100, 1000):
+        row = []
+        for s in spreads:
+            log_weights = s * normal(generator, n_repeats, n) - s**2 / 2
+            estimates = [torch_ebm.log_z_from_weights(w, torch.zeros(())) for w in log_weights]
+            covered = sum(bool(e.lower <= 0 <= e.upper) for e in estimates)
+            row.append(f"{covered / n_repeats:.3f}")
+        print(f"| {n} | " + " | ".join(row) + " |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=", ".join(KINDS))
@@ -204,6 +221,9 @@ def main() -> None:
     unknown = set(arguments.kinds) - set(KINDS)
     if unknown:
         parser.error(f"unknown kinds {sorted(unknown)}; there are {', '.join(KINDS)}")
+    if not arguments.kinds:
+        log_normal_weights()
+        print()
     print("| kind | models | warned | covered, of the others | wrong, not warned | width | s |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |", flush=True)
     for kind in arguments.kinds or KINDS:

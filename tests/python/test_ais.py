@@ -183,3 +183,20 @@ def test_half_precision_makes_the_weights_of_float(dtype):
     expected = torch_ebm.ais(rbm.float(), betas=betas, base_visible_bias=base, generator=seeded(3))
     assert estimate.log_z == expected.log_z
     assert estimate.log_weights.dtype == torch.float64
+
+
+@pytest.mark.parametrize("n_steps", [2, 10, 50])
+@pytest.mark.parametrize("name", CASES)
+def test_weights_of_the_way_down_have_the_exact_moments(name, n_steps):
+    known, k = case(name), f"[K={n_steps}]"
+    rbm = known.rbm()
+    x = rbm.sample(20_000, seeded(8))
+    estimate = torch_ebm.reverse_ais(
+        rbm, x, betas=n_steps, base_visible_bias=known.array("bA"), generator=seeded(9)
+    )
+    check_mean(
+        -estimate.log_weights, known["rev_E_logw" + k], known["rev_var_logw" + k], "mean log weight"
+    )
+    error = (known["logZ"] - estimate.log_z).abs()
+    assert error < 3 * (estimate.upper - estimate.lower)
+    assert estimate.betas[0] == 1 and estimate.betas[-1] == 0

@@ -118,7 +118,7 @@ def test_a_partial_estimate_is_that_of_the_law_reached():
     assert abs(estimate.log_z - exact) < estimate.upper - estimate.lower
 
 
-def test_the_result_does_not_depend_on_what_batches_are_made_of_an_rbm_but_its_size_does():
+def test_batches_of_unequal_size_are_one_estimate():
     rbm = random_rbm(6, 4, 1.0, seed=6)
     whole = torch_ebm.ais(rbm, n_chains=100, batch_size=40, betas=50, generator=seeded(7))
     assert len(whole.log_weights) == 100 and len(whole.stage_ess) == 50
