@@ -26,7 +26,7 @@ from typing import Any, Optional
 #: Whose versions the table names.
 PACKAGES = (
     *("torch", "numpy", "jax", "jaxlib", "scikit-learn", "rbms"),
-    *("torchebm", "ebmkit", "blackjax", "numpyro"),
+    *("torchebm", "ebmkit", "blackjax", "numpyro", "pymbar"),
 )
 
 
@@ -219,6 +219,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     use_threads(options.threads)
     import criteria_rows  # only now: they import torch
     import langevin_rows
+    import partition_rows
     import rows
     import sampler_rows
 
@@ -227,6 +228,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
         **langevin_rows.ROWS,
         **sampler_rows.ROWS,
         **criteria_rows.ROWS,
+        **partition_rows.ROWS,
     }
     unknown = set(options.rows) - set(every_row)
     if unknown:

@@ -190,6 +190,22 @@ TORCH_LIBRARY(torch_ebm, m) {
   m.def("log_z_from_weights(Tensor log_weights, Tensor log_z_base) "
         "-> (Tensor log_z, Tensor std_error, Tensor lower, Tensor upper, Tensor ess)");
   m.def("log_z_doubt(float ess, float lower, float upper) -> str");
+  m.def("bridge_sampling(Tensor log_ratio_0, Tensor log_ratio_1, *, str bridge='optimal') "
+        "-> (Tensor log_z, Tensor std_error, Tensor lower, Tensor upper, Tensor ess)");
+  m.def("mbar(Tensor energies, Tensor counts) "
+        "-> (Tensor log_z, Tensor covariance, Tensor overlap)");
+  m.def("thermodynamic_integration(Tensor betas, Tensor derivatives, *, bool corrected=True) "
+        "-> (Tensor log_z, Tensor std_error, Tensor lower, Tensor upper, Tensor ess)");
+  m.def(conservative(
+        "tempered_log_z(Any energy, Tensor x, Tensor betas, Any sampler, *, int n_steps, "
+        "int n_burn_in=0, float log_z_base=0.0, str method='mbar', Generator? generator=None) "
+        "-> (Tensor log_z, Tensor std_error, Tensor lower, Tensor upper, Tensor ess)"),
+        {at::Tag::nondeterministic_seeded});
+  m.def(conservative(
+        "ladder_energies(Any energy, Tensor x, Tensor betas, Any sampler, *, int n_steps, "
+        "int n_burn_in=0, Generator? generator=None) "
+        "-> (Tensor energies, Tensor x, Tensor swap_rate)"), {at::Tag::nondeterministic_seeded});
+  m.def("overlap_doubt(float ess, float lower, float upper) -> str");
 
   // Diagnostics of Markov chains.
   m.def("r_hat(Tensor x) -> Tensor");

@@ -16,6 +16,7 @@ from .boltzmann_machine import (
     boltzmann_gibbs,
     boltzmann_gibbs_with_gradients,
 )
+from .bridge_sampling import bridge_sampling
 from .checkpoint import checkpoint_values, load_checkpoint, save_checkpoint
 from .concrete_score_matching import concrete_score_matching
 from .conditional_nce import conditional_nce
@@ -49,6 +50,7 @@ from .log_partition import log_partition
 from .log_z_estimate import LogZEstimate, log_z_from_weights
 from .mala import mala
 from .maximum_likelihood import maximum_likelihood
+from .mbar import MBAREstimate, mbar
 from .minimum_probability_flow import minimum_probability_flow
 from .mlp import MLP, mlp_value_and_score
 from .nce import nce
@@ -69,8 +71,10 @@ from .sampler import Sampler, Samples
 from .schedule import adaptive_schedule, linear_schedule, sigmoid_schedule
 from .score_matching import score_matching
 from .sliced_score_matching import sliced_score_matching
+from .tempered_log_z import LadderEnergies, ladder_energies, tempered_log_z
 from .tempered_pcd import TemperedPCD
 from .tempered_transitions import tempered_transitions
+from .thermodynamic_integration import thermodynamic_integration
 from .training_monitor import TrainingMonitor, TrainingWarning
 from .tune_path import PathTuning, tune_path
 from .unbiased_cd import UnbiasedCD
@@ -85,7 +89,9 @@ __all__ = [
     "Energy",
     "FastPCD",
     "Ladder",
+    "LadderEnergies",
     "LogZEstimate",
+    "MBAREstimate",
     "MLP",
     "NaiveMCMC",
     "NegativePhase",
@@ -116,6 +122,7 @@ __all__ = [
     "base_rate_bias",
     "boltzmann_gibbs",
     "boltzmann_gibbs_with_gradients",
+    "bridge_sampling",
     "checkpoint_values",
     "cmake_prefix_path",
     "concrete_score_matching",
@@ -135,6 +142,7 @@ __all__ = [
     "hmc",
     "ising_log_z",
     "kernel_stein_discrepancy",
+    "ladder_energies",
     "langevin",
     "langevin_update",
     "lattice_log_z",
@@ -144,6 +152,7 @@ __all__ = [
     "log_z_from_weights",
     "mala",
     "maximum_likelihood",
+    "mbar",
     "mcse_mean",
     "minimum_probability_flow",
     "mlp_value_and_score",
@@ -170,8 +179,10 @@ __all__ = [
     "sliced_score_matching",
     "start_states",
     "summary",
+    "tempered_log_z",
     "tempered_transitions",
     "testing",
+    "thermodynamic_integration",
     "tune_ladder",
     "tune_path",
     "underdamped_langevin",

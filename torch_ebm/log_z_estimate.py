@@ -21,9 +21,9 @@ class LogZEstimate(NamedTuple):
     """95% interval; shape ()."""
     upper: Tensor
     ess: Tensor
-    """Effective number of chains, (sum w)^2 / sum w^2; shape ()."""
+    """Effective number of chains, (sum w)^2 / sum w^2, or of samples; shape ()."""
     log_weights: Tensor
-    """One a chain, (N,), or of independent groups of chains."""
+    """One a chain, (N,), or of independent groups of chains; (0,) if there are no weights."""
     betas: Optional[Tensor] = None
     """The path, (K + 1,), if there is one."""
     stage_ess: Optional[Tensor] = None
@@ -32,10 +32,9 @@ class LogZEstimate(NamedTuple):
     """Why this should not be trusted, in one sentence; empty if nothing speaks against it."""
 
     def __str__(self) -> str:
-        text = (
-            f"log Z = {self.log_z:.4f} [{self.lower:.4f}, {self.upper:.4f}],"
-            f" ESS {self.ess:.1f} of {len(self.log_weights)}"
-        )
+        text = f"log Z = {self.log_z:.4f} [{self.lower:.4f}, {self.upper:.4f}], ESS {self.ess:.1f}"
+        if len(self.log_weights) > 0:
+            text += f" of {len(self.log_weights)}"
         return f"{text}. {self.warning}" if self.warning else text
 
 
@@ -66,3 +65,10 @@ def log_z_from_weights(
     _, _, lower, upper, ess = (number.item() for number in numbers)
     warning = torch.ops.torch_ebm.log_z_doubt(ess, lower, upper)
     return LogZEstimate(*numbers, log_weights.double(), betas, stage_ess, warning)
+
+
+def overlap_estimate(numbers: tuple[Tensor, ...], betas: Optional[Tensor] = None) -> LogZEstimate:
+    """An estimate without weights, from the numbers that its operator returned."""
+    log_z, _, lower, upper, ess = numbers
+    warning = torch.ops.torch_ebm.overlap_doubt(ess.item(), lower.item(), upper.item())
+    return LogZEstimate(*numbers, log_z.new_empty(0), betas, None, warning)

@@ -14,8 +14,8 @@ struct TORCH_EBM_API LogZEstimate {
   at::Tensor std_error;  ///< of log_z; shape ()
   at::Tensor lower;      ///< 95% interval; shape ()
   at::Tensor upper;
-  at::Tensor ess;             ///< effective number of chains, (sum w)^2 / sum w^2; shape ()
-  at::Tensor log_weights;     ///< one a chain, (N,); or of independent groups of chains
+  at::Tensor ess;             ///< effective number of chains, (sum w)^2 / sum w^2, or of samples
+  at::Tensor log_weights;     ///< one a chain, (N,), or a group of chains; (0,) if there are none
   at::Tensor betas = {};      ///< the path, (K + 1,); undefined if there is none
   at::Tensor stage_ess = {};  ///< ESS of the weights that were gathered up to betas[k + 1], (K,)
   std::string warning =

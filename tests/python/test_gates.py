@@ -117,6 +117,11 @@ OPS = {
         outputs=2,
     ),
     "log_z_from_weights": Op(lambda t, n: (normal(n, dtype=t), torch.tensor(0.5, dtype=t))),
+    "bridge_sampling": Op(lambda t, n: (normal(n, dtype=t), normal(n, dtype=t))),
+    "thermodynamic_integration": Op(
+        lambda t, n: (torch.linspace(0, 1, 4, dtype=t), normal(4, n, dtype=t))
+    ),
+    "mbar": Op(lambda t, n: (normal(3, n, dtype=t), torch.tensor([2, 0, n - 2])), outputs=3),
     **{name: Op(lambda t, n: (normal(7, 3, n, 2, dtype=t),)) for name in DIAGNOSTICS},
     "adapt_ladder": Op(
         lambda t, n: (torch.linspace(1, 0, n + 1, dtype=t), torch.linspace(0.2, 0.7, n, dtype=t))
@@ -141,6 +146,8 @@ DRIVER_OPS = {
     "warm_up",
     "replica_exchange",
     "tempered_transitions",
+    "tempered_log_z",
+    "ladder_energies",
     "tune_ladder",
     "unbiased_cd",
     "exact_log_z",
@@ -159,6 +166,7 @@ FLIPS = {
 }
 NO_TENSORS = {
     "log_z_doubt",
+    "overlap_doubt",
     "linear_schedule",
     "sigmoid_schedule",
     "version",
@@ -296,6 +304,9 @@ SCRIPTS = {
     "lattice_log_z": "site: Tensor, along: Tensor, across: Tensor",
     "gaussian_log_z": "precision: Tensor, linear: Tensor",
     "log_z_from_weights": "log_w: Tensor, base: Tensor",
+    "bridge_sampling": "at_0: Tensor, at_1: Tensor",
+    "mbar": "energies: Tensor, counts: Tensor",
+    "thermodynamic_integration": "betas: Tensor, derivatives: Tensor",
     **{name: "x: Tensor" for name in DIAGNOSTICS},
     "adapt_ladder": "betas: Tensor, swap_rate: Tensor",
     "round_trips": "replica_trace: Tensor",

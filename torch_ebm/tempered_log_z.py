@@ -1,0 +1,119 @@
+"""log Z from a ladder of temperatures that exchange their states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Optional, Union
+
+import torch
+from torch import Tensor
+
+from ._arguments import as_ladder
+from .energy import Energy, as_argument
+from .log_z_estimate import LogZEstimate, overlap_estimate
+from .sampler import Sampler, sampler_argument
+
+
+class LadderEnergies(NamedTuple):
+    """What :func:`ladder_energies` returns for R rungs of N chains.
+
+    Attributes:
+        energies: the energies at every rung of the states of every rung, tempered: (R at, R of,
+            n_steps, N), float64. ``energies.flatten(1)`` is what :func:`mbar` takes, with counts of
+            n_steps N.
+        x: the last states, (R, N, ...), detached.
+        swap_rate: see :class:`ReplicaSamples`; of the run, burn-in included.
+    """
+
+    energies: Tensor
+    x: Tensor
+    swap_rate: Tensor
+
+
+@torch.compiler.disable
+def ladder_energies(
+    energy: Energy,
+    x: Tensor,
+    betas: Union[Tensor, Sequence[float]],
+    sampler: Sampler,
+    *,
+    n_steps: int = 1000,
+    n_burn_in: int = 0,
+    generator: Optional[torch.Generator] = None,
+) -> LadderEnergies:
+    """Runs :func:`replica_exchange`, and keeps what the estimators of log Z need of it.
+
+    Args:
+        energy, x, betas, sampler, generator: see :func:`replica_exchange`.
+        n_steps: steps whose states count.
+        n_burn_in: steps before them.
+
+    Raises:
+        ValueError: as :func:`replica_exchange`; ``n_burn_in`` < 0.
+    """
+    with as_argument(energy) as energy_argument, sampler_argument(sampler, energy) as move:
+        return LadderEnergies(
+            *torch.ops.torch_ebm.ladder_energies(
+                energy_argument,
+                x,
+                as_ladder(betas),
+                move,
+                n_steps=n_steps,
+                n_burn_in=n_burn_in,
+                generator=generator,
+            )
+        )
+
+
+@torch.compiler.disable
+def tempered_log_z(
+    energy: Energy,
+    x: Tensor,
+    betas: Union[Tensor, Sequence[float]],
+    sampler: Sampler,
+    *,
+    n_steps: int = 1000,
+    n_burn_in: int = 0,
+    log_z_base: float = 0.0,
+    method: str = "mbar",
+    generator: Optional[torch.Generator] = None,
+) -> LogZEstimate:
+    """log Z at ``betas[0]`` from N independent ladders that exchange replicas.
+
+    The standard error is that of a jackknife over the ladders, in at most 20 groups: it knows how
+    the samples depend on each other, within a chain and between rungs. Energies of all rungs at all
+    rungs are kept, R^2 N n_steps numbers.
+
+    Args:
+        energy, x, betas, sampler, generator: see :func:`replica_exchange`; N >= 2.
+        n_steps: steps whose states count.
+        n_burn_in: steps before them.
+        log_z_base: log Z at ``betas[-1]``, for example that of beta = 0.
+        method: ``"mbar"``; ``"bridge"``, the sum over neighbouring rungs of Bennett's ratios; or
+            ``"thermodynamic_integration"``, along straight lines between the energies of
+            neighbouring rungs, with an interval that is longer on both sides by an estimate of what
+            the rule leaves out.
+
+    Returns:
+        ``ess`` is the least effective number of samples in the overlap of two neighbouring rungs,
+        as :func:`bridge_sampling` has it, as if they were independent. ``log_weights`` is empty,
+        ``betas`` the ladder. Warns if the ESS is below 10 or the interval longer than 2.
+
+    Raises:
+        ValueError: as :func:`replica_exchange`; fewer than two ladders; another method; energies
+            that are NaN; rungs that do not overlap.
+    """
+    ladder = as_ladder(betas)
+    with as_argument(energy) as energy_argument, sampler_argument(sampler, energy) as move:
+        numbers = torch.ops.torch_ebm.tempered_log_z(
+            energy_argument,
+            x,
+            ladder,
+            move,
+            n_steps=n_steps,
+            n_burn_in=n_burn_in,
+            log_z_base=log_z_base,
+            method=method,
+            generator=generator,
+        )
+    return overlap_estimate(numbers, ladder.double())
