@@ -48,6 +48,7 @@ from .langevin import langevin, langevin_update
 from .lattice_log_z import ising_log_z, lattice_log_z
 from .log_partition import log_partition
 from .log_z_estimate import LogZEstimate, log_z_from_weights
+from .log_z_tracker import LogZTracker
 from .mala import mala
 from .maximum_likelihood import maximum_likelihood
 from .mbar import MBAREstimate, mbar
@@ -91,6 +92,7 @@ __all__ = [
     "Ladder",
     "LadderEnergies",
     "LogZEstimate",
+    "LogZTracker",
     "MBAREstimate",
     "MLP",
     "NaiveMCMC",
