@@ -92,7 +92,10 @@ class LogZTracker(torch.nn.Module):
         track = torch.ops.torch_ebm.log_z_track(chains, self.betas)
         for name, tensor in zip(_BUFFERS, track):
             self.register_buffer(name, tensor)
-        self.previous = copy.deepcopy(energy).requires_grad_(False)
+        with torch.no_grad():  # else the copies of a scripted module's parameters have a graph
+            self.previous = copy.deepcopy(energy)
+        for parameter in self.previous.parameters():
+            parameter.requires_grad_(False)
 
     def _track(self) -> list[Tensor]:
         return [self.get_buffer(name) for name in _BUFFERS]

@@ -1,15 +1,14 @@
 #include "csrc/partition/log_z_filter.h"
 
-#include <algorithm>
 #include <cmath>
-#include <vector>
-
-#include "csrc/partition/bridge.h"
+#include <limits>
 
 namespace torch_ebm::detail {
 
 namespace {
 
+constexpr int64_t kMaxIterations = 200;
+constexpr double kAccuracy = 1e-14;  // of a ratio, relative to the width of the first bracket
 constexpr double kSingular =
     1e-15;  // an eigenvalue, relative to the largest: estimates without any error
 
@@ -33,6 +32,54 @@ Observation summed(const PairedBridges& neighbours, double log_z_base) {
           at::mm(neighbours.deviations, sums.t())};
 }
 
+struct LogSum {
+  at::Tensor value;
+  at::Tensor slope;  // its derivative in a shift of all terms
+};
+
+/// log sum_i sigmoid(a_i) of each row.
+LogSum log_sigmoid_sums(const at::Tensor& a) {
+  const at::Tensor terms = at::log_sigmoid(a);
+  const at::Tensor value = at::logsumexp(terms, {1});
+  return {value, (at::exp(terms - value.unsqueeze(1)) * at::sigmoid(-a)).sum(1)};
+}
+
+/// bridge_sampling's optimal ratio of equally many samples, of all rows at once: from 0, which is near, by Newton's
+/// method, and by halving the bracket where that leaves it or does not halve the difference.
+at::Tensor bennett_ratios(const at::Tensor& at_0, const at::Tensor& at_1) {
+  const at::Tensor all = at::cat({at_0, at_1}, 1);
+  const at::Tensor finite = all.isfinite();
+  const double margin = 1 + std::log(static_cast<double>(all.size(1)));
+  at::Tensor low = at::where(finite, all, INFINITY).amin(1) - margin;
+  at::Tensor high = at::where(finite, all, -INFINITY).amax(1) + margin;
+  const at::Tensor accuracy = kAccuracy * at::maximum(low.abs(), high.abs()).clamp_min(1);
+  at::Tensor c = at::zeros_like(low);
+  at::Tensor previous = at::full_like(low, INFINITY);
+  for (int64_t i = 0; i < kMaxIterations; ++i) {
+    const LogSum up = log_sigmoid_sums(at_0 - c.unsqueeze(1));
+    const LogSum down = log_sigmoid_sums(c.unsqueeze(1) - at_1);
+    const at::Tensor difference = up.value - down.value;
+    low = at::where(difference > 0, c, low);
+    high = at::where(difference > 0, high, c);
+    const at::Tensor step = difference / (up.slope + down.slope);
+    const at::Tensor there = (step.abs() <= accuracy).logical_or(high - low <= accuracy);
+    if (there.all().item<bool>()) return at::where(step.abs() <= accuracy, c + step, c);
+    const at::Tensor next = c + step;
+    const at::Tensor good =
+        (next > low).logical_and(next < high).logical_and(difference.abs() <= previous / 2);
+    c = at::where(there, c, at::where(good, next, (low + high) / 2));
+    previous = difference.abs();
+  }
+  return c;
+}
+
+/// Refuses pairs of laws, by number, that do not overlap.
+void check_reach(const char* op, const char* what, const at::Tensor& overlap) {
+  const at::Tensor apart = overlap.logical_not().nonzero();
+  TORCH_CHECK_VALUE(apart.size(0) == 0, op, ": ", what, " ", apart[0][0].item<int64_t>(),
+                    ", do not overlap");
+}
+
 at::Tensor symmetric(const at::Tensor& matrix) { return (matrix + matrix.t()) / 2; }
 
 /// A C A' + K R K', Joseph's form: it stays positive.
@@ -51,25 +98,16 @@ at::Tensor PairedBridges::variances() const { return covariance_of_mean(deviatio
 
 PairedBridges paired_bridges(const char* op, const char* what, const at::Tensor& at_0,
                              const at::Tensor& at_1) {
-  std::vector<double> log_ratios;
-  std::vector<at::Tensor> deviations;
-  double least_ess = INFINITY;
-  for (int64_t pair = 0; pair < at_0.size(0); ++pair) {
-    const LogRatios ratios{at_0[pair], at_1[pair]};
-    TORCH_CHECK_VALUE(
-        ratios.at_0.isfinite().any().item<bool>() && ratios.at_1.isfinite().any().item<bool>(), op,
-        ": ", what, " ", pair, " do not overlap");
-    const double log_ratio = ratios.log_z(Bridge::kOptimal, 0.0);
-    const double overlap = ratios.overlap(log_ratio);
-    TORCH_CHECK_VALUE(std::isnormal(overlap), op, ": ", what, " ", pair, " do not overlap");
-    // By the implicit function theorem, from the equation that the optimal bridge solves.
-    deviations.push_back(
-        (at::sigmoid(ratios.at_0 - log_ratio) - at::sigmoid(log_ratio - ratios.at_1)) *
-        (static_cast<double>(at_0.size(1)) / overlap));
-    log_ratios.push_back(log_ratio);
-    least_ess = std::min(least_ess, 4 * overlap);
-  }
-  return {at::tensor(log_ratios, at_0.options()), at::stack(deviations, 1), least_ess};
+  check_reach(op, what, at_0.isfinite().any(1).logical_and(at_1.isfinite().any(1)));
+  const at::Tensor c = bennett_ratios(at_0, at_1);
+  const at::Tensor column = c.unsqueeze(1);
+  const at::Tensor p_0 = at::sigmoid(at_0 - column);  // that a sample of law 0 is one of law 1
+  const at::Tensor q_1 = at::sigmoid(column - at_1);  // and the other way round
+  const at::Tensor overlap = (p_0 * (1 - p_0) + q_1 * (1 - q_1)).sum(1);
+  check_reach(op, what, overlap.ge(std::numeric_limits<double>::min()));
+  // By the implicit function theorem, from the equation that the ratio solves.
+  const at::Tensor of_each = (p_0 - q_1) * (at_0.size(1) / overlap).unsqueeze(1);
+  return {c, of_each.t(), 4 * overlap.min().item<double>()};
 }
 
 LogZFilter LogZFilter::start(const PairedBridges& neighbours, double log_z_base) {

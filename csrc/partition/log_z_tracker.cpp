@@ -122,9 +122,9 @@ Track updated(const Track& old, const Energy& energy, const Energy& previous,
   const at::Tensor own = energies[0];
   check_own(own);
   const int64_t n = betas.size(0) - 1;
-  const PairedBridges neighbours = detail::paired_bridges(
-      kOp, "a rung and the next hotter one, at pair", (own - energies[1]).narrow(0, 1, n),
-      (energies[2] - own).narrow(0, 0, n));
+  const PairedBridges neighbours = detail::paired_bridges(kOp, "two neighbouring rungs, pair",
+                                                          (own - energies[1]).narrow(0, 1, n),
+                                                          (energies[2] - own).narrow(0, 0, n));
   Track track = old;
   track.n_updates = old.n_updates + 1;
   track.chains = chains.detach().clone();
