@@ -115,7 +115,7 @@ def gaussian(g: torch.Generator) -> Model:
         return (x @ precision * x).sum(1) / 2 - x @ linear
 
     exact = torch_ebm.gaussian_log_z(precision, linear).item()
-    return Model(energy, gaussian_base(d, 2.0), None, exact)
+    return Model(energy, gaussian_base(d, 2.0), MALA, exact)
 
 
 def mixture(g: torch.Generator) -> Model:

@@ -209,6 +209,15 @@ TORCH_LIBRARY(torch_ebm, m) {
         "int n_burn_in=0, Generator? generator=None) "
         "-> (Tensor energies, Tensor x, Tensor swap_rate)"), {at::Tag::nondeterministic_seeded});
   m.def("overlap_doubt(float ess, float lower, float upper) -> str");
+  m.def("log_z_track(Tensor chains, Tensor betas) -> Tensor[]");
+  m.def(conservative(
+        "track_log_z(Tensor[] track, Any energy, Any previous, Tensor chains, Tensor betas, *, "
+        "float log_z_base=0.0) -> Tensor[]"));
+  m.def("anchor_log_z(Tensor[] track, float log_z, float std_error) -> Tensor[]");
+  m.def("tracked_log_z(Tensor[] track) "
+        "-> (Tensor log_z, Tensor std_error, Tensor lower, Tensor upper, Tensor ess)");
+  m.def("rung_log_z(Tensor[] track) -> Tensor");
+  m.def("log_z_track_doubt(Tensor[] track) -> str");
 
   m.def("sandwich_doubt(float forward, float forward_lower, float forward_upper, "
         "float reverse, float reverse_lower, float reverse_upper) -> str");

@@ -55,6 +55,7 @@ from .log_likelihood import (
 from .log_partition import log_partition
 from .log_z_estimate import LogZEstimate, log_z_from_weights
 from .log_z_report import log_z_report
+from .log_z_tracker import LogZTracker
 from .mala import mala
 from .maximum_likelihood import maximum_likelihood
 from .mbar import MBAREstimate, mbar
@@ -101,6 +102,7 @@ __all__ = [
     "LogLikelihood",
     "LogLikelihoodComparison",
     "LogZEstimate",
+    "LogZTracker",
     "MBAREstimate",
     "MLP",
     "NaiveMCMC",

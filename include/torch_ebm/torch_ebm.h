@@ -26,6 +26,7 @@
 #include "torch_ebm/log_likelihood.h"
 #include "torch_ebm/log_partition.h"
 #include "torch_ebm/log_z_estimate.h"
+#include "torch_ebm/log_z_tracker.h"
 #include "torch_ebm/mala.h"
 #include "torch_ebm/maximum_likelihood.h"
 #include "torch_ebm/mbar.h"

@@ -177,6 +177,15 @@ NO_TENSORS = {
     "built_for_torch",
     "cpu_kernels",
 }
+# What LogZTracker is made of: tested in test_log_z_tracker.py.
+TRACKS = {
+    "log_z_track",
+    "track_log_z",
+    "anchor_log_z",
+    "tracked_log_z",
+    "rung_log_z",
+    "log_z_track_doubt",
+}
 # Made of lattice_log_z: tested in test_lattice_log_z.py.
 LATTICES = {"ising_log_z"}
 INTERNAL = {
@@ -244,7 +253,10 @@ def test_every_operator_is_listed():
         if name.startswith("torch_ebm::")
     }
     criteria = set(map(operator, CRITERIA))
-    assert defined == set(OPS) | DRIVER_OPS | criteria | FLIPS | LATTICES | NO_TENSORS | INTERNAL
+    assert (
+        defined
+        == set(OPS) | DRIVER_OPS | criteria | FLIPS | LATTICES | TRACKS | NO_TENSORS | INTERNAL
+    )
 
 
 # --- Tensor operators -----------------------------------------------------------------------------
