@@ -98,7 +98,7 @@ def _energy_at_zero(energy: Energy, x: Tensor) -> Tensor:
     return energy.base_energy(x).double()
 
 
-class RBMPath:
+class SalakhutdinovMurrayPath:
     """The path of Salakhutdinov & Murray (2008) to an RBM, in one operator."""
 
     def __init__(self, rbm: RBM, base_visible_bias: Optional[Tensor]) -> None:
@@ -150,7 +150,7 @@ class RBMPath:
         return rbm_gibbs(x, rbm.weight, rbm.visible_bias, rbm.hidden_bias, generator=generator)[0]
 
 
-Path = Union[EnergyPath, RBMPath]
+Path = Union[EnergyPath, SalakhutdinovMurrayPath]
 
 
 def path_of(
@@ -163,7 +163,7 @@ def path_of(
     """The path that the arguments of :func:`ais` describe."""
     if base is None and sampler is None and isinstance(energy, RBM):
         if type(energy).forward is RBM.forward:
-            return RBMPath(energy, base_visible_bias)
+            return SalakhutdinovMurrayPath(energy, base_visible_bias)
     if base_visible_bias is not None:
         raise ValueError(f"{op}: base_visible_bias is for an RBM without another base or sampler")
     if base is None:
