@@ -175,9 +175,8 @@ TORCH_LIBRARY(torch_ebm, m) {
   // A path through RBMs (R knots), and the one that averages moments.
   m.def("rbm_path_at(Tensor weight, Tensor visible_bias, Tensor hidden_bias, Tensor betas, "
         "Tensor beta) -> (Tensor weight, Tensor visible_bias, Tensor hidden_bias)", compiles);
-  m.def(conservative(
-        "_check_rbm_path(Tensor weight, Tensor visible_bias, Tensor hidden_bias, Tensor betas) "
-        "-> ()"));
+  m.def("_rbm_path_betas(Tensor weight, Tensor visible_bias, Tensor hidden_bias, Tensor? betas) "
+        "-> Tensor");
   m.def(conservative(
         "moment_averaged_rbms(Tensor weight, Tensor visible_bias, Tensor hidden_bias, "
         "Tensor base_visible_bias, *, int n_knots=9, Tensor? x=None, int n_model_steps=1000, "

@@ -46,13 +46,11 @@ class RBMPath(torch.nn.Module):
         betas: Optional[Tensor] = None,
     ) -> None:
         super().__init__()
-        if betas is None:
-            betas = torch.linspace(0, 1, len(weight), dtype=torch.float64)
-        torch.ops.torch_ebm._check_rbm_path(weight, visible_bias, hidden_bias, betas)
+        betas = torch.ops.torch_ebm._rbm_path_betas(weight, visible_bias, hidden_bias, betas)
         self.register_buffer("weight", weight.detach().clone())
         self.register_buffer("visible_bias", visible_bias.detach().clone())
         self.register_buffer("hidden_bias", hidden_bias.detach().clone())
-        self.register_buffer("betas", betas.detach().clone())
+        self.register_buffer("betas", betas)
 
     def extra_repr(self) -> str:
         n_knots, n_visible, n_hidden = self.weight.shape

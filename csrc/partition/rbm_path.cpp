@@ -16,8 +16,9 @@ constexpr const char* kName = "RBMPath";
 
 using ThreeTensors = std::tuple<at::Tensor, at::Tensor, at::Tensor>;
 
-void check_rbm_path(const at::Tensor& weight, const at::Tensor& visible_bias,
-                    const at::Tensor& hidden_bias, const at::Tensor& betas) {
+/// Checks the knots; their inverse temperatures.
+at::Tensor rbm_path_betas(const at::Tensor& weight, const at::Tensor& visible_bias,
+                          const at::Tensor& hidden_bias, const std::optional<at::Tensor>& betas) {
   detail::check_floating(kName, "weight", weight);
   detail::check_shape(kName, "weight", weight, {-1, -1, -1}, "(R, V, H)");
   const int64_t n_knots = weight.size(0);
@@ -29,8 +30,9 @@ void check_rbm_path(const at::Tensor& weight, const at::Tensor& visible_bias,
   detail::check_rbm_finite(kName, weight, visible_bias, hidden_bias);
   TORCH_CHECK_VALUE(weight[0].eq(0).all().item<bool>(), kName,
                     ": weight of the first knot must be 0: its visible units are independent");
-  detail::check_shape(kName, "betas", betas, {n_knots}, "(R,)");
-  detail::checked_path_to_model(kName, betas);
+  if (!betas) return at::linspace(0, 1, n_knots, at::kDouble);
+  detail::check_shape(kName, "betas", *betas, {n_knots}, "(R,)");
+  return detail::checked_path_to_model(kName, betas).clone();
 }
 
 double checked_place(const at::Tensor& beta) {
@@ -67,8 +69,7 @@ RBMPathImpl::RBMPathImpl(const at::Tensor& weight, const at::Tensor& visible_bia
     : weight(weight),
       visible_bias(visible_bias),
       hidden_bias(hidden_bias),
-      betas(betas.value_or(at::linspace(0, 1, weight.size(0), at::kDouble))) {
-  check_rbm_path(this->weight, this->visible_bias, this->hidden_bias, this->betas);
+      betas(rbm_path_betas(weight, visible_bias, hidden_bias, betas)) {
   RBMPathImpl::reset();
 }
 
@@ -122,12 +123,12 @@ std::optional<at::Tensor> RBMPathImpl::gibbs(const at::Tensor& x, const RunOptio
 }
 
 TORCH_LIBRARY_IMPL(torch_ebm, CompositeExplicitAutograd, m) {
-  m.impl("_check_rbm_path", &check_rbm_path);
+  m.impl("_rbm_path_betas", &rbm_path_betas);
   m.impl("rbm_path_at", &rbm_path_at);
 }
 TORCH_LIBRARY_IMPL(torch_ebm, Meta, m) { m.impl("rbm_path_at", &rbm_path_at_meta); }
 TORCH_LIBRARY_IMPL(torch_ebm, Autograd, m) {
-  m.impl("_check_rbm_path", torch::CppFunction::makeFallthrough());
+  m.impl("_rbm_path_betas", torch::CppFunction::makeFallthrough());
   m.impl("rbm_path_at", torch::CppFunction::makeFallthrough());
 }
 
