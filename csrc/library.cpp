@@ -181,7 +181,7 @@ TORCH_LIBRARY(torch_ebm, m) {
         "moment_averaged_rbms(Tensor weight, Tensor visible_bias, Tensor hidden_bias, "
         "Tensor base_visible_bias, *, int n_knots=9, Tensor? x=None, int n_model_steps=1000, "
         "int n_chains=100, int n_updates=500, float learning_rate=0.1, Generator? generator=None) "
-        "-> (Tensor weight, Tensor visible_bias, Tensor hidden_bias)"), random);
+        "-> (Tensor weight, Tensor visible_bias, Tensor hidden_bias, Tensor betas)"), random);
   m.def("linear_schedule(int n_steps) -> Tensor");
   m.def("sigmoid_schedule(int n_steps, float steepness=4.0) -> Tensor");
   m.def(conservative(

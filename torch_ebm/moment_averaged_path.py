@@ -26,10 +26,11 @@ def moment_averaged_path(
 ) -> RBMPath:
     """The moment-averaged path to an RBM (Grosse, Maddison & Salakhutdinov 2013).
 
-    The knot at beta = t is the RBM whose moments E[v], E[h] and E[v h'] are (1 - t) times those of
-    the base plus t times those of the model. Knots are trained by stochastic approximation, one
+    Knot r of n + 1 is the RBM whose moments E[v], E[h] and E[v h'] are 1 - r / n times those of the
+    base plus r / n times those of the model. Knots are trained by stochastic approximation, one
     after the other, on persistent chains (section 3.2), with the gradient in centred units
-    (Montavon & Mueller 2012).
+    (Montavon & Mueller 2012). They stand at inverse temperatures that make evenly spaced ones the
+    best for a path of linear pieces.
 
     It is a pilot run: what is found is fixed when an estimate begins, which stays unbiased, however
     good the knots are.

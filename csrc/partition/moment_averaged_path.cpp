@@ -17,7 +17,7 @@ namespace {
 
 constexpr const char* kOp = "moment_averaged_path";
 
-using ThreeTensors = std::tuple<at::Tensor, at::Tensor, at::Tensor>;
+using Knots = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor>;
 
 struct Parameters {
   at::Tensor weight;
@@ -142,9 +142,39 @@ void check(const Parameters& model, const at::Tensor& base_visible_bias,
                     ": learning_rate must be positive, got ", options.learning_rate);
 }
 
-/// The knots between base and model, both included.
-std::vector<Parameters> trained_knots(const Parameters& base, const Parameters& model,
-                                      const MomentAveragingOptions& options, uint64_t key) {
+Knots stacked(const std::vector<Parameters>& knots, const at::Tensor& betas, at::ScalarType dtype) {
+  std::vector<at::Tensor> weight, visible_bias, hidden_bias;
+  for (const auto& [w, b, c] : knots) {
+    weight.push_back(w);
+    visible_bias.push_back(b);
+    hidden_bias.push_back(c);
+  }
+  return {at::stack(weight).to(dtype), at::stack(visible_bias).to(dtype),
+          at::stack(hidden_bias).to(dtype), betas};
+}
+
+/// Where the knots stand, if their moments are evenly spaced from first to last: as far apart as the square root of
+/// what the piece between them costs, change of parameters times change of moments. Evenly spaced temperatures are then
+/// the best ones for a path of linear pieces (Grosse, Maddison & Salakhutdinov 2013).
+at::Tensor betas_of(const std::vector<Parameters>& knots, const Moments& first,
+                    const Moments& last) {
+  constexpr double kLeast = 1e-4;  // of the largest cost: noise may make one negative
+  std::vector<at::Tensor> costs;
+  for (size_t r = 0; r + 1 < knots.size(); ++r) {
+    const Parameters &from = knots[r], &to = knots[r + 1];
+    costs.push_back(((to.weight - from.weight) * (last.products - first.products)).sum() +
+                    at::dot(to.visible_bias - from.visible_bias, last.visible - first.visible) +
+                    at::dot(to.hidden_bias - from.hidden_bias, last.hidden - first.hidden));
+  }
+  const at::Tensor cost = at::stack(costs).to(at::kDouble);
+  const at::Tensor way =
+      at::cumsum(at::sqrt(at::maximum(cost, (kLeast * cost.max()).clamp_min(1e-100))), 0);
+  return at::cat({at::zeros({1}, way.options()), way / way[-1]});
+}
+
+/// The knots from base to model, both included.
+Knots trained_knots(const Parameters& base, const Parameters& model,
+                    const MomentAveragingOptions& options, uint64_t key, at::ScalarType dtype) {
   const int64_t n_intervals = options.n_knots - 1;
   const int64_t n_model_steps = options.x ? 0 : options.n_model_steps;
   detail::Progress progress(kOp, n_model_steps + (n_intervals - 1) * options.n_updates);
@@ -164,26 +194,14 @@ std::vector<Parameters> trained_knots(const Parameters& base, const Parameters& 
     knots.push_back(knot);
   }
   knots.push_back(model);
-  return knots;
+  return stacked(knots, betas_of(knots, first, last), dtype);
 }
 
-ThreeTensors stacked(const std::vector<Parameters>& knots, at::ScalarType dtype) {
-  std::vector<at::Tensor> weight, visible_bias, hidden_bias;
-  for (const auto& [w, b, c] : knots) {
-    weight.push_back(w);
-    visible_bias.push_back(b);
-    hidden_bias.push_back(c);
-  }
-  return {at::stack(weight).to(dtype), at::stack(visible_bias).to(dtype),
-          at::stack(hidden_bias).to(dtype)};
-}
-
-ThreeTensors moment_averaged_rbms(const at::Tensor& weight, const at::Tensor& visible_bias,
-                                  const at::Tensor& hidden_bias,
-                                  const at::Tensor& base_visible_bias, int64_t n_knots,
-                                  const std::optional<at::Tensor>& x, int64_t n_model_steps,
-                                  int64_t n_chains, int64_t n_updates, double learning_rate,
-                                  std::optional<at::Generator> generator) {
+Knots moment_averaged_rbms(const at::Tensor& weight, const at::Tensor& visible_bias,
+                           const at::Tensor& hidden_bias, const at::Tensor& base_visible_bias,
+                           int64_t n_knots, const std::optional<at::Tensor>& x,
+                           int64_t n_model_steps, int64_t n_chains, int64_t n_updates,
+                           double learning_rate, std::optional<at::Generator> generator) {
   const at::NoGradGuard no_grad;
   const MomentAveragingOptions options{n_knots,       x,        n_model_steps, n_chains, n_updates,
                                        learning_rate, generator};
@@ -193,19 +211,20 @@ ThreeTensors moment_averaged_rbms(const at::Tensor& weight, const at::Tensor& vi
   const Parameters base{at::zeros_like(model.weight), detail::at_least_float(base_visible_bias),
                         at::zeros_like(model.hidden_bias)};
   const uint64_t key = detail::draw_key(generator, weight.device());
-  return stacked(trained_knots(base, model, options, key), weight.scalar_type());
+  return trained_knots(base, model, options, key, weight.scalar_type());
 }
 
-ThreeTensors moment_averaged_rbms_meta(const at::Tensor& weight, const at::Tensor& visible_bias,
-                                       const at::Tensor& hidden_bias, const at::Tensor&,
-                                       int64_t n_knots, const std::optional<at::Tensor>&, int64_t,
-                                       int64_t, int64_t, double, std::optional<at::Generator>) {
+Knots moment_averaged_rbms_meta(const at::Tensor& weight, const at::Tensor& visible_bias,
+                                const at::Tensor& hidden_bias, const at::Tensor&, int64_t n_knots,
+                                const std::optional<at::Tensor>&, int64_t, int64_t, int64_t, double,
+                                std::optional<at::Generator>) {
   const auto knots = [n_knots](const at::Tensor& of_model) {
     c10::SymDimVector sizes{n_knots};
     for (const c10::SymInt& size : of_model.sym_sizes()) sizes.push_back(size);
     return at::empty_symint(sizes, of_model.options());
   };
-  return {knots(weight), knots(visible_bias), knots(hidden_bias)};
+  return {knots(weight), knots(visible_bias), knots(hidden_bias),
+          at::empty({n_knots}, weight.options().dtype(at::kDouble))};
 }
 
 }  // namespace
@@ -214,11 +233,11 @@ RBMPath moment_averaged_path(const RBM& rbm, const at::Tensor& base_visible_bias
                              const MomentAveragingOptions& options) {
   static const auto op =
       detail::find_operator<decltype(moment_averaged_rbms)>("torch_ebm::moment_averaged_rbms");
-  const auto [weight, visible_bias, hidden_bias] =
+  const auto [weight, visible_bias, hidden_bias, betas] =
       op.call(rbm->weight, rbm->visible_bias, rbm->hidden_bias, base_visible_bias, options.n_knots,
               options.x, options.n_model_steps, options.n_chains, options.n_updates,
               options.learning_rate, options.generator);
-  return RBMPath(weight, visible_bias, hidden_bias);
+  return RBMPath(weight, visible_bias, hidden_bias, betas);
 }
 
 TORCH_LIBRARY_IMPL(torch_ebm, CPU, m) { m.impl("moment_averaged_rbms", &moment_averaged_rbms); }

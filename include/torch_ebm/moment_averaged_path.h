@@ -22,11 +22,12 @@ struct TORCH_EBM_API MomentAveragingOptions {
   std::optional<at::Generator> generator = std::nullopt;
 };
 
-/// The moment-averaged path to an RBM (Grosse, Maddison & Salakhutdinov 2013): the knot at beta = t is the RBM whose
-/// moments E[v], E[h] and E[v h'] are (1 - t) times those of the base plus t times those of the model. The base has
-/// independent visible units with biases base_visible_bias, (V,), and free hidden units. Knots are trained by
-/// stochastic approximation, one after the other, on persistent chains (section 3.2), with the gradient in centred units
-/// (Montavon & Mueller 2012).
+/// The moment-averaged path to an RBM (Grosse, Maddison & Salakhutdinov 2013): knot r of n + 1 is the RBM whose moments
+/// E[v], E[h] and E[v h'] are 1 - r / n times those of the base plus r / n times those of the model. The base has
+/// independent visible units with biases base_visible_bias, (V,), and fair hidden ones. Knots are trained by
+/// stochastic approximation, one after the other, on persistent chains (section 3.2), with the gradient in centred
+/// units (Montavon & Mueller 2012). They stand at inverse temperatures that make evenly spaced ones the best for a path
+/// of linear pieces.
 ///
 /// It is a pilot run: what is found is fixed when an estimate begins, which stays unbiased, however good the knots are.
 /// Throws ValueError for parameters that are not finite, other shapes, x other than 0 and 1, options out of range.

@@ -129,7 +129,7 @@ OPS = {
         lambda t, n: (*weights(t), normal(V, dtype=t)),
         lambda n: {"n_knots": 4, "n_model_steps": 4, "n_updates": 3},
         random=True,
-        outputs=3,
+        outputs=4,
     ),
     "log_z_from_weights": Op(lambda t, n: (normal(n, dtype=t), torch.tensor(0.5, dtype=t))),
     **{name: Op(lambda t, n: (normal(7, 3, n, 2, dtype=t),)) for name in DIAGNOSTICS},

@@ -38,13 +38,20 @@ def moments_at(path, beta):
     return torch.cat([p @ v, p @ h, (v.t() @ (p[:, None] * h)).flatten()])
 
 
+def moments_of(x, rbm):
+    """The same of visible states x and what the model says of the hidden units."""
+    h = rbm.hidden_given_visible(x).detach()
+    return torch.cat([x.mean(0), h.mean(0), (x.t() @ h).flatten() / len(x)])
+
+
 def largest_error(path, last=None):
     """Of the moments at the inner knots; `last` are those of the model."""
     first = moments_at(path, 0.0)
     last = moments_at(path, 1.0) if last is None else last
+    shares = torch.linspace(0, 1, len(path.betas), dtype=torch.float64)
     return max(
-        (moments_at(path, t) - ((1 - t) * first + t * last)).abs().max().item()
-        for t in path.betas[1:-1].tolist()
+        (moments_at(path, beta) - torch.lerp(first, last, share)).abs().max().item()
+        for beta, share in zip(path.betas[1:-1].tolist(), shares[1:-1])
     )
 
 
@@ -82,13 +89,30 @@ def test_moments_are_taken_from_the_samples_given():
     p = torch.softmax(-rbm(all_states(V)), 0).detach()
     x = exact_samples(p, 2000, V, seed=6)
     x[:, 0] = 1  # not what the model does, to tell the two apart
-    h = rbm.hidden_given_visible(x).detach()
-    last = torch.cat([x.mean(0), h.mean(0), (x.t() @ h).flatten() / len(x)])
     path = moment_averaged_path(
         rbm, BASE, n_knots=4, x=x, n_chains=1000, n_updates=1000, generator=seeded(7)
     )
-    assert largest_error(path, last) < 0.015
+    assert largest_error(path, moments_of(x, rbm)) < 0.015
     assert largest_error(path) > 0.05
+
+
+def test_knots_stand_where_evenly_spaced_temperatures_are_best():
+    rbm = random_rbm(V, H, 1.5, seed=24)
+    x = exact_samples(torch.softmax(-rbm(all_states(V)), 0).detach(), 100, V, seed=25)
+    path = moment_averaged_path(rbm, BASE, n_knots=5, x=x, generator=seeded(26))
+    knots = torch.cat([path.visible_bias, path.hidden_bias, path.weight.flatten(1)], 1)
+    cost = knots.diff(dim=0) @ (moments_of(x, rbm) - moments_at(path, 0.0))
+    # K steps, shared among the pieces as K_r: the bias is the sum of cost_r / (2 K_r), least where
+    # K_r grows like the root of cost_r.
+    torch.testing.assert_close(path.betas.diff(), cost.sqrt() / cost.sqrt().sum())
+    assert (cost / path.betas.diff()).sum() < (cost / 0.25).sum()
+
+
+def test_a_model_that_is_its_own_base_has_a_path_too():
+    rbm = random_rbm(V, H, 0.0, seed=27)
+    path = moment_averaged_path(rbm, rbm.visible_bias.detach(), generator=seeded(28))
+    estimate = torch_ebm.ais(path, path.base(), betas=30, generator=seeded(29))
+    assert abs(estimate.log_z - rbm.log_z()) < 0.1
 
 
 @pytest.mark.parametrize("good", [True, False])
