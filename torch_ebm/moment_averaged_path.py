@@ -33,7 +33,8 @@ def moment_averaged_path(
     best for a path of linear pieces.
 
     It is a pilot run: what is found is fixed when an estimate begins, which stays unbiased, however
-    good the knots are.
+    good the knots are. Whether it beats the geometric path depends on the base and on how well
+    chains mix: compare the ``ess``.
 
     Args:
         rbm: an RBM, or a module with the same three parameters.

@@ -30,6 +30,7 @@ struct TORCH_EBM_API MomentAveragingOptions {
 /// of linear pieces.
 ///
 /// It is a pilot run: what is found is fixed when an estimate begins, which stays unbiased, however good the knots are.
+/// Whether it beats the geometric path depends on the base and on how well chains mix: compare the ess.
 /// Throws ValueError for parameters that are not finite, other shapes, x other than 0 and 1, options out of range.
 TORCH_EBM_API RBMPath moment_averaged_path(const RBM& rbm, const at::Tensor& base_visible_bias,
                                            const MomentAveragingOptions& options = {});

@@ -63,8 +63,8 @@ class SalakhutdinovMurray:
 class AveragedGaussians:
     """From N(m0, s0^2) to N(m1, s1^2) in one dimension, where moments or densities are averaged.
 
-    Grosse, Maddison & Salakhutdinov (2013), section 3: E = (x - m)^2 / (2 s^2) at every beta, the
-    energy's constant included, so that log Z = log(2 pi s^2) / 2.
+    Grosse, Maddison & Salakhutdinov (2013). At every beta E = (x - m)^2 / (2 s^2), so that
+    log Z = log(2 pi s^2) / 2.
     """
 
     def __init__(self, mean_0, std_0, mean_1, std_1, *, average):
@@ -85,7 +85,7 @@ class AveragedGaussians:
         return math.log(2 * math.pi * self.law(beta)[1]) / 2
 
     def bias(self, betas):
-        """log Z ratio - E[log w] of exact draws: the sum of KL(p_k || p_{k + 1}) (eq. 4)."""
+        """log Z ratio - E[log w] of exact draws: the sum of KL(p_k || p_{k + 1})."""
         total = 0.0
         for k in range(len(betas) - 1):
             (m, v), (n, w) = self.law(float(betas[k])), self.law(float(betas[k + 1]))

@@ -56,7 +56,7 @@ def largest_error(path, last=None):
 
 
 def bias_of_perfect_transitions(path, n_steps):
-    """log Z - E[log w] - log Z_0: the sum of the divergences of neighbours (Grosse et al., eq. 4)."""
+    """log Z - log Z_0 - E[log w]: the sum of the divergences of neighbours."""
     laws = [log_law(path, k / n_steps) for k in range(n_steps + 1)]
     return sum((p.exp() * (p - q)).sum().item() for p, q in zip(laws, laws[1:]))
 
@@ -160,7 +160,7 @@ def test_weights_of_averaged_gaussians_have_the_bias_of_the_divergences(average)
 
 
 def constant_speed(path, n_steps):
-    """The schedule of equal divergences between neighbours, which is the best one (section 4.1)."""
+    """The schedule of equal divergences between neighbours, which is the best one."""
     fine = linear_schedule(20_000)
     lengths = [math.sqrt(path.bias(pair)) for pair in zip(fine, fine[1:])]
     way = torch.tensor([0.0, *lengths], dtype=torch.float64).cumsum(0)
@@ -170,7 +170,7 @@ def constant_speed(path, n_steps):
 
 def test_far_gaussians_are_much_closer_along_averaged_moments():
     # Means d apart, of unit variance: the bias is F / (2 K). Evenly spaced temperatures cost
-    # F = d^2 on both paths, theorem 2; the best ones d^2 again and of the order of (log d)^2.
+    # F = d^2 on both paths; the best ones d^2 again, and of the order of (log d)^2.
     d, n_steps = 15.0, 300
     paths = [AveragedGaussians(-10.0, 1.0, 5.0, 1.0, average=a) for a in ("geometric", "moments")]
     for path in paths:
