@@ -140,6 +140,10 @@ void check(const Parameters& model, const at::Tensor& base_visible_bias,
   detail::check_at_least(kOp, "n_updates", options.n_updates, 1);
   TORCH_CHECK_VALUE(options.learning_rate > 0 && std::isfinite(options.learning_rate), kOp,
                     ": learning_rate must be positive, got ", options.learning_rate);
+  const double n_steps = static_cast<double>(options.n_model_steps) +
+                         static_cast<double>(options.n_knots) * options.n_updates;
+  TORCH_CHECK_VALUE(n_steps < 0x1p32, kOp,
+                    ": n_model_steps + n_knots n_updates must be below 2^32, got ", n_steps);
 }
 
 Knots stacked(const std::vector<Parameters>& knots, const at::Tensor& betas, at::ScalarType dtype) {

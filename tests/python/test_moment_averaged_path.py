@@ -208,6 +208,7 @@ FINE = {"base_visible_bias": BASE}
         ({"n_model_steps": 1}, ValueError, "n_model_steps must be at least 2, got 1"),
         ({"n_chains": 0}, ValueError, "n_chains must be at least 1, got 0"),
         ({"n_updates": 0}, ValueError, "n_updates must be at least 1, got 0"),
+        ({"n_updates": 2**31}, ValueError, "n_model_steps + n_knots n_updates must be below 2^32"),
         ({"learning_rate": 0.0}, ValueError, "learning_rate must be positive, got 0"),
         ({"learning_rate": math.nan}, ValueError, "learning_rate must be positive, got nan"),
         ({"x": torch.zeros(3, V + 1).double()}, ValueError, "x must have shape (N, V) = (any, 6)"),
