@@ -84,6 +84,17 @@ def test_more_updates_and_chains_bring_moments_closer():
     assert errors[2] < errors[1] / 2 and errors[1] < errors[0] / 2 and errors[2] < 0.02
 
 
+def test_units_that_are_mostly_on_do_not_slow_the_training():
+    # Without centred units, steps along what the means have in common are far too long.
+    rbm = random_rbm(10, 30, 0.1, seed=30)
+    with torch.no_grad():
+        rbm.visible_bias += 2
+        rbm.hidden_bias += 2
+    base = torch.full((10,), 2.0, dtype=torch.float64)
+    path = moment_averaged_path(rbm, base, n_knots=3, n_chains=1000, generator=seeded(31))
+    assert largest_error(path) < 0.015
+
+
 def test_moments_are_taken_from_the_samples_given():
     rbm = random_rbm(V, H, 0.8, seed=5)
     p = torch.softmax(-rbm(all_states(V)), 0).detach()

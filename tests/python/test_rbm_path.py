@@ -46,7 +46,8 @@ def test_a_path_is_linear_between_its_knots_and_passes_through_them():
         w, b, c = path.rbm_at(beta)
         assert torch.equal(w, path.weight[r])
         assert torch.equal(b, path.visible_bias[r]) and torch.equal(c, path.hidden_bias[r])
-    for parameter, knots in zip(path.rbm_at(number(0.4)), (path.weight, path.visible_bias, path.hidden_bias)):  # fmt: skip
+    all_knots = (path.weight, path.visible_bias, path.hidden_bias)
+    for parameter, knots in zip(path.rbm_at(number(0.4)), all_knots):
         torch.testing.assert_close(parameter, 0.8 * knots[1] + 0.2 * knots[2])
     v = all_states(V)
     expected = torch.ops.torch_ebm.rbm_free_energy(v, *path.rbm_at(number(0.4)))
