@@ -175,6 +175,16 @@ TORCH_LIBRARY(torch_ebm, m) {
         "int n_groups=1, float resample_below=0.0, Generator? generator=None) "
         "-> (Tensor x, Tensor log_weights, Tensor stage_ess)"),
         {at::Tag::nondeterministic_seeded});
+  // A path through RBMs (R knots), and the one that averages moments.
+  m.def("rbm_path_at(Tensor weight, Tensor visible_bias, Tensor hidden_bias, Tensor betas, "
+        "Tensor beta) -> (Tensor weight, Tensor visible_bias, Tensor hidden_bias)", compiles);
+  m.def("_rbm_path_betas(Tensor weight, Tensor visible_bias, Tensor hidden_bias, Tensor? betas) "
+        "-> Tensor");
+  m.def(conservative(
+        "moment_averaged_rbms(Tensor weight, Tensor visible_bias, Tensor hidden_bias, "
+        "Tensor base_visible_bias, *, int n_knots=9, Tensor? x=None, int n_model_steps=1000, "
+        "int n_chains=100, int n_updates=500, float learning_rate=0.1, Generator? generator=None) "
+        "-> (Tensor weight, Tensor visible_bias, Tensor hidden_bias, Tensor betas)"), random);
   m.def("linear_schedule(int n_steps) -> Tensor");
   m.def("sigmoid_schedule(int n_steps, float steepness=4.0) -> Tensor");
   m.def(conservative(

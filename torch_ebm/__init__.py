@@ -61,6 +61,7 @@ from .maximum_likelihood import maximum_likelihood
 from .mbar import MBAREstimate, mbar
 from .minimum_probability_flow import minimum_probability_flow
 from .mlp import MLP, mlp_value_and_score
+from .moment_averaged_path import moment_averaged_path
 from .nce import nce
 from .negative_phase import CD, PCD, NaiveMCMC, NegativePhase, start_states
 from .noise import NoiseDistribution, NoiseSamples, draw_noise, model_noise
@@ -72,6 +73,7 @@ from .raise_log_likelihood import raise_log_likelihood
 from .ranking_nce import ranking_nce
 from .ratio_matching import ratio_matching
 from .rbm import RBM, base_rate_bias, rbm_gibbs
+from .rbm_path import RBMPath
 from .recovery_likelihood import recovery_energy, recovery_likelihood
 from .replay_buffer import ReplayBuffer
 from .replica_exchange import ReplicaSamples, replica_exchange
@@ -113,6 +115,7 @@ __all__ = [
     "PathTuning",
     "QuadratureLogZ",
     "RBM",
+    "RBMPath",
     "ReplayBuffer",
     "ReplicaSamples",
     "Sampler",
@@ -173,6 +176,7 @@ __all__ = [
     "minimum_probability_flow",
     "mlp_value_and_score",
     "model_noise",
+    "moment_averaged_path",
     "nce",
     "nuts",
     "plots",

@@ -103,7 +103,7 @@ def _energy_at_zero(energy: Energy, x: Tensor) -> Tensor:
     return energy.base_energy(x).double()
 
 
-class RBMPath:
+class SalakhutdinovMurrayPath:
     """The path of Salakhutdinov & Murray (2008) to an RBM, in one operator."""
 
     def __init__(self, rbm: RBM, base_visible_bias: Optional[Tensor]) -> None:
@@ -154,7 +154,7 @@ class RBMPath:
         return self.rbm.gibbs(x, n_steps, generator=generator) if n_steps > 0 else x
 
 
-Path = Union[EnergyPath, RBMPath]
+Path = Union[EnergyPath, SalakhutdinovMurrayPath]
 
 
 def path_of(
@@ -167,7 +167,7 @@ def path_of(
     """The path that the arguments of :func:`ais` describe."""
     if base is None and sampler is None and isinstance(energy, RBM):
         if type(energy).forward is RBM.forward:
-            return RBMPath(energy, base_visible_bias)
+            return SalakhutdinovMurrayPath(energy, base_visible_bias)
     if base_visible_bias is not None:
         raise ValueError(f"{op}: base_visible_bias is for an RBM without another base or sampler")
     if base is None:

@@ -1,5 +1,7 @@
 #include "csrc/partition/path.h"
 
+#include <algorithm>
+
 #include "csrc/common/checks.h"
 
 namespace torch_ebm::detail {
@@ -26,6 +28,19 @@ at::Tensor checked_path_to_model(const char* op, const std::optional<at::Tensor>
   TORCH_CHECK_VALUE(path[0].item<double>() == 0 && path[-1].item<double>() == 1, op,
                     ": betas must rise strictly from 0 to 1");
   return path;
+}
+
+Place place_on_path(const at::Tensor& betas, double beta) {
+  const double* const begin = betas.const_data_ptr<double>();
+  const int64_t last = betas.size(0) - 1;
+  const double inside = std::clamp(beta, begin[0], begin[last]);
+  const int64_t above =
+      std::clamp<int64_t>(std::upper_bound(begin, begin + last + 1, inside) - begin, 1, last);
+  return {above - 1, (inside - begin[above - 1]) / (begin[above] - begin[above - 1])};
+}
+
+at::Tensor linear_between(const at::Tensor& values, Place place) {
+  return (1 - place.share) * values[place.below] + place.share * values[place.below + 1];
 }
 
 at::Tensor effective_number(const at::Tensor& log_weights) {

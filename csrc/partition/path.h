@@ -13,6 +13,18 @@ at::Tensor checked_path(const char* op, const at::Tensor& betas);
 /// The same from 0 to 1; 1001 of them, evenly spaced, if there are none.
 at::Tensor checked_path_to_model(const char* op, const std::optional<at::Tensor>& betas);
 
+/// Where a temperature lies on a path: after knot `below`, at `share` of the way to the next.
+struct Place {
+  int64_t below;
+  double share;
+};
+
+/// betas: (R,), rising, float64, on the CPU. A temperature outside of them is taken for the nearest one.
+Place place_on_path(const at::Tensor& betas, double beta);
+
+/// values (R, ...) between two of them.
+at::Tensor linear_between(const at::Tensor& values, Place place);
+
 /// (sum w)^2 / sum w^2 of weights (N,), or of each row of (G, M): between 0, where all are 0, and their number.
 at::Tensor effective_number(const at::Tensor& log_weights);
 

@@ -1,6 +1,5 @@
 #include "torch_ebm/tune_path.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "csrc/common/checks.h"
@@ -21,25 +20,6 @@ constexpr double kJitter =
 void check_sampler(const std::string& sampler) {
   TORCH_CHECK_VALUE(sampler == "hmc" || sampler == "mala", kOp,
                     ": sampler must be \"hmc\" or \"mala\", got \"", sampler, "\"");
-}
-
-/// Where a temperature lies between those of a path: after `below`, at `share` of the way to the next.
-struct Place {
-  int64_t below;
-  double share;
-};
-
-Place place_of(const at::Tensor& betas, double beta) {
-  const double* const begin = betas.const_data_ptr<double>();
-  const int64_t last = betas.size(0) - 1;
-  const double inside = std::clamp(beta, begin[0], begin[last]);
-  const int64_t above =
-      std::clamp<int64_t>(std::upper_bound(begin, begin + last + 1, inside) - begin, 1, last);
-  return {above - 1, (inside - begin[above - 1]) / (begin[above] - begin[above - 1])};
-}
-
-at::Tensor linear_between(const at::Tensor& values, Place place) {
-  return (1 - place.share) * values[place.below] + place.share * values[place.below + 1];
 }
 
 std::tuple<at::Tensor, at::Tensor> tune_path_op(const c10::IValue& energy, const at::Tensor& x,
@@ -81,11 +61,11 @@ Sampler PathTuning::bind(int64_t n_steps) const {
         run.n_steps = n_steps;
         TORCH_CHECK_VALUE(run.beta && run.beta->dim() == 0,
                           "PathTuning: a tuned sampler takes one beta, shape (), for all chains");
-        const Place place = place_of(tuning.betas, run.beta->item<double>());
-    const at::Tensor log_step_size = linear_between(at::log(tuning.step_size), place);
+        const detail::Place place = detail::place_on_path(tuning.betas, run.beta->item<double>());
+    const at::Tensor log_step_size = detail::linear_between(at::log(tuning.step_size), place);
     const StepSize step_size = std::exp(log_step_size.item<double>());
     // Masses, like the precisions of Gaussian laws, are linear along a geometric path.
-    const at::Tensor inverse_mass = 1 / linear_between(1 / tuning.inverse_mass, place);
+    const at::Tensor inverse_mass = 1 / detail::linear_between(1 / tuning.inverse_mass, place);
     if (tuning.sampler == "mala") return mala(energy, x, run, {step_size, inverse_mass});
         return hmc(energy, x, run, {step_size, tuning.n_leapfrog, kJitter, inverse_mass});
       };

@@ -58,3 +58,52 @@ class SalakhutdinovMurray:
         return torch.distributions.Independent(
             torch.distributions.Bernoulli(logits=self.base_bias), 1
         )
+
+
+class AveragedGaussians:
+    """From N(m0, s0^2) to N(m1, s1^2) in one dimension, where moments or densities are averaged.
+
+    Grosse, Maddison & Salakhutdinov (2013). At every beta E = (x - m)^2 / (2 s^2), so that
+    log Z = log(2 pi s^2) / 2.
+    """
+
+    def __init__(self, mean_0, std_0, mean_1, std_1, *, average):
+        self.ends = (mean_0, std_0, mean_1, std_1)
+        self.average = average
+
+    def law(self, beta):
+        """Mean and variance."""
+        m0, s0, m1, s1 = self.ends
+        if self.average == "moments":
+            mean = (1 - beta) * m0 + beta * m1
+            square = (1 - beta) * (s0**2 + m0**2) + beta * (s1**2 + m1**2)
+            return mean, square - mean**2
+        precision = (1 - beta) / s0**2 + beta / s1**2
+        return ((1 - beta) * m0 / s0**2 + beta * m1 / s1**2) / precision, 1 / precision
+
+    def log_z(self, beta):
+        return math.log(2 * math.pi * self.law(beta)[1]) / 2
+
+    def bias(self, betas):
+        """log Z ratio - E[log w] of exact draws: the sum of KL(p_k || p_{k + 1})."""
+        total = 0.0
+        for k in range(len(betas) - 1):
+            (m, v), (n, w) = self.law(float(betas[k])), self.law(float(betas[k + 1]))
+            total += (math.log(w / v) + (v + (m - n) ** 2) / w - 1) / 2
+        return total
+
+    def __call__(self, x):
+        return self.tempered(x, torch.ones((), dtype=x.dtype))
+
+    def tempered(self, x, beta):
+        mean, variance = self.law(float(beta))
+        return (x[:, 0] - mean).square() / (2 * variance)
+
+    def exact(self, n, beta, generator):
+        mean, variance = self.law(float(beta))
+        normal = torch.randn(n, 1, dtype=torch.float64, generator=generator)
+        return mean + math.sqrt(variance) * normal
+
+    def perfect_sampler(self, energy, x, *, beta, generator):
+        """Independent draws from the law at beta."""
+        return self.exact(len(x), beta, generator)

@@ -29,6 +29,11 @@ def weights(dtype):
     return normal(V, H, dtype=dtype), normal(V, dtype=dtype), normal(H, dtype=dtype)
 
 
+def knots(dtype):
+    n = len(BETAS)
+    return normal(n, V, H, dtype=dtype), normal(n, V, dtype=dtype), normal(n, H, dtype=dtype)
+
+
 def layers(dtype):
     shapes = [(H, V), (3, H), (1, 3)]
     return [normal(*s, dtype=dtype) for s in shapes], [normal(s[0], dtype=dtype) for s in shapes]
@@ -117,6 +122,16 @@ OPS = {
         random=True,
         outputs=2,
     ),
+    "rbm_path_at": Op(
+        lambda t, n: (*knots(t), BETAS, torch.tensor(0.4, dtype=t)),
+        outputs=3,
+    ),
+    "moment_averaged_rbms": Op(
+        lambda t, n: (*weights(t), normal(V, dtype=t)),
+        lambda n: {"n_knots": 4, "n_model_steps": 4, "n_updates": 3},
+        random=True,
+        outputs=4,
+    ),
     "log_z_from_weights": Op(lambda t, n: (normal(n, dtype=t), torch.tensor(0.5, dtype=t))),
     "bridge_sampling": Op(lambda t, n: (normal(n, dtype=t), normal(n, dtype=t))),
     "thermodynamic_integration": Op(
@@ -199,6 +214,7 @@ INTERNAL = {
     "_call_sampler",
     "_energy_has",
     "_progress",
+    "_rbm_path_betas",
 }
 
 TENSOR_OPS = [name for name in OPS if name != "start_states"]
@@ -318,6 +334,8 @@ SCRIPTS = {
     "log_partition": "energies: Tensor",
     "rbm_log_z": "w: Tensor, b: Tensor, c: Tensor",
     "rbm_ais": "w: Tensor, b: Tensor, c: Tensor, base: Tensor, betas: Tensor",
+    "rbm_path_at": "w: Tensor, b: Tensor, c: Tensor, betas: Tensor, beta: Tensor",
+    "moment_averaged_rbms": "w: Tensor, b: Tensor, c: Tensor, base: Tensor",
     "lattice_log_z": "site: Tensor, along: Tensor, across: Tensor",
     "gaussian_log_z": "precision: Tensor, linear: Tensor",
     "log_z_from_weights": "log_w: Tensor, base: Tensor",

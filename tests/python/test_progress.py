@@ -20,6 +20,9 @@ def long_ais(n_temperatures=10_000_000, **options):
 
 LONG = {
     "rbm_ais": long_ais,
+    "moment_averaged_path": lambda: torch_ebm.moment_averaged_path(
+        RBM, torch.zeros(100), n_updates=10_000_000
+    ),
     "rbm_gibbs": lambda: RBM.gibbs(torch.zeros(10, 100), 10_000_000),
     "gibbs": lambda: torch_ebm.gibbs(
         lambda x: x.sum(1), torch.zeros(10, 100), n_steps=10_000_000
