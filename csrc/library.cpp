@@ -172,6 +172,10 @@ TORCH_LIBRARY(torch_ebm, m) {
         "int n_groups=1, float resample_below=0.0, Generator? generator=None) "
         "-> (Tensor x, Tensor log_weights, Tensor stage_ess)"),
         {at::Tag::nondeterministic_seeded});
+  m.def(conservative(
+        "linked_ais(Any energy, Tensor x, Tensor betas, Any sampler, *, Tensor? log_ratios=None, "
+        "Generator? generator=None) -> (Tensor log_weights, Tensor log_ratios)"),
+        {at::Tag::nondeterministic_seeded});
   m.def("linear_schedule(int n_steps) -> Tensor");
   m.def("sigmoid_schedule(int n_steps, float steepness=4.0) -> Tensor");
   m.def(conservative(

@@ -46,6 +46,7 @@ from .kernel_stein_discrepancy import kernel_stein_discrepancy
 from .ladder import Ladder, adapt_ladder, tune_ladder
 from .langevin import langevin, langevin_update
 from .lattice_log_z import ising_log_z, lattice_log_z
+from .linked_ais import linked_ais
 from .log_partition import log_partition
 from .log_z_estimate import LogZEstimate, log_z_from_weights
 from .mala import mala
@@ -146,6 +147,7 @@ __all__ = [
     "langevin",
     "langevin_update",
     "lattice_log_z",
+    "linked_ais",
     "linear_schedule",
     "load_checkpoint",
     "log_partition",
