@@ -29,11 +29,16 @@ def linked_ais(
     """log Z by linked importance sampling, with its error (Neal 2005, section 4).
 
     Like :func:`ais`, but every run makes ``n_states`` states at each temperature, and a bridge
-    between neighbouring temperatures sees those of both: where one law lies within the other, but
-    not the other way round, or a state in many fits the next temperature, that is worth more than
-    as many temperatures more. The weight of a run is the product over neighbours of the mean of
-    b / f_k over the states at ``betas[k]``, divided by the mean of b / f_k+1 over those at
-    ``betas[k + 1]``; unbiased for Z, not for log Z: a stochastic lower bound.
+    between neighbouring temperatures sees those of both. The weight is the product over k of the
+    mean of b / f_k over the states at ``betas[k]``, divided by the mean of b / f_k+1 over those at
+    ``betas[k + 1]``, where b is the bridge. A stochastic lower bound on log Z: unbiased for Z, if a
+    state that is possible at one temperature is so at the one before. Where it is not, the mean
+    weight falls short by the chance that all states of a run are new; that of :func:`ais` by all
+    that is new.
+
+    It serves where many states of one law are impossible, or all but, under the next. Along a
+    smooth path the two are about as good at the same cost, with ``n_states`` times as many
+    temperatures for :func:`ais`.
 
     Args:
         energy, base: see :func:`ais`.

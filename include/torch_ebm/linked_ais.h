@@ -6,9 +6,9 @@
 namespace torch_ebm {
 
 struct TORCH_EBM_API LinkedAISOptions {
-  /// Guesses of log Z(betas[k + 1]) / Z(betas[k]), (K,): the bridge between two temperatures is then that of Meng & Wong
-  /// (1996), which is optimal where the guess is right. Default: the geometric bridge, the root of f_k f_k+1.
-  /// Whatever they are, the weights are unbiased, as long as they do not depend on this run: those of a pilot run do not.
+  /// Guesses of log Z(betas[k + 1]) / Z(betas[k]), (K,): the bridge between two temperatures is then that of Meng and
+  /// Wong (1996), which is optimal where the guess is right. Default: the geometric bridge, the root of f_k f_k+1. The
+  /// weights stay unbiased if the guesses do not depend on this run: those of a pilot run do not.
   std::optional<at::Tensor> log_ratios = std::nullopt;
   std::optional<at::Generator> generator = std::nullopt;
 };
@@ -16,8 +16,8 @@ struct TORCH_EBM_API LinkedAISOptions {
 struct TORCH_EBM_API LinkedWeights {
   /// One a run, (N,), float64.
   at::Tensor log_weights;
-  /// Bridge estimates of log Z(betas[k + 1]) / Z(betas[k]) from the states of all runs, (K,), float64: not unbiased, but
-  /// good guesses for another run. Not finite where no run has a weight left.
+  /// Guesses for another run: log Z(betas[k + 1]) / Z(betas[k]) by the bridge over the states of all runs, (K,),
+  /// float64. With slow samplers or few states they are off. Not finite where no run has a weight left.
   at::Tensor log_ratios;
 };
 
@@ -30,8 +30,9 @@ struct TORCH_EBM_API LinkedWeights {
 /// side and some to the other, as a uniform number decides.
 ///
 /// If x was drawn from the law at betas[0] the mean weight is unbiased for Z(betas[K]) / Z(betas[0]), provided that
-/// `sampler` is reversible: mala, hmc, gibbs_with_gradients, rbm_gibbs and gibbs with the scan "random" are;
-/// gibbs with the systematic scan is not.
+/// `sampler` is reversible (mala, hmc, gibbs_with_gradients, rbm_gibbs, and gibbs with the scan "random" are, gibbs
+/// with the systematic scan is not), and that states that are possible at betas[k + 1] are so at betas[k]: the mean
+/// falls short by the chance that none of M states at betas[k + 1] is.
 ///
 /// x: (M, N, ...), independent. betas: (K + 1,), K >= 1, finite, not negative, strictly rising or falling. Keeps the
 /// states of one move: memory does not grow with K, nor, but for x, with M. A weight is 0 where no state at betas[k] is

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import torch_ebm
-from known_values import all_states, case, seeded, state_numbers
+from known_values import all_states, case, exact_samples, seeded, state_numbers
 from paths import Gaussians, SalakhutdinovMurray
 from statistical_checks import check_mean
 from torch_ebm import linear_schedule
@@ -110,13 +110,15 @@ def test_weights_of_two_states_have_the_enumerated_moments():
     check_mean(w.square(), square, what="mean square of the weights")
 
 
-@pytest.mark.parametrize("n_states", [3, 4])
-def test_more_states_of_a_slow_chain_are_unbiased(n_states):
-    n = 200_000
-    numbers = torch.randint(8, (n_states * n,), generator=seeded(5))
-    x = all_states(3)[numbers].view(n_states, n, 3)
-    log_w, _ = linked(table_energy, x, torch.tensor([0.0, 1.0]), ring, generator=seeded(6))
-    check_mean(torch.exp(log_w), torch.exp(-TABLE).sum() / 8, what="mean weight")
+@pytest.mark.parametrize("n_states", [3, 5])
+def test_a_link_is_as_often_in_the_middle_as_at_the_ends(n_states):
+    # At beta = 0 every move is from an even state to an odd one or back: the states in the middle
+    # differ from those at the ends.
+    n, table = 100_000, torch.tensor([0.0, 4.0]).repeat(4).double()
+    x = exact_samples(torch.softmax(-table, 0), n_states * n, 3, seed=5).view(n_states, n, 3)
+    energy = lambda x: table[state_numbers(x)]  # noqa: E731
+    log_w, _ = linked(energy, x, torch.tensor([1.0, 0.0]), ring, generator=seeded(6))
+    check_mean(torch.exp(log_w), 8 / torch.exp(-table).sum(), what="mean weight")
 
 
 @pytest.mark.parametrize("log_ratios", [None, torch.tensor([0.5, -2.0, 0.1])])
@@ -174,6 +176,34 @@ def test_a_run_without_a_possible_state_has_weight_zero(log_ratios):
     assert torch.equal(torch.isneginf(log_w), (x > 4).all(0)[:, 0])
     check_mean(torch.exp(log_w), 0.5, what="mean weight")
     torch.testing.assert_close(ratios, torch.tensor([0.5, 1.0]).log().double(), rtol=0, atol=0.03)
+
+
+class Box:
+    """The uniform law on [-w, w], w from 0.2 to 1: no sample of the base shows what is outside."""
+
+    def __call__(self, x):
+        return self.tempered(x, torch.tensor(1.0))
+
+    def tempered(self, x, beta):
+        return torch.where(x[:, 0].abs() <= 0.2 + 0.8 * beta, 0.0, math.inf).double()
+
+
+@pytest.mark.parametrize("n_states", [2, 10])
+def test_of_a_law_wider_than_the_base_a_part_is_missed_that_falls_with_the_states(n_states):
+    n = 20_000
+    uniform = lambda *size, generator: (  # noqa: E731, on [-1, 1]
+        2 * torch.rand(*size, dtype=torch.float64, generator=generator) - 1
+    )
+    perfect = lambda energy, x, *, beta, generator: uniform(
+        *x.shape, generator=generator
+    )  # noqa: E731
+    x = 0.2 * uniform(n_states, n, 1, generator=seeded(20))
+    betas = torch.tensor([0.0, 1.0])
+    log_w, _ = linked(Box(), x, betas, perfect, generator=seeded(21))
+    # Short by the chance that none of the states at beta = 1 is possible at beta = 0.
+    check_mean(torch.exp(log_w), 5 * (1 - 0.8**n_states), what="mean weight")
+    blind = torch_ebm.anneal(Box(), x[0], betas, perfect, generator=seeded(22))
+    assert (blind.log_weights == 0).all()  # a mean weight of 1 instead of 5
 
 
 def test_laws_without_a_common_state_leave_no_weight():
