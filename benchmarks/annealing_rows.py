@@ -145,6 +145,6 @@ ROWS: dict[str, Callable[[], Row]] = {
     "anneal_rbm": lambda: anneal_gibbs(
         "anneal_rbm", rbm(784, 500), 784, "block Gibbs, RBM 784x500", n_temperatures=30
     ),
-    "ais_stages": lambda: stages(784, 500),
-    "ais_stages_small": lambda: stages(64, 16),
+    "ais_stages_784x500": lambda: stages(784, 500),
+    "ais_stages_64x16": lambda: stages(64, 16),
 }
