@@ -217,7 +217,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     options = parser.parse_args(arguments)
 
     use_threads(options.threads)
-    import criteria_rows  # only now: they import torch
+    import annealing_rows  # only now: they import torch
+    import criteria_rows
     import langevin_rows
     import partition_rows
     import rows
@@ -229,6 +230,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
         **sampler_rows.ROWS,
         **criteria_rows.ROWS,
         **partition_rows.ROWS,
+        **annealing_rows.ROWS,
     }
     unknown = set(options.rows) - set(every_row)
     if unknown:

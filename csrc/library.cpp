@@ -185,6 +185,9 @@ TORCH_LIBRARY(torch_ebm, m) {
         "Tensor base_visible_bias, *, int n_knots=9, Tensor? x=None, int n_model_steps=1000, "
         "int n_chains=100, int n_updates=500, float learning_rate=0.1, Generator? generator=None) "
         "-> (Tensor weight, Tensor visible_bias, Tensor hidden_bias, Tensor betas)"), random);
+        "linked_ais(Any energy, Tensor x, Tensor betas, Any sampler, *, Tensor? log_ratios=None, "
+        "Generator? generator=None) -> (Tensor log_weights, Tensor log_ratios)"),
+        {at::Tag::nondeterministic_seeded});
   m.def("linear_schedule(int n_steps) -> Tensor");
   m.def("sigmoid_schedule(int n_steps, float steepness=4.0) -> Tensor");
   m.def(conservative(

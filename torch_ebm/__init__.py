@@ -52,6 +52,7 @@ from .log_likelihood import (
     compare_log_likelihoods,
     log_likelihood,
 )
+from .linked_ais import linked_ais
 from .log_partition import log_partition
 from .log_z_estimate import LogZEstimate, log_z_from_weights
 from .log_z_report import log_z_report
@@ -164,6 +165,7 @@ __all__ = [
     "langevin_update",
     "lattice_log_z",
     "linear_schedule",
+    "linked_ais",
     "load_checkpoint",
     "log_likelihood",
     "log_partition",

@@ -23,6 +23,7 @@
 #include "torch_ebm/ladder.h"
 #include "torch_ebm/langevin.h"
 #include "torch_ebm/lattice_log_z.h"
+#include "torch_ebm/linked_ais.h"
 #include "torch_ebm/log_likelihood.h"
 #include "torch_ebm/log_partition.h"
 #include "torch_ebm/log_z_estimate.h"

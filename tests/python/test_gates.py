@@ -168,6 +168,7 @@ DRIVER_OPS = {
     "unbiased_cd",
     "exact_log_z",
     "anneal",
+    "linked_ais",
     "adaptive_schedule",
     "tune_path",
     "tuned_step",
