@@ -185,6 +185,7 @@ TORCH_LIBRARY(torch_ebm, m) {
         "Tensor base_visible_bias, *, int n_knots=9, Tensor? x=None, int n_model_steps=1000, "
         "int n_chains=100, int n_updates=500, float learning_rate=0.1, Generator? generator=None) "
         "-> (Tensor weight, Tensor visible_bias, Tensor hidden_bias, Tensor betas)"), random);
+  m.def(conservative(
         "linked_ais(Any energy, Tensor x, Tensor betas, Any sampler, *, Tensor? log_ratios=None, "
         "Generator? generator=None) -> (Tensor log_weights, Tensor log_ratios)"),
         {at::Tag::nondeterministic_seeded});
@@ -205,7 +206,7 @@ TORCH_LIBRARY(torch_ebm, m) {
         {at::Tag::nondeterministic_seeded});
   m.def("log_z_from_weights(Tensor log_weights, Tensor log_z_base) "
         "-> (Tensor log_z, Tensor std_error, Tensor lower, Tensor upper, Tensor ess)");
-  m.def("log_z_doubt(float ess, float lower, float upper) -> str");
+  m.def("log_z_doubt(float ess, int n_weights, float lower, float upper) -> str");
   m.def("bridge_sampling(Tensor log_ratio_0, Tensor log_ratio_1, *, str bridge='optimal') "
         "-> (Tensor log_z, Tensor std_error, Tensor lower, Tensor upper, Tensor ess)");
   m.def("mbar(Tensor energies, Tensor counts) "

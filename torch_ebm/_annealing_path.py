@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
+import operator
+from collections.abc import Sequence
 from typing import Any, Optional, Union
 
 import torch
 from torch import Tensor
 
 from .anneal import anneal
-from .annealed_energy import annealed_energy
+from .annealed_energy import annealed_energy, support_of
 from .energy import Energy, has_method
 from .gibbs import gibbs
 from .noise import NoiseDistribution
@@ -19,7 +22,6 @@ from .sampler import Sampler, states_of
 from .schedule import linear_schedule
 from .tune_path import tune_path
 
-_ROUNDING = 1e-4  # of a sum over many units in float32
 _PILOT_CHAINS = 50
 
 
@@ -33,11 +35,14 @@ class EnergyPath:
         TypeError: ``base`` is no distribution.
     """
 
-    def __init__(self, energy: Energy, base: NoiseDistribution, sampler: Optional[Sampler]) -> None:
+    def __init__(
+        self, op: str, energy: Energy, base: NoiseDistribution, sampler: Optional[Sampler]
+    ) -> None:
         if not (hasattr(base, "sample") and hasattr(base, "log_prob")):
             raise TypeError(
-                f"ais: base must have methods sample and log_prob, got {type(base).__name__}"
+                f"{op}: base must have methods sample and log_prob, got {type(base).__name__}"
             )
+        self.op = op
         self.energy, self.base, self.sampler = energy, base, sampler
         self.own = has_method(energy, "tempered") or has_method(energy, "base_energy")
         self.path = energy if self.own else annealed_energy(energy, base)
@@ -47,36 +52,64 @@ class EnergyPath:
         if "generator" in inspect.signature(self.base.sample).parameters:
             x = self.base.sample(torch.Size([n_chains]), generator=generator)
         else:
-            seed = torch.randint(2**62, (), generator=generator).item()
+            seed = torch.randint(2**62, (), generator=generator, device=generator.device).item()
             with torch.random.fork_rng():  # such a base draws from torch's default generators
                 torch.manual_seed(seed)
                 x = self.base.sample(torch.Size([n_chains]))
+        log_prob = self.base.log_prob(x)
+        if log_prob.shape != (n_chains,):
+            raise ValueError(
+                f"{self.op}: the base's log_prob must have shape ({n_chains},) for so many states,"
+                f" got {tuple(log_prob.shape)}; wrap a distribution of single units in"
+                " torch.distributions.Independent"
+            )
         return x.detach()
 
-    def prepare(self, generator: torch.Generator) -> None:
-        """Finds a sampler, if there is none yet."""
-        if self.sampler is not None:
-            return
-        x = self.start(_PILOT_CHAINS, generator)
-        binary = ((x == 0) | (x == 1)).all()
-        self.sampler = gibbs if binary else tune_path(self.path, x, generator=generator)
+    def found_sampler(self, generator: torch.Generator) -> Sampler:
+        """The sampler, or one that suits the states of the base.
 
-    def log_z_base(self, x: Tensor) -> Tensor:
+        Raises:
+            ValueError: none does.
+        """
+        if self.sampler is not None:
+            return self.sampler
+        x = self.start(_PILOT_CHAINS, generator)
+        support = support_of(self.base)
+        if support is None:
+            discrete = bool(((x == 0) | (x == 1)).all())
+        else:
+            discrete = support.is_discrete
+        if not discrete:
+            return tune_path(self.path, x, generator=generator)
+        if isinstance(_innermost(self.base), torch.distributions.OneHotCategorical):
+            return functools.partial(gibbs, categorical=True)
+        if not ((x == 0) | (x == 1)).all() or isinstance(
+            _innermost(self.base), torch.distributions.Poisson
+        ):
+            raise ValueError(
+                f"{self.op}: sampler must be given for a base of discrete states other than zeros"
+                f" and ones, {type(self.base).__name__}"
+            )
+        return gibbs
+
+    def log_z_base(self) -> Tensor:
         """log Z at beta = 0.
 
         Raises:
             ValueError: the energy has a path of its own, and the base is not its law there.
         """
         if not self.own:
-            return torch.zeros((), dtype=torch.float64, device=x.device)
+            return torch.zeros((), dtype=torch.float64)
+        x = self.start(_PILOT_CHAINS, torch.Generator().manual_seed(0))
         with torch.no_grad():
             at_zero = _energy_at_zero(self.energy, x)
             log_z = -(at_zero + self.base.log_prob(x).double())
         spread = (log_z.max() - log_z.min()).item()
-        if not spread <= _ROUNDING * (1 + at_zero.abs().max().item()):
+        eps = torch.finfo(x.dtype).eps if x.is_floating_point() else 1e-7
+        if not spread <= 1e-3 + 100 * eps * at_zero.abs().max().item():
             raise ValueError(
-                "ais: base must be the law of the energy at beta = 0, which the energy defines"
-                " itself; the logarithms of their densities differ by up to"
+                f"{self.op}: base must be the law of the energy at beta = 0, which the energy"
+                " defines itself; the logarithms of their densities differ by up to"
                 f" {spread:.4g} more in some states than in others"
             )
         return log_z.mean()
@@ -97,6 +130,13 @@ class EnergyPath:
         return x
 
 
+def _innermost(base: NoiseDistribution) -> object:
+    """What torch.distributions.Independent was wrapped around."""
+    while isinstance(base, torch.distributions.Independent):
+        base = base.base_dist
+    return base
+
+
 def _energy_at_zero(energy: Energy, x: Tensor) -> Tensor:
     if has_method(energy, "tempered"):
         return energy.tempered(x, torch.zeros((), dtype=x.dtype, device=x.device)).double()
@@ -107,17 +147,17 @@ class SalakhutdinovMurrayPath:
     """The path of Salakhutdinov & Murray (2008) to an RBM, in one operator."""
 
     def __init__(self, rbm: RBM, base_visible_bias: Optional[Tensor]) -> None:
-        self.rbm = rbm
+        self.rbm, self.sampler = rbm, None
         bias = rbm.visible_bias if base_visible_bias is None else base_visible_bias
         self.bias = bias.detach()
 
     def start(self, n_chains: int, generator: torch.Generator) -> Optional[Tensor]:
         return None  # the operator draws it
 
-    def prepare(self, generator: torch.Generator) -> None:
-        pass
+    def found_sampler(self, generator: torch.Generator) -> None:
+        return None
 
-    def log_z_base(self, x: Optional[Tensor]) -> Tensor:
+    def log_z_base(self) -> Tensor:
         # At beta = 0 the softplus terms are log 2 each.
         bias = self.bias.double()
         return torch.logaddexp(bias, torch.zeros_like(bias)).sum() + self.rbm.n_hidden * math.log(2)
@@ -171,14 +211,16 @@ def path_of(
     if base_visible_bias is not None:
         raise ValueError(f"{op}: base_visible_bias is for an RBM without another base or sampler")
     if base is None:
-        raise ValueError(f"{op}: base must be given, unless the energy is an RBM")
-    return EnergyPath(energy, base, sampler)
+        raise ValueError(
+            f"{op}: base must be given, unless the energy is an RBM and no sampler is given"
+        )
+    return EnergyPath(op, energy, base, sampler)
 
 
 def checked_betas(op: str, betas: Union[int, Tensor]) -> Tensor:
     """Inverse temperatures from 0 to 1, float64 on the CPU."""
-    if isinstance(betas, int):
-        return linear_schedule(betas)
+    if not isinstance(betas, (Tensor, Sequence)) and hasattr(betas, "__index__"):
+        return linear_schedule(operator.index(betas))
     path = torch.as_tensor(betas).detach().to("cpu", torch.float64)
     if path.dim() != 1 or len(path) < 2:
         raise ValueError(f"{op}: betas must have shape (K + 1,), K >= 1, got {tuple(path.shape)}")

@@ -94,7 +94,8 @@ def reverse_ais(
 
     Grosse, Ghahramani & Adams (2015). Unbiased for 1 / Z: with exact samples a stochastic upper
     bound on log Z, as :func:`ais` is a lower one. With samples that are not exact it bounds
-    nothing. Arguments as for :func:`ais`.
+    nothing. Its interval is weaker than that of the way up: see docs/partition.md. Where an energy
+    is +inf the base counts without these states. Arguments as for :func:`ais`.
 
     Raises:
         ValueError: as :func:`ais`.

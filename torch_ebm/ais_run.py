@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator
-from typing import Any, Optional, Union
+from typing import Any, NamedTuple, Optional, Union
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ._annealing_path import EnergyPath, checked_betas, path_of
+from ._annealing_path import checked_betas, path_of
 from .energy import Energy
-from .gibbs import gibbs
 from .log_z_estimate import LogZEstimate, log_z_from_weights
 from .noise import NoiseDistribution
 from .sampler import Sampler
 from .tune_path import PathTuning
 
-_MOST_STAGES = 100
+_MOST_STAGES = 25
 
 
 class AISRun:
@@ -62,6 +59,8 @@ class AISRun:
         generator: Optional[torch.Generator] = None,
     ) -> None:
         op = "ais" if x is None else "reverse_ais"
+        if x is not None and x.dim() == 0:
+            raise ValueError(f"{op}: x must have shape (N, ...), got ()")
         n_chains = n_chains if x is None else len(x)
         if n_chains < 2:
             raise ValueError(f"{op}: n_chains must be at least 2, got {n_chains}")
@@ -80,118 +79,122 @@ class AISRun:
         n = len(self._betas) - 1
         n_stages = min(n, _MOST_STAGES)
         self._ends = [round(n * (s + 1) / n_stages) for s in range(n_stages)]
-        # log of the sums of the weights, and of their squares, after every stage
-        self._log_sums = torch.full((n_stages, 2), -math.inf, dtype=torch.float64)
-        self._done: list[Tensor] = []
-        self._ended: list[Tensor] = []  # the states of the same chains
-        self._x: Optional[Tensor] = None
-        self._log_weights: Optional[Tensor] = None
-        self._stage = 0
-        self._log_z_base = torch.zeros((), dtype=torch.float64)
-        self._prepared = False
+        self._state = _State(
+            log_sums=torch.full((n_stages, 2), -math.inf, dtype=torch.float64),
+            generator=self._generator.get_state(),
+        )
 
     @property
     def finished(self) -> bool:
         """Whether all chains have reached the end of the path."""
-        return len(self._done) == len(self._sizes)
+        return len(self._state.done) == len(self._sizes)
 
     def run(self, *, progress: bool = False) -> LogZEstimate:
         """Goes on to the end, and returns the estimate.
 
-        An exception, Ctrl-C among them, leaves the run at the last of at most 100 stages a batch.
+        An exception, Ctrl-C among them, leaves the run at the last of at most 25 stages a batch.
+        The run owns its generator until it is finished.
         """
         n_stages = len(self._ends)
-        done = len(self._done) * n_stages + self._stage
         with tqdm(
             total=len(self._sizes) * n_stages,
-            initial=done,
+            initial=len(self._state.done) * n_stages + self._state.stage,
             desc=self._op,
             disable=not progress,
             leave=False,
         ) as bar:
             while not self.finished:
-                with self._all_or_nothing():
-                    self._advance()
-                bar.update()
+                # Whatever interrupts it, wherever: the state is the old one or the new one.
+                self._state = self._next()
+                bar.update(self._state.stage != 0 or bool(self._state.done))
         return self.estimate()
 
-    @contextlib.contextmanager
-    def _all_or_nothing(self) -> Iterator[None]:
-        before = self._generator.get_state()
-        try:
-            yield
-        except BaseException:
-            self._generator.set_state(before)
-            raise
-
-    def _advance(self) -> None:
-        """One stage of the current batch."""
-        if not self._prepared:
-            self._path.prepare(self._generator)
-            self._prepared = True
-            return self._advance()
-        x, log_weights, log_z_base = self._x, self._log_weights, self._log_z_base
-        if self._stage == 0:
-            x, log_weights, log_z_base = self._start()
-        begin = 0 if self._stage == 0 else self._ends[self._stage - 1]
+    def _next(self) -> _State:
+        """The state after one more stage, of which the first finds the sampler."""
+        state, generator = self._state, self._generator
+        generator.set_state(state.generator)  # an interrupted stage has drawn from it
+        if not state.prepared:
+            sampler, log_z_base = self._path.found_sampler(generator), self._path.log_z_base()
+            state = state._replace(prepared=True, sampler=sampler, log_z_base=log_z_base)
+            return state._replace(generator=generator.get_state())
+        self._path.sampler = state.sampler
+        x, log_weights = (state.x, state.log_weights) if state.stage else self._start()
+        begin = self._ends[state.stage - 1] if state.stage else 0
         x, log_weights = self._path.anneal(
             x,
-            self._betas[begin : self._ends[self._stage] + 1],
+            self._betas[begin : self._ends[state.stage] + 1],
             log_weights,
-            generator=self._generator,
+            generator=generator,
             n_groups=self._groups.n_groups,
             resample_below=self._groups.resample_below,
         )
-        # From here on nothing can fail.
-        self._x, self._log_weights, self._log_z_base = x, log_weights, log_z_base
         sums = torch.stack([log_weights.logsumexp(0), (2 * log_weights).logsumexp(0)]).cpu()
-        self._log_sums[self._stage] = torch.logaddexp(self._log_sums[self._stage], sums)
-        self._stage += 1
-        if self._stage == len(self._ends):
-            self._done.append(log_weights)
-            self._ended.append(x)
-            self._x, self._log_weights, self._stage = None, None, 0
+        log_sums = state.log_sums.clone()
+        log_sums[state.stage] = torch.logaddexp(log_sums[state.stage], sums)
+        state = state._replace(
+            stage=state.stage + 1,
+            x=x,
+            log_weights=log_weights,
+            log_sums=log_sums,
+            generator=generator.get_state(),
+        )
+        if state.stage < len(self._ends):
+            return state
+        return state._replace(
+            done=(*state.done, log_weights),
+            ended=(*state.ended, x),
+            stage=0,
+            x=None,
+            log_weights=None,
+        )
 
-    def _start(self) -> tuple[Optional[Tensor], Tensor, Tensor]:
-        size = self._sizes[len(self._done)]
+    def _start(self) -> tuple[Optional[Tensor], Tensor]:
+        n_done, state = len(self._state.done), self._state
+        size = self._sizes[n_done]
         if self._first_states is None:
             x = self._path.start(size, self._generator)
         else:
-            begin = sum(self._sizes[: len(self._done)])
+            begin = sum(self._sizes[:n_done])
             x = self._first_states[begin : begin + size].detach()
-        log_z_base = self._path.log_z_base(x)
-        return x, torch.zeros(size, dtype=torch.float64, device=log_z_base.device), log_z_base
+        device = state.log_z_base.device if x is None else x.device
+        return x, torch.zeros(size, dtype=torch.float64, device=device)
 
     def estimate(self) -> LogZEstimate:
         """What the finished batches say.
 
-        Where none is finished this is log Z of the law that the chains have reached, and its
-        warning says so.
+        Where none is finished this is log Z of the law that the chains have reached (on the way
+        down, by how much log Z exceeds it), and its warning says so.
 
         Raises:
-            ValueError: nothing was done yet.
+            ValueError: fewer than two chains, or groups that resample, have done a stage.
         """
-        if not self._done and self._log_weights is None:
-            raise ValueError(f"{self._op}: no stage of the first batch is finished yet")
-        stages = len(self._ends) if self._done else self._stage
-        log_weights = torch.cat(self._done) if self._done else self._log_weights
-        betas = self._betas[[0, *self._ends[:stages]]]
-        sums = self._log_sums[:stages]
-        stage_ess = torch.exp(2 * sums[:, 0] - sums[:, 1]).nan_to_num(0)
-        sign = 1 if self._first_states is None else -1
+        state, up = self._state, self._first_states is None
+        log_weights = torch.cat(state.done) if state.done else state.log_weights
+        if log_weights is not None:
+            log_weights = self._groups.independent(log_weights, self._sizes)
+        if log_weights is None or len(log_weights) < 2:
+            raise ValueError(
+                f"{self._op}: no estimate yet: it takes a stage of two chains, or of two groups"
+                " that resample"
+            )
+        stages = len(self._ends) if state.done else state.stage
+        sums = state.log_sums[:stages]
+        log_z_base = state.log_z_base if up or state.done else torch.zeros_like(state.log_z_base)
         estimate = log_z_from_weights(
-            self._groups.independent(log_weights, self._sizes),
-            sign * self._log_z_base,
-            betas=betas,
-            stage_ess=stage_ess,
+            log_weights,
+            log_z_base if up else -log_z_base,
+            betas=self._betas[[0, *self._ends[:stages]]],
+            stage_ess=torch.exp(2 * sums[:, 0] - sums[:, 1]).nan_to_num(0),
         )
-        if sign < 0:
+        if not up:
             estimate = estimate._replace(
                 log_z=-estimate.log_z, lower=-estimate.upper, upper=-estimate.lower
             )
-        if not self._done:
-            unfinished = f"Interrupted: this is log Z at beta = {betas[-1]:.4g}, not at 1."
-            estimate = estimate._replace(warning=f"{unfinished} {estimate.warning}".strip())
+        if not state.done:
+            beta = f"beta = {estimate.betas[-1]:.4g}"
+            what = f"log Z at {beta}, not at 1" if up else f"log Z less that at {beta}, not at 0"
+            warning = f"Interrupted: this is {what}. {estimate.warning}".strip()
+            estimate = estimate._replace(warning=warning)
         return estimate
 
     def samples(self, n_burn_in: int = 0) -> Tensor:
@@ -201,55 +204,76 @@ class AISRun:
         times at beta = 1.
 
         Raises:
-            ValueError: the run is not finished, or led down to the base.
+            ValueError: the run is not finished, or led down to the base; ``n_burn_in`` < 0.
         """
         if not self.finished or self._first_states is not None:
             raise ValueError(f"{self._op}: samples need a run up that is finished")
-        shares = torch.cat(self._done).softmax(0).cumsum(0).cpu()
+        if n_burn_in < 0:
+            raise ValueError(f"{self._op}: n_burn_in must be at least 0, got {n_burn_in}")
+        shares = torch.cat(self._state.done).softmax(0).cumsum(0).cpu()
         u = torch.rand((), generator=self._generator, device=self._generator.device).cpu()
         comb = (torch.arange(len(shares), dtype=torch.float64) + u) / len(shares)
         chosen = torch.searchsorted(shares, comb).clamp_max(len(shares) - 1)  # for rounded shares
-        x = torch.cat(self._ended)
+        x = torch.cat(self._state.ended)
         return self._path.move(x[chosen.to(x.device)], self._generator, n_burn_in)
+
+    def _arguments(self) -> dict[str, Any]:
+        """What two runs must have in common for the one to go on with the state of the other."""
+        return {
+            "run": self._op,
+            "path": type(self._path).__name__,
+            "betas": self._betas.tolist(),
+            "sizes": self._sizes,
+            "n_groups": self._groups.n_groups,
+            "resample_below": self._groups.resample_below,
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """All that :meth:`load_state_dict` needs to go on from here."""
-        tuning = getattr(self._path, "sampler", None)
-        return {
-            "betas": self._betas,
-            "sizes": self._sizes,
-            "done": self._done,
-            "ended": self._ended,
-            "stage": self._stage,
-            "x": self._x,
-            "log_weights": self._log_weights,
-            "log_sums": self._log_sums,
-            "log_z_base": self._log_z_base,
-            "generator": self._generator.get_state(),
-            "prepared": self._prepared,
-            "tuning": list(tuning) if isinstance(tuning, PathTuning) else None,
-        }
+        state = self._state._asdict()
+        sampler = state.pop("sampler")
+        state["tuning"] = list(sampler) if isinstance(sampler, PathTuning) else None
+        return {**state, **self._arguments()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over the state of another run with the same arguments.
 
         Raises:
-            ValueError: the other had other betas or other numbers of chains.
+            ValueError: the other had other betas, numbers of chains or groups, or another kind of
+                path; or it is not the state of a run.
         """
-        if not torch.equal(state["betas"], self._betas) or state["sizes"] != self._sizes:
-            raise ValueError(
-                "AISRun: the state is that of a run with other betas or numbers of chains"
-            )
-        self._done, self._ended = list(state["done"]), list(state["ended"])
-        self._stage = state["stage"]
-        self._x, self._log_weights = state["x"], state["log_weights"]
-        self._log_sums = state["log_sums"].clone()
-        self._log_z_base = state["log_z_base"]
-        self._generator.set_state(state["generator"])
-        self._prepared = state["prepared"]
-        if self._prepared and isinstance(self._path, EnergyPath) and self._path.sampler is None:
-            tuning = state["tuning"]
-            self._path.sampler = gibbs if tuning is None else PathTuning(*tuning)
+        state = dict(state)
+        for name, own in self._arguments().items():
+            if state.pop(name, None) != own:
+                raise ValueError(f"AISRun: the state is that of a run with other {name}")
+        tuning = state.pop("tuning", None)
+        if set(state) != set(_State._fields) - {"sampler"}:
+            raise ValueError(f"AISRun: this is not the state of a run: {sorted(state)}")
+        sampler = None if tuning is None else PathTuning(*tuning)
+        if state["prepared"] and sampler is None:
+            sampler = self._path.found_sampler(torch.Generator().manual_seed(0))
+        for name in ("done", "ended"):
+            state[name] = tuple(state[name])
+        self._state = _State(**state, sampler=sampler)
+
+
+class _State(NamedTuple):
+    """How far a run is. It is replaced as a whole."""
+
+    log_sums: Tensor
+    """log of the sums of the weights, and of their squares, after every stage."""
+    generator: Tensor
+    prepared: bool = False
+    sampler: Optional[Sampler] = None
+    log_z_base: Tensor = torch.zeros((), dtype=torch.float64)
+    done: tuple[Tensor, ...] = ()
+    """The log weights of the finished batches."""
+    ended: tuple[Tensor, ...] = ()
+    """Their last states."""
+    stage: int = 0
+    """Of the current batch, with its states and log weights."""
+    x: Optional[Tensor] = None
+    log_weights: Optional[Tensor] = None
 
 
 class _Groups:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Optional
 
-import torch
 from torch import Tensor
+from torch.distributions.constraints import Constraint
 
 from .energy import Energy, has_method
 from .noise import NoiseDistribution
@@ -25,14 +26,25 @@ class AnnealedEnergy:
 
     def base_energy(self, x: Tensor) -> Tensor:
         # A distribution of torch refuses states outside of its support, which a sampler may propose.
-        support = getattr(self.base, "support", None)
-        if not isinstance(support, torch.distributions.constraints.Constraint):
+        support = support_of(self.base)
+        if support is None:
             return -self.base.log_prob(x)
         inside = support.check(x)
         if inside.all():
             return -self.base.log_prob(x)
         energies = x.new_full((len(x),), math.inf)
+        if not inside.any():
+            return energies
         return energies.index_put((inside,), -self.base.log_prob(x[inside]).to(x.dtype))
+
+
+def support_of(base: NoiseDistribution) -> Optional[Constraint]:
+    """The support of a distribution of torch; None where it is not known."""
+    try:
+        support = getattr(base, "support", None)
+    except NotImplementedError:
+        return None
+    return support if isinstance(support, Constraint) else None
 
 
 def annealed_energy(energy: Energy, base: NoiseDistribution) -> AnnealedEnergy:

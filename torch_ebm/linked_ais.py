@@ -65,13 +65,13 @@ def linked_ais(
     ):
         if value < least:
             raise ValueError(f"linked_ais: {name} must be at least {least}, got {value}")
-    way = EnergyPath(energy, base, sampler)
+    way = EnergyPath("linked_ais", energy, base, sampler)
     path = checked_betas("linked_ais", betas)
     generator = generator or torch.Generator().manual_seed(torch.randint(2**62, ()).item())
 
     def run(n_runs: int, log_ratios: Optional[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         x = way.start(n_states * n_runs, generator)
-        log_z_base = way.log_z_base(x)
+        log_z_base = way.log_z_base()
         with as_argument(way.path) as argument, sampler_argument(sampler, way.path) as move:
             log_weights, log_ratios = torch.ops.torch_ebm.linked_ais(
                 argument,

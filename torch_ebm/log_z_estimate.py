@@ -52,7 +52,8 @@ def log_z_from_weights(
     law with the spread s of the log weights above their median m: sqrt((exp(s^2) - 1) / N), or, if
     that is smaller, |m + s^2 / 2 - log_z| / t plus sqrt(s^2 / N + s^4 / (2 (N - 1))) (Cox's method,
     Zhou & Gao 1997). The interval is log_z -+ t std_error, t the 97.5% point of Student's law of N -
-    1 degrees of freedom. Warns if the ESS is below 10 or the interval longer than 2.
+    1 degrees of freedom. Warns if the ESS is below 10
+    (below N / 2, if that is less) or the interval longer than 2.
 
     Args:
         log_z_base: log partition function of the law that the weights are against, shape ().
@@ -63,7 +64,7 @@ def log_z_from_weights(
     """
     numbers = torch.ops.torch_ebm.log_z_from_weights(log_weights, log_z_base)
     _, _, lower, upper, ess = (number.item() for number in numbers)
-    warning = torch.ops.torch_ebm.log_z_doubt(ess, lower, upper)
+    warning = torch.ops.torch_ebm.log_z_doubt(ess, len(log_weights), lower, upper)
     return LogZEstimate(*numbers, log_weights.double(), betas, stage_ess, warning)
 
 

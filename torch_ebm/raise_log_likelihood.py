@@ -58,7 +58,8 @@ def raise_log_likelihood(
     down = checked_betas(op, betas).flip(0)
     path = path_of(op, energy, base, sampler, base_visible_bias)
     generator = generator or torch.Generator().manual_seed(torch.randint(2**62, ()).item())
-    path.prepare(generator)
+    path.sampler = path.found_sampler(generator)
+    log_z_base = path.log_z_base()
     log_likelihoods = []
     for examples in tqdm(x.detach().split(batch_size), desc="RAISE", disable=not progress):
         # The last transition of the annealing model, backwards, then the way down.
@@ -70,5 +71,5 @@ def raise_log_likelihood(
         log_mean = log_weights.view(-1, n_chains).logsumexp(1) - math.log(n_chains)
         with torch.no_grad():
             energies = energy(examples).double()
-        log_likelihoods.append(log_mean - energies - path.log_z_base(examples))
+        log_likelihoods.append(log_mean - energies - log_z_base)
     return torch.cat(log_likelihoods)

@@ -109,9 +109,9 @@ def _reversible_sampler(
     path = path_of("sandwich", energy, base, sampler, base_visible_bias)
     if sampler is not None or base is None:
         return sampler
-    path.prepare(generator)
-    if path.sampler is not gibbs:
-        return path.sampler
+    sampler = path.found_sampler(generator)
+    if sampler is not gibbs:
+        return sampler
     return functools.partial(gibbs, scan="random", n_steps=path.start(1, generator).numel())
 
 

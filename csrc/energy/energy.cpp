@@ -71,6 +71,10 @@ std::optional<std::tuple<at::Tensor, at::Tensor>> base_and_score(const EnergyFun
   const at::Tensor leaf = leaf_like(x);
   const auto energies = function.base_energy(leaf);
   if (!energies) return std::nullopt;
+  if (!energies->requires_grad()) {  // the same everywhere, as that of a uniform law
+    check_energies(*energies, leaf);
+    return std::tuple(energies->clone(), at::zeros_like(x));
+  }
   return differentiate(*energies, leaf);
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <torch/library.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "csrc/common/checks.h"
@@ -83,12 +84,13 @@ double t_quantile(int64_t degrees) {
   return z + g1 / n + g2 / (n * n) + g3 / (n * n * n) + g4 / (n * n * n * n);
 }
 
-std::string doubt(double ess, double lower, double upper) {
-  if (ess < kFewWeights) {
+std::string doubt(double ess, int64_t n_weights, double lower, double upper) {
+  if (ess < std::min(kFewWeights, static_cast<double>(n_weights) / 2)) {
     return fmt::format(
-        "Only {:.1f} chains are effective: those that would count most are likely missing, and the "
-        "error is unknown; anneal more slowly.",
-        ess);
+        "Only {:.1f} of {} weights are effective: those that would count most are likely missing, "
+        "and "
+        "the error is unknown; anneal more slowly.",
+        ess, n_weights);
   }
   if (!(upper - lower <= kWideInterval)) {
     return fmt::format(
@@ -112,7 +114,8 @@ LogZEstimate log_z_from_weights(const at::Tensor& log_weights, const at::Tensor&
           .upper = upper,
           .ess = ess,
           .log_weights = log_weights.to(at::kDouble),
-          .warning = detail::doubt(ess.item<double>(), lower.item<double>(), upper.item<double>())};
+          .warning = detail::doubt(ess.item<double>(), log_weights.size(0), lower.item<double>(),
+                                   upper.item<double>())};
 }
 
 TORCH_LIBRARY_IMPL(torch_ebm, CompositeExplicitAutograd, m) {

@@ -7,7 +7,8 @@ namespace torch_ebm::detail {
 /// The 97.5% point of Student's t.
 double t_quantile(int64_t degrees);
 
-/// What speaks against an estimate with this effective number of chains and this 95% interval; empty if nothing does.
-std::string doubt(double ess, double lower, double upper);
+/// What speaks against an estimate from so many weights with this effective number of them and this 95% interval; empty
+/// if nothing does.
+std::string doubt(double ess, int64_t n_weights, double lower, double upper);
 
 }  // namespace torch_ebm::detail

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <ATen/CPUGeneratorImpl.h>
+
 #include "csrc/common/checks.h"
 
 namespace torch_ebm::detail {
@@ -51,14 +53,20 @@ at::Tensor effective_number(const at::Tensor& log_weights) {
 
 PathFromBase path_from_base(const char* op, const Energy& energy, const NoiseDistribution& base,
                             const at::Tensor& x) {
-  constexpr double kRounding = 1e-4;  // of a sum over many units in float32
+  constexpr int64_t kStates = 64;
   TORCH_CHECK_VALUE(base.log_prob, op, ": base must have a log_prob");
   const at::TensorOptions number = x.options().dtype(at::kDouble);
   if (!energy.has_path(x)) return {annealed_energy(energy, base), at::zeros({}, number)};
-  const at::Tensor at_zero = path_energies(op, energy, x, {at::zeros({}, number)})[0];
-  const at::Tensor log_z = -(at_zero + base.log_prob(x).to(at::kDouble));
+  TORCH_CHECK_VALUE(base.sample, op, ": base must have a sample");
+  const at::Tensor states = base.sample(kStates, at::make_generator<at::CPUGeneratorImpl>(0));
+  const at::Tensor at_zero = path_energies(op, energy, states, {at::zeros({}, number)})[0];
+  const at::Tensor log_prob = base.log_prob(states);
+  const at::Tensor log_z = -(at_zero + log_prob.to(at::kDouble));
   const double spread = (log_z.max() - log_z.min()).item<double>();
-  TORCH_CHECK_VALUE(spread <= kRounding * (1 + at_zero.abs().max().item<double>()), op,
+  // Of sums over many units, in the dtype of the states.
+  const double eps = states.scalar_type() == at::kDouble ? 1e-15 : 1e-7;
+  const double rounding = 1e-3 + 100 * eps * at_zero.abs().max().item<double>();
+  TORCH_CHECK_VALUE(spread <= rounding, op,
                     ": base must be the law of the energy at beta = 0, which the energy defines "
                     "itself; the logarithms of their densities differ by up to ",
                     spread, " more in some states than in others");

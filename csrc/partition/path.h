@@ -35,7 +35,8 @@ struct PathFromBase {
 };
 
 /// The geometric path from the base to `energy`; or its own path, if it has one: then log Z at beta = 0 is read off
-/// states x, (N, ...), and the base must be the law there. Throws ValueError if it is not.
+/// a few samples of the base, which must be the law there: throws ValueError if it is not. x: states, (N, ...), of the
+/// dtype and device of the chains.
 PathFromBase path_from_base(const char* op, const Energy& energy, const NoiseDistribution& base,
                             const at::Tensor& x);
 

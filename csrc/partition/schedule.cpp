@@ -88,6 +88,8 @@ at::Tensor sigmoid_schedule(int64_t n_steps, double steepness) {
       at::sigmoid(steepness * at::linspace(-1, 1, n_steps + 1, at::TensorOptions(at::kDouble)));
   at::Tensor betas = (s - s[0]) / (s[-1] - s[0]);
   betas[-1] = 1;  // whatever the division was rounded to
+  TORCH_CHECK_VALUE(betas.diff().gt(0).all().item<bool>(), "sigmoid_schedule: steepness ",
+                    steepness, " leaves no room between two temperatures");
   return betas;
 }
 

@@ -1,5 +1,7 @@
 #include "torch_ebm/tune_path.h"
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "csrc/common/checks.h"
@@ -14,12 +16,40 @@ namespace torch_ebm {
 namespace {
 
 constexpr const char* kOp = "tune_path";
-constexpr double kJitter =
-    0.5;  // of HMC's path length: a fixed one may be the period of the motion
+constexpr double kJitter = 0.5;  // of a path length: a fixed one may be the period of the motion
 
 void check_sampler(const std::string& sampler) {
   TORCH_CHECK_VALUE(sampler == "hmc" || sampler == "mala", kOp,
                     ": sampler must be \"hmc\" or \"mala\", got \"", sampler, "\"");
+}
+
+/// HMC's path length at a temperature, within n_leapfrog (1 +- jitter): a hash of the temperature (the finaliser of
+/// Steele, Lea & Flood 2014), so that the way down a path has the transitions of the way up, reversed. A length that is
+/// drawn in every step for all chains would make their weights depend on each other.
+int64_t path_length(int64_t n_leapfrog, double beta) {
+  uint64_t bits = std::bit_cast<uint64_t>(beta) + 0x9e3779b97f4a7c15;
+  bits = (bits ^ (bits >> 30)) * 0xbf58476d1ce4e5b9;
+  bits = (bits ^ (bits >> 27)) * 0x94d049bb133111eb;
+  const double uniform = static_cast<double>((bits ^ (bits >> 31)) >> 11) * 0x1p-53;
+  const double length = static_cast<double>(n_leapfrog) * (1 + kJitter * (2 * uniform - 1));
+  return std::max<int64_t>(1, std::llround(length));
+}
+
+/// The sampler at one temperature: step size and masses between those of the tuning.
+Samples tuned_transition(const PathTuning& tuning, const Energy& energy, const at::Tensor& x,
+                         const RunOptions& run) {
+  TORCH_CHECK_VALUE(run.beta && run.beta->dim() == 0,
+                    "PathTuning: a tuned sampler takes one beta, shape (), for all chains");
+  const double beta = run.beta->item<double>();
+  const detail::Place place = detail::place_on_path(tuning.betas, beta);
+  const at::Tensor log_step_size = detail::linear_between(at::log(tuning.step_size), place);
+  const StepSize step_size = std::exp(log_step_size.item<double>());
+  // Masses, like the precisions of Gaussian laws, are linear along a geometric path.
+  const at::Tensor inverse_mass = 1 / detail::linear_between(1 / tuning.inverse_mass, place);
+  if (tuning.sampler == "mala") return mala(energy, x, run, {step_size, inverse_mass});
+  const int64_t n_leapfrog = path_length(tuning.n_leapfrog, beta);
+  return hmc(energy, x, run,
+             {.step_size = step_size, .n_leapfrog = n_leapfrog, .inverse_mass = inverse_mass});
 }
 
 std::tuple<at::Tensor, at::Tensor> tune_path_op(const c10::IValue& energy, const at::Tensor& x,
@@ -59,15 +89,7 @@ Sampler PathTuning::bind(int64_t n_steps) const {
       [tuning = *this, n_steps](const Energy& energy, const at::Tensor& x, const RunOptions& call) {
         RunOptions run = call;
         run.n_steps = n_steps;
-        TORCH_CHECK_VALUE(run.beta && run.beta->dim() == 0,
-                          "PathTuning: a tuned sampler takes one beta, shape (), for all chains");
-        const detail::Place place = detail::place_on_path(tuning.betas, run.beta->item<double>());
-    const at::Tensor log_step_size = detail::linear_between(at::log(tuning.step_size), place);
-    const StepSize step_size = std::exp(log_step_size.item<double>());
-    // Masses, like the precisions of Gaussian laws, are linear along a geometric path.
-    const at::Tensor inverse_mass = 1 / detail::linear_between(1 / tuning.inverse_mass, place);
-    if (tuning.sampler == "mala") return mala(energy, x, run, {step_size, inverse_mass});
-        return hmc(energy, x, run, {step_size, tuning.n_leapfrog, kJitter, inverse_mass});
+        return tuned_transition(tuning, energy, x, run);
       };
 }
 

@@ -36,7 +36,8 @@ TORCH_EBM_API LogZEstimate ais(const RBM& rbm, const AISOptions& options = {},
                                const std::optional<at::Tensor>& base_visible_bias = std::nullopt);
 
 /// The way down (Grosse, Ghahramani & Adams 2015): from samples x of the model, (N, ...), to the base. Unbiased for
-/// 1 / Z: with exact samples, a stochastic upper bound on log Z, as ais is a lower one. options.n_chains is not used.
+/// 1 / Z: with exact samples, a stochastic upper bound on log Z, as ais is a lower one. Where the energy is +inf the base
+/// counts without these states. options.n_chains is not used.
 TORCH_EBM_API LogZEstimate reverse_ais(const Energy& energy, const NoiseDistribution& base,
                                        const at::Tensor& x, const Sampler& sampler,
                                        const AISOptions& options = {});

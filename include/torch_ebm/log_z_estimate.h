@@ -30,7 +30,7 @@ struct TORCH_EBM_API LogZEstimate {
 /// above their median m: sqrt((exp(s^2) - 1) / N), or, if that is smaller, |m + s^2 / 2 - log_z| / t plus
 /// sqrt(s^2 / N + s^4 / (2 (N - 1))) (Cox's method, Zhou & Gao 1997). The interval is log_z -+ t std_error, t the 97.5%
 /// point of Student's law of N - 1 degrees of freedom.
-/// Warns if the ESS is below 10 or the interval longer than 2.
+/// Warns if the ESS is below 10 (below N / 2, if that is less) or the interval longer than 2.
 ///
 /// Throws ValueError for N < 2, weights that are NaN, +inf or all -inf.
 TORCH_EBM_API LogZEstimate log_z_from_weights(const at::Tensor& log_weights,

@@ -1,5 +1,6 @@
 """Annealed importance sampling against exact moments of its weights."""
 
+import functools
 import math
 
 import pytest
@@ -200,3 +201,96 @@ def test_weights_of_the_way_down_have_the_exact_moments(name, n_steps):
     error = (known["logZ"] - estimate.log_z).abs()
     assert error < 3 * (estimate.upper - estimate.lower)
     assert estimate.betas[0] == 1 and estimate.betas[-1] == 0
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e5])
+def test_a_base_that_is_not_the_law_at_zero_is_refused(offset):
+    class OwnPath:
+        def __call__(self, x):
+            return (x - 1).square().sum(1)
+
+        def base_energy(self, x):
+            return x.square().sum(1) / 8 + offset
+
+    def normal(scale):
+        law = torch.distributions.Normal(torch.zeros(3).double(), scale)
+        return torch.distributions.Independent(law, 1)
+
+    mala = functools.partial(torch_ebm.mala, step_size=0.1)
+    x = torch.ones(1, 3, dtype=torch.float64)
+    for run in (
+        lambda base: torch_ebm.ais(OwnPath(), base, mala, n_chains=20, betas=50),
+        lambda base: torch_ebm.raise_log_likelihood(OwnPath(), x, base, mala, betas=10),
+    ):
+        with pytest.raises(ValueError, match="base must be the law of the energy at beta = 0"):
+            run(normal(1.0))
+        run(normal(2.0))
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        torch.distributions.Gamma(torch.full((2,), 2.0).double(), 1.0),
+        torch.distributions.Uniform(torch.zeros(2).double(), 5.0),
+        torch.distributions.Exponential(torch.ones(2).double()),
+    ],
+)
+def test_bounded_bases_do_with_the_default_sampler(base):
+    def energy(x):
+        return (2 * x).sum(1)
+
+    estimate = torch_ebm.ais(
+        energy, torch.distributions.Independent(base, 1), betas=100, generator=seeded(11)
+    )
+    top = 5.0 if isinstance(base, torch.distributions.Uniform) else math.inf
+    exact = 2 * math.log((1 - math.exp(-2 * top)) / 2)
+    assert abs(estimate.log_z - exact) < estimate.upper - estimate.lower
+
+
+def test_one_hot_states_are_moved_by_categorical_gibbs():
+    field = torch.tensor([[0.5, -1.0, 2.0], [0.0, 1.0, 0.3]]).double()
+    base = torch.distributions.OneHotCategorical(torch.full((2, 3), 1 / 3).double())
+    estimate = torch_ebm.ais(
+        lambda x: -(x * field).sum((1, 2)),
+        torch.distributions.Independent(base, 1),
+        betas=50,
+        generator=seeded(12),
+    )
+    exact = field.logsumexp(1).sum()
+    assert abs(estimate.log_z - exact) < estimate.upper - estimate.lower
+
+
+def test_few_groups_that_agree_give_no_warning():
+    rbm = random_rbm(6, 4, 0.5, seed=13)
+    base = torch.distributions.Independent(
+        torch.distributions.Bernoulli(torch.full((6,), 0.5).double()), 1
+    )
+    estimate = torch_ebm.ais(
+        rbm,
+        base,
+        torch_ebm.gibbs,
+        n_chains=400,
+        n_groups=8,
+        resample_below=0.5,
+        betas=50,
+        generator=seeded(14),
+    )
+    assert len(estimate.log_weights) == 8 and estimate.ess > 7 and estimate.warning == ""
+
+
+@pytest.mark.parametrize(
+    "base, text",
+    [
+        (
+            torch.distributions.Normal(torch.zeros(3), 1.0),
+            r"ais: the base's log_prob must have shape \(50,\) .* torch.distributions.Independent",
+        ),
+        (
+            torch.distributions.Independent(torch.distributions.Poisson(torch.ones(2)), 1),
+            "ais: sampler must be given for a base of discrete states",
+        ),
+    ],
+)
+def test_bases_that_cannot_be_used_are_named(base, text):
+    with pytest.raises(ValueError, match=text):
+        torch_ebm.ais(lambda x: x.square().sum(1), base)

@@ -9,7 +9,7 @@ import torch
 import torch_ebm
 from energies import FullyVisible, Gaussian
 from known_values import all_states, case, exact_samples, random_rbm, seeded, state_numbers
-from statistical_checks import check_count, check_law
+from statistical_checks import check_count, check_law, check_mean
 
 KNOWN = "ais_rbm_6x4_s30"
 
@@ -236,3 +236,24 @@ def test_a_scripted_sampler_moves_the_samples():
         return run
 
     assert torch.equal(run().samples(1), 1 - run().samples(0))
+
+
+def test_the_bridge_of_the_default_sampler_of_continuous_states_has_an_honest_error():
+    # HMC whose path length is drawn in every step for all chains: 0.37 covered here.
+    base = torch.distributions.Independent(
+        torch.distributions.Normal(torch.zeros(3).double(), 2.0), 1
+    )
+
+    def energy(x):
+        return (x - 1).square().sum(1)
+
+    path = torch_ebm.annealed_energy(energy, base)
+    sampler = torch_ebm.tune_path(path, base.sample((100,)), n_leapfrog=5, generator=seeded(31))
+    z = []
+    for seed in range(60):
+        x = 1 + torch.randn(1000, 3, dtype=torch.float64, generator=seeded(100 + seed)) / 2**0.5
+        found = torch_ebm.sandwich(
+            energy, base, sampler, x=x, betas=10, n_chains=1000, generator=seeded(seed)
+        ).bridge
+        z.append((found.log_z - 1.5 * math.log(math.pi)) / found.std_error)
+    check_mean(torch.stack(z).square(), 1.0, 2.0, "mean square of the error over its estimate")
