@@ -255,6 +255,7 @@ class AISRun:
         for name in ("done", "ended"):
             state[name] = tuple(state[name])
         self._state = _State(**state, sampler=sampler)
+        self._generator.set_state(self._state.generator)
 
 
 class _State(NamedTuple):

@@ -48,7 +48,7 @@ TEST(LogZFromWeights, DoubtsAreSaid) {
   log_weights[0] = 10;
   const LogZEstimate one_heavy = log_z_from_weights(log_weights, zero);
   EXPECT_NEAR(one_heavy.ess.item<double>(), 1.009, 1e-3);
-  EXPECT_EQ(one_heavy.warning.rfind("Only 1.0 chains are effective", 0), 0U);
+  EXPECT_EQ(one_heavy.warning.rfind("Only 1.0 of 100 weights are effective", 0), 0U);
   const at::Tensor wide = at::linspace(0, 40, 1500, at::kDouble);
   EXPECT_NE(log_z_from_weights(wide, zero).warning.find("interval"), std::string::npos);
 }
