@@ -71,7 +71,7 @@ def test_doubts_are_said():
     few = torch.zeros(100, dtype=torch.float64)
     few[0] = 10.0
     assert torch_ebm.log_z_from_weights(few, torch.tensor(0.0)).warning.startswith(
-        "Only 1.0 chains"
+        "Only 1.0 of 100 weights"
     )
     wide = torch.linspace(0, 40, 1500, dtype=torch.float64)
     estimate = torch_ebm.log_z_from_weights(wide, torch.tensor(0.0))
