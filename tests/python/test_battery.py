@@ -33,6 +33,17 @@ class Kernel:
     n_calls: int = 40
 
 
+def tuned(sampler, step_size):
+    """A sampler tuned along a path, from step_size at beta = 0 to half of it at 1."""
+    steps = torch.tensor([step_size, step_size / 2], dtype=torch.float64)
+    tuning = torch_ebm.PathTuning(sampler, torch.tensor([0.0, 1.0]).double(), steps, torch.ones(2))
+
+    def move(energy, x, *, beta=1.0, generator=None):
+        return tuning(energy, x, beta=1.0 if beta is None else beta, generator=generator)
+
+    return move
+
+
 def exchange(sampler, betas=(1.0, 0.6, 0.3)):
     """Rung 0 of replica exchange, with the other rungs drawn from their exact laws beforehand, as a sampler.
 
@@ -88,6 +99,8 @@ CONTINUOUS = {
     "hmc, jittered": Kernel("hmc", partial(torch_ebm.hmc, step_size=0.3, n_leapfrog=4, jitter=0.5)),
     "nuts": Kernel("nuts", partial(torch_ebm.nuts, step_size=0.3, max_depth=5)),
     "nuts, large steps": Kernel("nuts", partial(torch_ebm.nuts, step_size=0.9, max_depth=3)),
+    "tuned_step, hmc": Kernel("tuned_step", tuned("hmc", 0.3)),
+    "tuned_step, mala": Kernel("tuned_step", tuned("mala", 0.1)),
     "replica_exchange": Kernel(
         "replica_exchange", exchange(partial(torch_ebm.mala, step_size=0.1)), reversible=False
     ),
