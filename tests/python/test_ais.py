@@ -276,6 +276,7 @@ def test_few_groups_that_agree_give_no_warning():
         generator=seeded(14),
     )
     assert len(estimate.log_weights) == 8 and estimate.ess > 7 and estimate.warning == ""
+    assert abs(estimate.log_z - rbm.log_z()) < estimate.upper - estimate.lower < 0.2
 
 
 @pytest.mark.parametrize(
