@@ -13,7 +13,7 @@ import scipy.stats
 import torch
 
 RUN_ALPHA = 1e-3
-CHECKS_PER_RUN = 1000
+CHECKS_PER_RUN = 2000
 ALPHA = RUN_ALPHA / CHECKS_PER_RUN
 
 MIN_EXPECTED = 10  # counts below this are pooled: chi-square tails need them large
