@@ -13,6 +13,7 @@ from ._annealing_path import checked_betas, path_of
 from .energy import Energy
 from .log_z_estimate import LogZEstimate, log_z_from_weights
 from .noise import NoiseDistribution
+from .progress import bars_are_shown
 from .sampler import Sampler
 from .tune_path import PathTuning
 
@@ -100,7 +101,7 @@ class AISRun:
             total=len(self._sizes) * n_stages,
             initial=len(self._state.done) * n_stages + self._state.stage,
             desc=self._op,
-            disable=not progress,
+            disable=not (progress or bars_are_shown()),
             leave=False,
         ) as bar:
             while not self.finished:

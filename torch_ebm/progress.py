@@ -32,6 +32,11 @@ def progress_bar() -> Iterator[None]:
             _bar = None
 
 
+def bars_are_shown() -> bool:
+    """Whether this is inside a :func:`progress_bar`."""
+    return _enabled
+
+
 def _progress(operation: str, done: int, total: int) -> None:
     # Called ten times a second at most. Being called is what lets Python notice Ctrl-C: the
     # interpreter raises KeyboardInterrupt here, and the operator passes it on.

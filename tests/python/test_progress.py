@@ -19,7 +19,7 @@ def long_ais(n_temperatures=10_000_000, **options):
 
 
 LONG = {
-    "rbm_ais": long_ais,
+    "ais": long_ais,
     "moment_averaged_path": lambda: torch_ebm.moment_averaged_path(
         RBM, torch.zeros(100), n_updates=10_000_000
     ),
@@ -57,7 +57,7 @@ def test_a_bar_shows_the_operation_and_is_closed(capfd):
     assert capfd.readouterr().err == ""
     assert long_ais(n_temperatures=3000, generator=seeded(1), progress=True).log_z == expected
     shown = capfd.readouterr().err
-    assert "rbm_ais: " in shown and "/3000" in shown
+    assert "ais: " in shown and "/25" in shown
     long_ais(n_temperatures=3000)
     assert capfd.readouterr().err == ""
 
@@ -67,7 +67,7 @@ def test_a_bar_inside_a_bar_keeps_the_outer_one_on(capfd):
         with torch_ebm.progress_bar():
             pass
         long_ais(n_temperatures=3000)
-    assert "rbm_ais: " in capfd.readouterr().err
+    assert "ais: " in capfd.readouterr().err
 
 
 def test_several_operators_show_their_own_bars(capfd):
@@ -75,17 +75,17 @@ def test_several_operators_show_their_own_bars(capfd):
         long_ais(n_temperatures=3000)
         torch_ebm.gibbs(lambda x: x.sum(1), torch.zeros(10, 100), n_steps=60).x
     shown = capfd.readouterr().err
-    assert "rbm_ais: " in shown and "gibbs: " in shown
+    assert "ais: " in shown and "gibbs: " in shown
 
 
 def test_an_operator_has_one_bar_that_fills(monkeypatch):
     bars = []
 
-    class Bar(torch_ebm.progress.tqdm):
+    class Bar(torch_ebm.ais_run.tqdm):
         def __init__(self, *args, **options):
             super().__init__(*args, **options)
             bars.append(self)
 
-    monkeypatch.setattr(torch_ebm.progress, "tqdm", Bar)
+    monkeypatch.setattr(torch_ebm.ais_run, "tqdm", Bar)
     long_ais(n_temperatures=10000, progress=True)
     assert len(bars) == 1 and bars[0].n > 0
