@@ -66,7 +66,7 @@ TORCH_LIBRARY(torch_ebm, m) {
     m.def(conservative((
         name + "(Any energy, Tensor x, *, " + options + "int n_steps=1, Tensor? beta=None, "
         "int thin=0, bool inplace=False, Generator? generator=None) "
-        "-> (Tensor x, Tensor acceptance_rate, Tensor trajectory)").c_str()),
+        "-> (Tensor x, Tensor acceptance_rate, Tensor trajectory, Tensor? energy)").c_str()),
         {at::Tag::nondeterministic_seeded});
   };
   sampler("gibbs", "Tensor? clamp=None, str scan='systematic', bool categorical=False, "
@@ -98,7 +98,7 @@ TORCH_LIBRARY(torch_ebm, m) {
   m.def(conservative(
         "tempered_transitions(Any energy, Tensor x, Tensor betas, Any sampler, *, int n_steps=1, "
         "int thin=0, bool inplace=False, Generator? generator=None) "
-        "-> (Tensor x, Tensor acceptance_rate, Tensor trajectory)"),
+        "-> (Tensor x, Tensor acceptance_rate, Tensor trajectory, Tensor? energy)"),
         {at::Tag::nondeterministic_seeded});
   m.def("adapt_ladder(Tensor betas, Tensor swap_rate) -> Tensor");
   m.def(conservative(
@@ -202,7 +202,8 @@ TORCH_LIBRARY(torch_ebm, m) {
   m.def(conservative(
         "tuned_step(Any energy, Tensor x, Tensor beta, str sampler, Tensor betas, "
         "Tensor step_size, Tensor inverse_mass, *, int n_leapfrog=10, int n_steps=1, "
-        "Generator? generator=None) -> (Tensor x, Tensor acceptance_rate, Tensor trajectory)"),
+        "Generator? generator=None) "
+        "-> (Tensor x, Tensor acceptance_rate, Tensor trajectory, Tensor? energy)"),
         {at::Tag::nondeterministic_seeded});
   m.def("log_z_from_weights(Tensor log_weights, Tensor log_z_base) "
         "-> (Tensor log_z, Tensor std_error, Tensor lower, Tensor upper, Tensor ess)");
@@ -270,7 +271,8 @@ TORCH_LIBRARY(torch_ebm, m) {
   m.def(conservative(
         "_call_energy_flip_differences(Tensor x, int handle, Tensor? sites) -> Tensor"));
   m.def(conservative(
-        "_call_sampler(Tensor x, int handle, Tensor beta, Generator? generator) -> Tensor"));
+        "_call_sampler(Tensor x, int handle, Tensor beta, Generator? generator) "
+        "-> (Tensor x, Tensor? energy)"));
   m.def(conservative("_progress(str operation, int done, int total) -> ()"));
   // clang-format on
 

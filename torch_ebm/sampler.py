@@ -39,11 +39,14 @@ class Samples(NamedTuple):
             float64; 1 where every step is accepted.
         trajectory: the states after every ``thin``-th step, (n_steps // thin, N, ...); (0, N, ...)
             if ``thin`` is 0.
+        energy: the energies of ``x`` at ``beta``, (N,), float64, from samplers that know them;
+            otherwise None. Whoever changes ``x`` leaves it out.
     """
 
     x: Tensor
     acceptance_rate: Tensor
     trajectory: Tensor
+    energy: Optional[Tensor] = None
 
 
 #: A transition of all chains, ``sampler(energy, x, generator=...)``, and for tempering
@@ -80,8 +83,11 @@ def sampler_argument(sampler: Sampler, energy: Energy) -> Iterator[object]:
     if not callable(sampler):
         raise TypeError(f"sampler must be callable, got {type(sampler).__name__}")
 
-    def move(x: Tensor, beta: Tensor, generator: Optional[torch.Generator]) -> Tensor:
-        return states_of(sampler(energy, x, beta=beta, generator=generator))
+    def move(
+        x: Tensor, beta: Tensor, generator: Optional[torch.Generator]
+    ) -> tuple[Tensor, Optional[Tensor]]:
+        result = sampler(energy, x, beta=beta, generator=generator)
+        return states_of(result), result.energy if isinstance(result, Samples) else None
 
     with registered(move) as handle:
         yield handle
@@ -97,7 +103,7 @@ def states_of(result: object) -> Tensor:
 
 def _call_sampler(
     x: Tensor, handle: int, beta: Tensor, generator: Optional[torch.Generator]
-) -> Tensor:
+) -> tuple[Tensor, Optional[Tensor]]:
     return callable_of(handle, "sampler")(x, beta, generator)
 
 

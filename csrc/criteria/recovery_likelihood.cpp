@@ -68,7 +68,8 @@ at::Tensor recovered(const Energy& energy, const detail::Criterion& examples,
   const at::Tensor noisy = examples.x + options.sigma * noise;
   const at::Tensor beta = at::ones({}, noisy.options().dtype(at::kDouble));
   return detail::moved(kOp, options.sampler, recovery_energy(energy, noisy, options.sigma), noisy,
-                       beta, examples.generator);
+                       beta, examples.generator)
+      .x;
 }
 
 at::Tensor recovery_likelihood_op(const c10::IValue& energy, const at::Tensor& x, double sigma,

@@ -90,6 +90,12 @@ at::Tensor at_beta(const at::Tensor& energies, const std::optional<at::Tensor>& 
   return base ? scaled + times_beta(base->to(at::kDouble), 1 - beta) : scaled;
 }
 
+/// at_beta, solved for E.
+at::Tensor without_beta(const KnownEnergy& known, const std::optional<at::Tensor>& base) {
+  const at::Tensor& beta = known.beta;
+  return (base ? known.energy - (1 - beta) * base->to(at::kDouble) : known.energy) / beta;
+}
+
 /// The temperature at which an energy's own sampler is run: as exactly as `tempered` knows it.
 RunOptions in_dtype_of(const at::Tensor& x, RunOptions run) {
   if (run.beta && run.beta->defined()) run.beta = run.beta->to(x.options());
@@ -194,17 +200,21 @@ bool Energy::has_path(const at::Tensor& x) const {
   return tempered(x, at::zeros({}, x.options())) || base_energy(x);
 }
 
-at::Tensor Energy::values_at(const at::Tensor& x, const std::vector<at::Tensor>& betas) const {
-  std::vector<at::Tensor> values;
+at::Tensor Energy::values_at(const at::Tensor& x, const std::vector<at::Tensor>& betas,
+                             const std::optional<KnownEnergy>& known) const {
   if (const auto first = tempered(x, betas.front())) {
-    values.push_back(first->detach().to(at::kDouble, false, /*copy=*/true));
+    std::vector<at::Tensor> values{first->detach().to(at::kDouble, false, /*copy=*/true)};
     for (size_t k = 1; k < betas.size(); ++k) values.push_back(value(x, betas[k]).to(at::kDouble));
-  } else {
-    const at::Tensor energies = value(x).to(at::kDouble, false, /*copy=*/true);
-    const auto base = base_energy(x);
-    for (const at::Tensor& beta : betas) values.push_back(at_beta(energies, base, beta));
+    return at::stack(values).detach();
   }
-  return at::stack(values).detach();
+  at::Tensor energies;
+  // A copy: an energy may use its memory again.
+  if (!known) energies = value(x).to(at::kDouble, false, /*copy=*/true);
+  const auto base = base_energy(x);
+  if (known) energies = without_beta(*known, base);
+  at::Tensor beta = at::stack(betas);
+  if (beta.dim() == 1) beta = beta.unsqueeze(1);
+  return at_beta(energies, base, beta).detach();
 }
 
 std::tuple<at::Tensor, at::Tensor> Energy::value_and_score(

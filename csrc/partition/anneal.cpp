@@ -27,13 +27,16 @@ class Annealing {
   }
 
   void change(const at::Tensor& from, const at::Tensor& to) {
-    const at::Tensor energies = detail::path_energies(kOp, energy_, x_, {from, to});
+    const at::Tensor energies =
+        detail::path_energies(kOp, energy_, x_, {from, to}, what_sampler_said(from));
     // A chain of weight 0 keeps it: its energies may both be +inf.
     log_weights_ = at::where(at::isneginf(log_weights_), log_weights_,
                              log_weights_ + detail::log_weight_change(energies[0], energies[1]));
     ess_ = detail::effective_number(log_weights_);
     if (options_.resample_below > 0) resample();
-    x_ = detail::moved(kOp, sampler_, energy_, x_, to, options_.generator);
+    auto [x, energies_there] = detail::moved(kOp, sampler_, energy_, x_, to, options_.generator);
+    x_ = std::move(x);
+    said_ = std::move(energies_there);
   }
 
   const at::Tensor& ess() const { return ess_; }
@@ -42,6 +45,22 @@ class Annealing {
   }
 
  private:
+  /// The energies at `beta` that the last move returned with its states. Dividing by a small beta would magnify their
+  /// rounding. A sampler that changes states but not what it says of them shows in its first chains.
+  std::optional<KnownEnergy> what_sampler_said(const at::Tensor& beta) {
+    constexpr double kLeastBeta = 1e-3;
+    constexpr int64_t kChecked = 8;
+    if (!said_ || beta.item<double>() < kLeastBeta) return std::nullopt;
+    if (!at::isfinite(*said_).all().item<bool>()) return std::nullopt;
+    if (!sampler_is_right_) {
+      const at::Tensor x = x_.slice(0, 0, kChecked);
+      const at::Tensor energies = detail::path_energies(kOp, energy_, x, {beta})[0];
+      sampler_is_right_ = at::allclose(said_->slice(0, 0, kChecked), energies, 1e-3, 1e-3);
+    }
+    if (!*sampler_is_right_) return std::nullopt;
+    return KnownEnergy{*said_, beta};
+  }
+
   void resample() {
     // A key of its own in every stage, needed or not: a run may be cut in two anywhere.
     const uint64_t key = detail::draw_key(options_.generator, x_.device());
@@ -71,6 +90,8 @@ class Annealing {
   at::Tensor x_;
   at::Tensor log_weights_;
   at::Tensor ess_;
+  std::optional<at::Tensor> said_;  // by the sampler, of the energies of x_
+  std::optional<bool> sampler_is_right_;
 };
 
 void check(const at::Tensor& x, const Sampler& sampler, const AnnealOptions& options) {

@@ -92,7 +92,7 @@ class Linking {
     add(here, k, 0, x);
     for (int64_t i = 1; i < n_states(); ++i) {
       x = detail::where_chains(one_side.eq(i - 1), link, x);
-      x = detail::moved(kOp, sampler_, energy_, x, beta_[k], options_.generator);
+      x = detail::moved(kOp, sampler_, energy_, x, beta_[k], options_.generator).x;
       add(here, k, i, x);
     }
     return here;

@@ -46,9 +46,8 @@ at::Tensor linear_between(const at::Tensor& values, Place place) {
 }
 
 at::Tensor effective_number(const at::Tensor& log_weights) {
-  const at::Tensor largest = log_weights.amax(-1, /*keepdim=*/true).clamp_min(-1e300);
-  const at::Tensor w = at::exp(log_weights - largest);
-  return w.sum(-1).square() / w.square().sum(-1).clamp_min(1e-300);
+  // Where all weights are 0 their shares are NaN.
+  return at::softmax(log_weights, -1).square().sum(-1).reciprocal().nan_to_num(0);
 }
 
 PathFromBase path_from_base(const char* op, const Energy& energy, const NoiseDistribution& base,
@@ -74,12 +73,13 @@ PathFromBase path_from_base(const char* op, const Energy& energy, const NoiseDis
 }
 
 at::Tensor path_energies(const char* op, const Energy& energy, const at::Tensor& x,
-                         const std::vector<at::Tensor>& betas) {
-  const at::Tensor energies = energy.values_at(x, betas);
+                         const std::vector<at::Tensor>& betas,
+                         const std::optional<KnownEnergy>& known) {
+  const at::Tensor energies = energy.values_at(x, betas, known);
   // Neither NaN nor -inf is above -inf.
-  const at::Tensor valid = energies.gt(-INFINITY).all(0);
+  const at::Tensor valid = energies.gt(-INFINITY);
   if (!valid.all().item<bool>()) {
-    const int64_t chain = valid.logical_not().nonzero()[0].item<int64_t>();
+    const int64_t chain = valid.all(0).logical_not().nonzero()[0].item<int64_t>();
     TORCH_CHECK_VALUE(
         false, op, ": the energy of chain ", chain,
         " is NaN or -inf; likely the energy's parameters or the states are not finite");

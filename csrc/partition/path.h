@@ -42,7 +42,8 @@ PathFromBase path_from_base(const char* op, const Energy& energy, const NoiseDis
 
 /// The energies of x at each of the betas, (K, N), float64. Throws if one is NaN or -inf.
 at::Tensor path_energies(const char* op, const Energy& energy, const at::Tensor& x,
-                         const std::vector<at::Tensor>& betas);
+                         const std::vector<at::Tensor>& betas,
+                         const std::optional<KnownEnergy>& known = std::nullopt);
 
 /// What the log weights grow by where the energies change from `from` to `to`, (N,); -inf where `to` is +inf.
 at::Tensor log_weight_change(const at::Tensor& from, const at::Tensor& to);

@@ -23,8 +23,10 @@ at::Tensor raise_log_likelihood(const Energy& energy, const NoiseDistribution& b
   const auto [path, log_z_base] = detail::path_from_base(kOp, energy, base, x);
   const at::Tensor one = at::ones({}, x.options().dtype(at::kDouble));
   // The last transition of the annealing model, backwards.
-  const at::Tensor first = detail::moved(
-      kOp, sampler, path, x.repeat_interleave(options.n_chains, 0), one, options.generator);
+  const at::Tensor first =
+      detail::moved(kOp, sampler, path, x.repeat_interleave(options.n_chains, 0), one,
+                    options.generator)
+          .x;
   const at::Tensor log_weights =
       anneal(path, first, betas, sampler, {.generator = options.generator}).log_weights;
   const at::Tensor log_mean = at::logsumexp(log_weights.view({-1, options.n_chains}), {1}) -

@@ -107,7 +107,7 @@ Sandwich sandwich(const Energy& energy, const NoiseDistribution& base, const Sam
   const Energy path = detail::path_from_base(kOp, energy, base, x).energy;
   const at::Tensor one = at::ones({}, x.options().dtype(at::kDouble));
   for (int64_t step = 0; step < options.n_burn_in; ++step) {
-    x = detail::moved(kOp, sampler, path, x, one, options.generator);
+    x = detail::moved(kOp, sampler, path, x, one, options.generator).x;
   }
   return assembled(up.estimate, reverse_ais(energy, base, x, sampler, both), false);
 }

@@ -7,6 +7,7 @@
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"
 #include "csrc/partition/path.h"
+#include "csrc/samplers/chain_run.h"
 #include "torch_ebm/hmc.h"
 #include "torch_ebm/mala.h"
 #include "torch_ebm/warm_up.h"
@@ -63,11 +64,11 @@ std::tuple<at::Tensor, at::Tensor> tune_path_op(const c10::IValue& energy, const
   return {tuning.step_size, tuning.inverse_mass};
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> tuned_step_op(
-    const c10::IValue& energy, const at::Tensor& x, const at::Tensor& beta,
-    const std::string& sampler, const at::Tensor& betas, const at::Tensor& step_size,
-    const at::Tensor& inverse_mass, int64_t n_leapfrog, int64_t n_steps,
-    std::optional<at::Generator> generator) {
+detail::SamplesTuple tuned_step_op(const c10::IValue& energy, const at::Tensor& x,
+                                   const at::Tensor& beta, const std::string& sampler,
+                                   const at::Tensor& betas, const at::Tensor& step_size,
+                                   const at::Tensor& inverse_mass, int64_t n_leapfrog,
+                                   int64_t n_steps, std::optional<at::Generator> generator) {
   constexpr const char* kName = "tuned_step";
   check_sampler(sampler);
   const at::Tensor path = detail::checked_path(kName, betas);
@@ -79,7 +80,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> tuned_step_op(
   const PathTuning tuning{sampler, path, step_size, inverse_mass, n_leapfrog};
   Samples samples = tuning.bind(n_steps)(Energy::from_ivalue(kName, energy), x,
                                          {.beta = beta, .generator = std::move(generator)});
-  return {samples.x, samples.acceptance_rate, samples.trajectory};
+  return detail::as_tuple(std::move(samples));
 }
 
 }  // namespace

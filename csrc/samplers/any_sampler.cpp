@@ -9,18 +9,20 @@ namespace torch_ebm::detail {
 
 namespace {
 
-at::Tensor call_python(int64_t handle, const at::Tensor& x, const RunOptions& run) {
-  static const auto op =
-      implemented_in_python<at::Tensor(const at::Tensor&, int64_t, const at::Tensor&,
-                                       std::optional<at::Generator>)>("torch_ebm::_call_sampler");
-  return op.call(x, handle, *run.beta, run.generator);
+Samples call_python(int64_t handle, const at::Tensor& x, const RunOptions& run) {
+  using StatesAndEnergy = std::tuple<at::Tensor, std::optional<at::Tensor>>;
+  static const auto op = implemented_in_python<StatesAndEnergy(
+      const at::Tensor&, int64_t, const at::Tensor&, std::optional<at::Generator>)>(
+      "torch_ebm::_call_sampler");
+  const auto [states, energy] = op.call(x, handle, *run.beta, run.generator);
+  return {.x = states, .energy = energy};
 }
 
-at::Tensor call_script(torch::jit::Module module, const at::Tensor& x, const RunOptions& run) {
+Samples call_script(torch::jit::Module module, const at::Tensor& x, const RunOptions& run) {
   const c10::IValue states = module.forward({x, *run.beta, run.generator});
   TORCH_CHECK_TYPE(states.isTensor(), "sampler: forward must return the new states, got ",
                    states.tagKind());
-  return states.toTensor();
+  return {.x = states.toTensor()};
 }
 
 }  // namespace
@@ -28,7 +30,7 @@ at::Tensor call_script(torch::jit::Module module, const at::Tensor& x, const Run
 Sampler sampler_from_ivalue(const char* op, const c10::IValue& value) {
   if (value.isModule()) {
     return [module = value.toModule()](const Energy&, const at::Tensor& x, const RunOptions& run) {
-      return Samples{call_script(module, x, run), {}, {}};
+      return call_script(module, x, run);
     };
   }
   TORCH_CHECK_TYPE(
@@ -36,18 +38,21 @@ Sampler sampler_from_ivalue(const char* op, const c10::IValue& value) {
       ": sampler must be a scripted module or the handle of a registered callable, got ",
       value.tagKind());
   return [handle = value.toInt()](const Energy&, const at::Tensor& x, const RunOptions& run) {
-    return Samples{call_python(handle, x, run), {}, {}};
+    return call_python(handle, x, run);
   };
 }
 
-at::Tensor moved(const char* op, const Sampler& sampler, const Energy& energy, const at::Tensor& x,
-                 const at::Tensor& beta, const std::optional<at::Generator>& generator) {
-  const at::Tensor states = sampler(energy, x.clone(), {.beta = beta, .generator = generator}).x;
+Moved moved(const char* op, const Sampler& sampler, const Energy& energy, const at::Tensor& x,
+            const at::Tensor& beta, const std::optional<at::Generator>& generator) {
+  const Samples samples = sampler(energy, x.clone(), {.beta = beta, .generator = generator});
+  const at::Tensor& states = samples.x;
   TORCH_CHECK_VALUE(states.defined() && states.sizes() == x.sizes(), op,
                     ": sampler must return the shape of the states, ", describe_shape(x.sizes()),
                     ", got ", states.defined() ? describe_shape(states.sizes()) : "no tensor");
   check_same_type(op, "what sampler returns", states, "x", x);
-  return states.detach().contiguous();
+  if (!samples.energy) return {states.detach().contiguous()};
+  check_shape(op, "the energy that sampler returns", *samples.energy, {x.size(0)}, "(N,)");
+  return {states.detach().contiguous(), samples.energy->detach().to(x.device(), at::kDouble)};
 }
 
 }  // namespace torch_ebm::detail

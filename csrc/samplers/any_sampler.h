@@ -8,9 +8,14 @@ namespace torch_ebm::detail {
 /// forward(x, beta, generator) returns the new states, or the handle of a Python callable.
 Sampler sampler_from_ivalue(const char* op, const c10::IValue& value);
 
-/// The states that `sampler` moves a copy of x to at inverse temperature beta, () or (N,); detached. Throws unless
-/// they are like x.
-at::Tensor moved(const char* op, const Sampler& sampler, const Energy& energy, const at::Tensor& x,
-                 const at::Tensor& beta, const std::optional<at::Generator>& generator);
+/// Where a sampler moved the chains, detached, and their energies there, (N,), float64, if it said so.
+struct Moved {
+  at::Tensor x;
+  std::optional<at::Tensor> energy = std::nullopt;
+};
+
+/// Moves a copy of x by `sampler` at inverse temperature beta, () or (N,). Throws unless the states are like x.
+Moved moved(const char* op, const Sampler& sampler, const Energy& energy, const at::Tensor& x,
+            const at::Tensor& beta, const std::optional<at::Generator>& generator);
 
 }  // namespace torch_ebm::detail

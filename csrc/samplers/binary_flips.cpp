@@ -97,6 +97,7 @@ void BinaryFlips::choose(const Decision& decision) {
   current_ = {at::where(decision.accepted, proposed_.energy, current_.energy),
               decision.choose(std::move(proposed_.score), current_.score),
               decision.choose(std::move(proposed_.weights), current_.weights)};
+  chains_.energy = current_.energy;
   const bool* const accepted = decision.accepted.const_data_ptr<bool>();
   flip_(chains_.x, site_, [&](int64_t i) { return accepted[i]; });
   if (is_sole_owner(proposed_x_)) {

@@ -83,7 +83,8 @@ Samples ChainRun::run(const std::function<at::Tensor(int64_t)>& step) {
     throw;
   }
   leave(x);
-  return {run_.inplace ? start_ : x, accepted / static_cast<double>(run_.n_steps), trajectory};
+  return {run_.inplace ? start_ : x, accepted / static_cast<double>(run_.n_steps), trajectory,
+          energy};
 }
 
 Samples ChainRun::finished(const at::Tensor& last_states, const at::Tensor& acceptance_rate) {

@@ -41,6 +41,8 @@ class ChainRun {
 
   /// The states after the last step that was completed, (N, ...), contiguous.
   at::Tensor x;
+  /// Their energies, (N,), float64, tempered, from steps that know them.
+  std::optional<at::Tensor> energy;
   /// Inverse temperatures, () or (N,), float64, if there are any.
   std::optional<at::Tensor> beta;
 
@@ -57,8 +59,9 @@ class ChainRun {
 };
 
 /// What a sampler's operator returns.
-inline std::tuple<at::Tensor, at::Tensor, at::Tensor> as_tuple(Samples samples) {
-  return {samples.x, samples.acceptance_rate, samples.trajectory};
+using SamplesTuple = std::tuple<at::Tensor, at::Tensor, at::Tensor, std::optional<at::Tensor>>;
+inline SamplesTuple as_tuple(Samples samples) {
+  return {samples.x, samples.acceptance_rate, samples.trajectory, samples.energy};
 }
 
 /// Room for the states that a run keeps, each like x: (n_steps / thin, ...), none if thin is 0.

@@ -21,10 +21,11 @@ at::Tensor log_probability(const at::Tensor& log_proposal, const at::Tensor& mov
   return log_proposal.gather(2, moved_on.unsqueeze(2)).sum(at::IntArrayRef{1, 2});
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> discrete_langevin_op(
-    const c10::IValue& energy, const at::Tensor& x, const c10::IValue& step_size, bool metropolis,
-    bool categorical, int64_t n_steps, const std::optional<at::Tensor>& beta, int64_t thin,
-    bool inplace, std::optional<at::Generator> generator) {
+detail::SamplesTuple discrete_langevin_op(const c10::IValue& energy, const at::Tensor& x,
+                                          const c10::IValue& step_size, bool metropolis,
+                                          bool categorical, int64_t n_steps,
+                                          const std::optional<at::Tensor>& beta, int64_t thin,
+                                          bool inplace, std::optional<at::Generator> generator) {
   return detail::as_tuple(discrete_langevin(
       Energy::from_ivalue(kOp, energy), x, {n_steps, beta, thin, inplace, std::move(generator)},
       {StepSize::from_ivalue(kOp, step_size), metropolis, categorical}));
@@ -41,6 +42,12 @@ Samples discrete_langevin(const Energy& energy, const at::Tensor& x, const RunOp
   detail::DiscretePoint current = points.start();
   const double squared_distance = options.categorical ? 2 : 1;  // of two states of a site
 
+  const auto move_to = [&](detail::DiscretePoint point) {
+    current = std::move(point);
+    chains.x = sites.states(current.labels);
+    chains.energy = current.energy;
+  };
+
   return chains.run([&](int64_t step) {
     const at::Tensor penalty = squared_distance / (2 * options.step_size.at(step));
     const at::Tensor forward = log_proposal(current, penalty);
@@ -52,8 +59,7 @@ Samples discrete_langevin(const Energy& energy, const at::Tensor& x, const RunOp
         points.at((current.labels + moved_on).remainder(n_states));
     if (!options.metropolis) {
       points.check_finite(proposal, step + 1);
-      current = proposal;
-      chains.x = sites.states(current.labels);
+      move_to(proposal);
       return at::Tensor();
     }
     const at::Tensor back = (n_states - moved_on).remainder(n_states);
@@ -62,8 +68,7 @@ Samples discrete_langevin(const Energy& energy, const at::Tensor& x, const RunOp
                                  log_probability(forward, moved_on);
     const auto decision = detail::metropolis(proposal.with_a_way_back(log_ratio), proposal.energy,
                                              chains.uniform(detail::kAccept));
-    current = proposal.chosen_over(current, decision);
-    chains.x = sites.states(current.labels);
+    move_to(proposal.chosen_over(current, decision));
     return decision.probability;
   });
 }

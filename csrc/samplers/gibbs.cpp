@@ -139,11 +139,11 @@ std::optional<Samples> run_own_gibbs(const Energy& energy, detail::ChainRun& cha
   return detail::run_own_steps(chains, run, own_steps);
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> gibbs_op(
-    const c10::IValue& energy, const at::Tensor& x, const std::optional<at::Tensor>& clamp,
-    c10::string_view scan, bool categorical, const std::optional<at::Tensor>& blocks,
-    int64_t n_steps, const std::optional<at::Tensor>& beta, int64_t thin, bool inplace,
-    std::optional<at::Generator> generator) {
+detail::SamplesTuple gibbs_op(const c10::IValue& energy, const at::Tensor& x,
+                              const std::optional<at::Tensor>& clamp, c10::string_view scan,
+                              bool categorical, const std::optional<at::Tensor>& blocks,
+                              int64_t n_steps, const std::optional<at::Tensor>& beta, int64_t thin,
+                              bool inplace, std::optional<at::Generator> generator) {
   return detail::as_tuple(gibbs(Energy::from_ivalue(kOp, energy), x,
                                 {n_steps, beta, thin, inplace, std::move(generator)},
                                 {clamp, std::string(scan), categorical, blocks}));

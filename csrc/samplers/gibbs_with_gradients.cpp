@@ -41,6 +41,7 @@ class AnyChange final : public detail::OneChange {
   void choose(const detail::Decision& decision) override {
     current_ = proposed_.chosen_over(current_, decision);
     chains_.x = sites_.states(current_.labels);
+    chains_.energy = current_.energy;
   }
 
  private:
@@ -79,10 +80,10 @@ std::optional<Samples> run_own(const Energy& energy, detail::ChainRun& chains,
   });
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> gibbs_with_gradients_op(
-    const c10::IValue& energy, const at::Tensor& x, bool categorical, int64_t n_steps,
-    const std::optional<at::Tensor>& beta, int64_t thin, bool inplace,
-    std::optional<at::Generator> generator) {
+detail::SamplesTuple gibbs_with_gradients_op(const c10::IValue& energy, const at::Tensor& x,
+                                             bool categorical, int64_t n_steps,
+                                             const std::optional<at::Tensor>& beta, int64_t thin,
+                                             bool inplace, std::optional<at::Generator> generator) {
   return detail::as_tuple(gibbs_with_gradients(Energy::from_ivalue(kOp, energy), x,
                                                {n_steps, beta, thin, inplace, std::move(generator)},
                                                {categorical}));

@@ -23,11 +23,11 @@ int64_t path_length(const HMCOptions& options, kernels::Draw draw) {
   return least + static_cast<int64_t>(u * static_cast<double>(most - least + 1));
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> hmc_op(
-    const c10::IValue& energy, const at::Tensor& x, const c10::IValue& step_size,
-    int64_t n_leapfrog, double jitter, const std::optional<at::Tensor>& inverse_mass,
-    int64_t n_steps, const std::optional<at::Tensor>& beta, int64_t thin, bool inplace,
-    std::optional<at::Generator> generator) {
+detail::SamplesTuple hmc_op(const c10::IValue& energy, const at::Tensor& x,
+                            const c10::IValue& step_size, int64_t n_leapfrog, double jitter,
+                            const std::optional<at::Tensor>& inverse_mass, int64_t n_steps,
+                            const std::optional<at::Tensor>& beta, int64_t thin, bool inplace,
+                            std::optional<at::Generator> generator) {
   return detail::as_tuple(
       hmc(Energy::from_ivalue(kOp, energy), x, {n_steps, beta, thin, inplace, std::move(generator)},
           {StepSize::from_ivalue(kOp, step_size), n_leapfrog, jitter, inverse_mass}));
@@ -47,6 +47,7 @@ at::Tensor detail::hmc_transition(ChainRun& chains, const Hamiltonian& hamiltoni
   static_cast<Position&>(current) =
       where_chains(decision.accepted, Position(std::move(end)), current);
   chains.x = current.x;
+  chains.energy = current.energy;
   return decision.probability;
 }
 

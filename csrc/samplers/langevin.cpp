@@ -35,11 +35,12 @@ at::Tensor score_of(const Energy& energy, const detail::ChainRun& chains) {
   return std::get<1>(energy.value_and_score(chains.x, chains.beta)).contiguous();
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> langevin_op(
-    const c10::IValue& energy, const at::Tensor& x, const c10::IValue& step_size,
-    double noise_scale, std::optional<double> max_score, std::optional<double> low,
-    std::optional<double> high, int64_t n_steps, const std::optional<at::Tensor>& beta,
-    int64_t thin, bool inplace, std::optional<at::Generator> generator) {
+detail::SamplesTuple langevin_op(const c10::IValue& energy, const at::Tensor& x,
+                                 const c10::IValue& step_size, double noise_scale,
+                                 std::optional<double> max_score, std::optional<double> low,
+                                 std::optional<double> high, int64_t n_steps,
+                                 const std::optional<at::Tensor>& beta, int64_t thin, bool inplace,
+                                 std::optional<at::Generator> generator) {
   LangevinOptions options{.step_size = StepSize::from_ivalue(kOp, step_size),
                           .noise_scale = noise_scale};
   if (max_score) options.max_score = *max_score;

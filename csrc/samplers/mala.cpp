@@ -9,11 +9,11 @@ namespace {
 
 constexpr const char* kOp = "mala";
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> mala_op(
-    const c10::IValue& energy, const at::Tensor& x, const c10::IValue& step_size,
-    const std::optional<at::Tensor>& inverse_mass, int64_t n_steps,
-    const std::optional<at::Tensor>& beta, int64_t thin, bool inplace,
-    std::optional<at::Generator> generator) {
+detail::SamplesTuple mala_op(const c10::IValue& energy, const at::Tensor& x,
+                             const c10::IValue& step_size,
+                             const std::optional<at::Tensor>& inverse_mass, int64_t n_steps,
+                             const std::optional<at::Tensor>& beta, int64_t thin, bool inplace,
+                             std::optional<at::Generator> generator) {
   return detail::as_tuple(mala(Energy::from_ivalue(kOp, energy), x,
                                {n_steps, beta, thin, inplace, std::move(generator)},
                                {StepSize::from_ivalue(kOp, step_size), inverse_mass}));

@@ -156,11 +156,11 @@ class Trajectory {
   at::Tensor n_points_;
 };
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> nuts_op(
-    const c10::IValue& energy, const at::Tensor& x, const c10::IValue& step_size, int64_t max_depth,
-    const std::optional<at::Tensor>& inverse_mass, int64_t n_steps,
-    const std::optional<at::Tensor>& beta, int64_t thin, bool inplace,
-    std::optional<at::Generator> generator) {
+detail::SamplesTuple nuts_op(const c10::IValue& energy, const at::Tensor& x,
+                             const c10::IValue& step_size, int64_t max_depth,
+                             const std::optional<at::Tensor>& inverse_mass, int64_t n_steps,
+                             const std::optional<at::Tensor>& beta, int64_t thin, bool inplace,
+                             std::optional<at::Generator> generator) {
   return detail::as_tuple(nuts(Energy::from_ivalue(kOp, energy), x,
                                {n_steps, beta, thin, inplace, std::move(generator)},
                                {StepSize::from_ivalue(kOp, step_size), max_depth, inverse_mass}));
@@ -178,6 +178,7 @@ at::Tensor detail::nuts_transition(ChainRun& chains, const Hamiltonian& hamilton
   }
   static_cast<Position&>(current) = trajectory.chosen();
   chains.x = current.x;
+  chains.energy = current.energy;
   return trajectory.acceptance_rate();
 }
 

@@ -126,7 +126,7 @@ ReplicaSamples replica_exchange(const Energy& energy, const at::Tensor& x, const
 
   const Samples samples = chains.run([&](int64_t step) {
     const at::Tensor states =
-        detail::moved(kOp, sampler, energy, chains.x.flatten(0, 1), rungs.betas(), run.generator);
+        detail::moved(kOp, sampler, energy, chains.x.flatten(0, 1), rungs.betas(), run.generator).x;
     rungs.exchange(states.view(x.sizes()), partners(ladder.size(0), options.first_step + step),
                    step);
     const int64_t done = step + 1;

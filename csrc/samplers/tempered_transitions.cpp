@@ -11,10 +11,10 @@ namespace {
 
 constexpr const char* kOp = "tempered_transitions";
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> tempered_transitions_op(
-    const c10::IValue& energy, const at::Tensor& x, const at::Tensor& betas,
-    const c10::IValue& sampler, int64_t n_steps, int64_t thin, bool inplace,
-    std::optional<at::Generator> generator) {
+detail::SamplesTuple tempered_transitions_op(const c10::IValue& energy, const at::Tensor& x,
+                                             const at::Tensor& betas, const c10::IValue& sampler,
+                                             int64_t n_steps, int64_t thin, bool inplace,
+                                             std::optional<at::Generator> generator) {
   return detail::as_tuple(tempered_transitions(
       Energy::from_ivalue(kOp, energy), x, betas, detail::sampler_from_ivalue(kOp, sampler),
       {.n_steps = n_steps, .thin = thin, .inplace = inplace, .generator = std::move(generator)}));
@@ -34,7 +34,7 @@ Samples tempered_transitions(const Energy& energy, const at::Tensor& x, const at
     return energies[0] - energies[1];
   };
   const auto move = [&](const at::Tensor& states, int64_t rung) {
-    return detail::moved(kOp, sampler, energy, states, ladder[rung], run.generator);
+    return detail::moved(kOp, sampler, energy, states, ladder[rung], run.generator).x;
   };
 
   return chains.run([&](int64_t) {

@@ -11,11 +11,12 @@ namespace {
 
 constexpr const char* kOp = "underdamped_langevin";
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> underdamped_langevin_op(
-    const c10::IValue& energy, const at::Tensor& x, const c10::IValue& step_size, double friction,
-    const std::optional<at::Tensor>& inverse_mass, int64_t n_steps,
-    const std::optional<at::Tensor>& beta, int64_t thin, bool inplace,
-    std::optional<at::Generator> generator) {
+detail::SamplesTuple underdamped_langevin_op(const c10::IValue& energy, const at::Tensor& x,
+                                             const c10::IValue& step_size, double friction,
+                                             const std::optional<at::Tensor>& inverse_mass,
+                                             int64_t n_steps, const std::optional<at::Tensor>& beta,
+                                             int64_t thin, bool inplace,
+                                             std::optional<at::Generator> generator) {
   return detail::as_tuple(underdamped_langevin(
       Energy::from_ivalue(kOp, energy), x, {n_steps, beta, thin, inplace, std::move(generator)},
       {StepSize::from_ivalue(kOp, step_size), friction, inverse_mass}));
@@ -46,6 +47,7 @@ Samples underdamped_langevin(const Energy& energy, const at::Tensor& x, const Ru
     detail::check_chains_finite(kOp, "score", point.score, step + 1);
     hamiltonian.kick(point, half);  // B
     chains.x = point.x;
+    chains.energy = point.energy;
     return at::Tensor();
   });
 }

@@ -71,6 +71,12 @@ class TORCH_EBM_API EnergyFunction {
                                                      const std::optional<at::Tensor>& sites) const;
 };
 
+/// Energies of states at one inverse temperature, known already.
+struct TORCH_EBM_API KnownEnergy {
+  at::Tensor energy;  ///< (N,), float64, finite
+  at::Tensor beta;    ///< (), positive
+};
+
 /// The energy that every sampler and estimator takes: one value type, whatever is behind it. Copies share
 /// what is behind them, so parameters stay those of the module it was made from.
 class TORCH_EBM_API Energy {
@@ -103,8 +109,9 @@ class TORCH_EBM_API Energy {
   /// With beta, () or (N,), the tempered energy, float64 unless the energy defines it itself.
   at::Tensor value(const at::Tensor& x, const std::optional<at::Tensor>& beta = std::nullopt) const;
   /// The tempered energies at each of K inverse temperatures, () or (N,): (K, N), float64, detached. One call of
-  /// an energy that does not define its tempering itself.
-  at::Tensor values_at(const at::Tensor& x, const std::vector<at::Tensor>& betas) const;
+  /// an energy that does not define its tempering itself, and none if `known` are its energies at one of them.
+  at::Tensor values_at(const at::Tensor& x, const std::vector<at::Tensor>& betas,
+                       const std::optional<KnownEnergy>& known = std::nullopt) const;
   /// Whether it defines what it is at other temperatures, by `tempered` or `base_energy`.
   bool has_path(const at::Tensor& x) const;
   std::tuple<at::Tensor, at::Tensor> value_and_score(

@@ -23,6 +23,8 @@ struct TORCH_EBM_API Samples {
   at::Tensor acceptance_rate = {};
   /// The states after every `thin`-th step, (n_steps / thin, N, ...); (0, N, ...) if thin is 0.
   at::Tensor trajectory = {};
+  /// The energies of x at beta, (N,), float64, detached, from samplers that know them; otherwise nothing.
+  std::optional<at::Tensor> energy = std::nullopt;
 };
 
 /// One positive number, one for every step (a schedule), or one for every chain.

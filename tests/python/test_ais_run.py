@@ -39,7 +39,7 @@ def assert_same(one, other):
 
 
 @pytest.mark.parametrize("options", [{}, {"resample_below": 0.9, "n_groups": 2}])
-@pytest.mark.parametrize("limit", [1, 90, 700, 1200])
+@pytest.mark.parametrize("limit", [1, 90, 700, 950])
 def test_an_interrupted_run_ends_as_one_that_was_not(limit, options):
     expected = make(Energy(), **options).run()
     energy = Energy(limit)

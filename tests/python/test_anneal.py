@@ -112,8 +112,55 @@ def test_two_short_runs_are_one_long_run(resample_below, direction):
         path, first.x, betas[4:], sampler, log_weights=first.log_weights, generator=generator,
         **options,
     )  # fmt: skip
-    assert torch.equal(second.x, long.x) and torch.equal(second.log_weights, long.log_weights)
-    assert torch.equal(torch.cat([first.stage_ess, second.stage_ess]), long.stage_ess)
+    assert torch.equal(second.x, long.x)
+    torch.testing.assert_close(second.log_weights, long.log_weights, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        torch.cat([first.stage_ess, second.stage_ess]), long.stage_ess, rtol=1e-12, atol=0
+    )
+
+
+class Counting(Gaussians):
+    states = 0
+
+    def __call__(self, x):
+        self.states += len(x)
+        return super().__call__(x)
+
+
+def mala_that_lies(energy, x, **options):
+    samples = torch_ebm.mala(energy, x, step_size=0.05, **options)
+    return samples._replace(energy=samples.energy + 1)
+
+
+def mala_that_mirrors(energy, x, **options):
+    samples = torch_ebm.mala(energy, x, step_size=0.05, **options)
+    return samples._replace(x=2 * samples.x)
+
+
+def only_states(sampler):
+    return lambda energy, x, **options: sampler(energy, x, **options).x
+
+
+MALA = functools.partial(torch_ebm.mala, step_size=0.05)
+
+
+@pytest.mark.parametrize("betas", [linear_schedule(10), torch.tensor([1.0, 0.5, 1e-9, 0.0])])
+@pytest.mark.parametrize("sampler", [MALA, mala_that_lies, mala_that_mirrors])
+def test_weights_with_the_energies_that_a_sampler_reports(sampler, betas):
+    path = Gaussians(2, 1.0, 0.4)
+    x = path.exact(20, float(betas[0]), seeded(17))
+    expected = anneal(path, x, betas, only_states(sampler), generator=seeded(18))
+    chains = anneal(path, x, betas, sampler, generator=seeded(18))
+    assert torch.equal(chains.x, expected.x)
+    torch.testing.assert_close(chains.log_weights, expected.log_weights, rtol=1e-12, atol=1e-12)
+
+
+def test_reported_energies_save_evaluations():
+    path = Counting(2, 1.0, 0.4)
+    x = path.exact(20, 0, seeded(19))
+    anneal(path, x, linear_schedule(10), MALA)
+    # Two a transition of MALA; those at beta = 0; and 8 states as a check.
+    assert path.states == 10 * 2 * 20 + 20 + 8
 
 
 def test_stage_ess_is_that_of_the_weights_so_far():

@@ -453,3 +453,35 @@ def test_a_wall_splits_no_ladder():
 
     move = partial(torch_ebm.replica_exchange, betas=[1.0, 0.0], sampler=torch_ebm.gibbs, n_steps=2)
     require(testing.check_swap_rule(move, wall, STATES, (1.0, 0.0)))
+
+
+# --- The energies that samplers report ------------------------------------------------------------
+
+UNDERDAMPED = partial(torch_ebm.underdamped_langevin, step_size=0.1)
+GAUSS = Gauss(torch.ones(2).double(), torch.eye(2).double())
+REPORTING = {"gibbs_with_gradients", "discrete_langevin", "mala", "hmc", "nuts", "tuned_step"}
+
+
+@pytest.mark.parametrize(
+    "table, energy, states",
+    [
+        (DISCRETE, binary(), STATES),
+        (CATEGORICAL, potts(), testing.enumerate_states((3,), 3)),
+        (CONTINUOUS, GAUSS, torch.ones(9, 2).double()),
+        ({"": Kernel("", UNDERDAMPED)}, GAUSS, torch.ones(9, 2).double()),
+    ],
+    ids=["binary", "categorical", "continuous", "underdamped"],
+)
+def test_reported_energies_are_those_of_the_last_states(table, energy, states):
+    beta = torch.tensor(0.7, dtype=torch.float64)
+    for name, kernel in table.items():
+        x = states
+        for _ in range(3):
+            result = kernel.sampler(energy, x, beta=beta, generator=seeded(9))
+            x = getattr(result, "x", result)
+        if kernel.op in REPORTING or not kernel.op:
+            torch.testing.assert_close(
+                result.energy, beta * energy(x).detach().double(), msg=lambda m: f"{name}: {m}"
+            )
+        else:
+            assert getattr(result, "energy", None) is None
