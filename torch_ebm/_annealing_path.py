@@ -47,6 +47,13 @@ class EnergyPath:
         self.own = has_method(energy, "tempered") or has_method(energy, "base_energy")
         self.path = energy if self.own else annealed_energy(energy, base)
 
+    def check(self, x: Tensor) -> None:
+        """Raises TypeError or ValueError unless chains can start at x, (N, ...)."""
+        if not x.is_floating_point():
+            raise TypeError(f"{self.op}: x must be floating, got {x.dtype}")
+        if not x.isfinite().all():
+            raise ValueError(f"{self.op}: x must be finite")
+
     def start(self, n_chains: int, generator: torch.Generator) -> Tensor:
         """Exact samples of the base."""
         if "generator" in inspect.signature(self.base.sample).parameters:
@@ -115,9 +122,9 @@ class EnergyPath:
         return log_z.mean()
 
     def anneal(self, x: Tensor, betas: Tensor, log_weights: Tensor, **options: Any):
-        """The states and weights at ``betas[-1]``."""
+        """The states at ``betas[-1]``, their weights, and the ESS before these were resampled."""
         chains = anneal(self.path, x, betas, self.sampler, log_weights=log_weights, **options)
-        return chains.x, chains.log_weights
+        return chains.x, chains.log_weights, chains.stage_ess[-1]
 
     def move(self, x: Tensor, generator: torch.Generator, n_steps: int = 1) -> Tensor:
         """The states after so many steps at beta = 1."""
@@ -146,10 +153,25 @@ def _energy_at_zero(energy: Energy, x: Tensor) -> Tensor:
 class SalakhutdinovMurrayPath:
     """The path of Salakhutdinov & Murray (2008) to an RBM, in one operator."""
 
-    def __init__(self, rbm: RBM, base_visible_bias: Optional[Tensor]) -> None:
-        self.rbm, self.sampler = rbm, None
+    def __init__(self, op: str, rbm: RBM, base_visible_bias: Optional[Tensor]) -> None:
+        self.op, self.rbm, self.sampler = op, rbm, None
         bias = rbm.visible_bias if base_visible_bias is None else base_visible_bias
         self.bias = bias.detach()
+
+    def check(self, x: Tensor) -> None:
+        """Raises TypeError or ValueError unless chains can start at x, (N, V)."""
+        weight = self.rbm.weight
+        if (x.dtype, x.device) != (weight.dtype, weight.device):
+            raise TypeError(
+                f"{self.op}: x must have the dtype and device of the RBM, {weight.dtype} on"
+                f" {weight.device}, got {x.dtype} on {x.device}"
+            )
+        if x.dim() != 2 or x.shape[1] != self.rbm.n_visible:
+            raise ValueError(
+                f"{self.op}: x must have shape (N, {self.rbm.n_visible}), got {tuple(x.shape)}"
+            )
+        if not ((x == 0) | (x == 1)).all():
+            raise ValueError(f"{self.op}: x must hold zeros and ones only")
 
     def start(self, n_chains: int, generator: torch.Generator) -> Optional[Tensor]:
         return None  # the operator draws it
@@ -188,7 +210,7 @@ class SalakhutdinovMurrayPath:
             log_weights=log_weights,
             generator=generator,
         )
-        return x, log_weights
+        return x, log_weights, log_weights.softmax(0).square().sum().reciprocal().nan_to_num(0)
 
     def move(self, x: Tensor, generator: torch.Generator, n_steps: int = 1) -> Tensor:
         return self.rbm.gibbs(x, n_steps, generator=generator) if n_steps > 0 else x
@@ -207,7 +229,7 @@ def path_of(
     """The path that the arguments of :func:`ais` describe."""
     if base is None and sampler is None and isinstance(energy, RBM):
         if type(energy).forward is RBM.forward:
-            return SalakhutdinovMurrayPath(energy, base_visible_bias)
+            return SalakhutdinovMurrayPath(op, energy, base_visible_bias)
     if base_visible_bias is not None:
         raise ValueError(f"{op}: base_visible_bias is for an RBM without another base or sampler")
     if base is None:

@@ -69,6 +69,8 @@ class AISRun:
         if batch_size < 1:
             raise ValueError(f"{op}: batch_size must be at least 1, got {batch_size}")
         self._path = path_of(op, energy, base, sampler, base_visible_bias)
+        if x is not None:
+            self._path.check(x)
         self._op, self._first_states = op, x
         self._betas = checked_betas(op, betas)
         self._betas = self._betas if x is None else self._betas.flip(0)
@@ -121,7 +123,7 @@ class AISRun:
         self._path.sampler = state.sampler
         x, log_weights = (state.x, state.log_weights) if state.stage else self._start()
         begin = self._ends[state.stage - 1] if state.stage else 0
-        x, log_weights = self._path.anneal(
+        x, log_weights, ess = self._path.anneal(
             x,
             self._betas[begin : self._ends[state.stage] + 1],
             log_weights,
@@ -129,7 +131,10 @@ class AISRun:
             n_groups=self._groups.n_groups,
             resample_below=self._groups.resample_below,
         )
-        sums = torch.stack([log_weights.logsumexp(0), (2 * log_weights).logsumexp(0)]).cpu()
+        # Resampling keeps the sum of the weights, and the ESS is that of the weights before it.
+        log_sum = log_weights.logsumexp(0)
+        log_sum_of_squares = (2 * log_sum - ess.log()).nan_to_num(-math.inf, -math.inf, -math.inf)
+        sums = torch.stack([log_sum, log_sum_of_squares]).cpu()
         log_sums = state.log_sums.clone()
         log_sums[state.stage] = torch.logaddexp(log_sums[state.stage], sums)
         state = state._replace(

@@ -57,6 +57,7 @@ def raise_log_likelihood(
         raise ValueError(f"{op}: x must hold at least one example, got shape {tuple(x.shape)}")
     down = checked_betas(op, betas).flip(0)
     path = path_of(op, energy, base, sampler, base_visible_bias)
+    path.check(x)
     generator = generator or torch.Generator().manual_seed(torch.randint(2**62, ()).item())
     path.sampler = path.found_sampler(generator)
     log_z_base = path.log_z_base()
@@ -65,7 +66,7 @@ def raise_log_likelihood(
         # The last transition of the annealing model, backwards, then the way down.
         first = path.move(examples.repeat_interleave(n_chains, 0), generator)
         log_weights = torch.zeros(len(first), dtype=torch.float64, device=x.device)
-        _, log_weights = path.anneal(
+        _, log_weights, _ = path.anneal(
             first, down, log_weights, n_groups=1, resample_below=0.0, generator=generator
         )
         log_mean = log_weights.view(-1, n_chains).logsumexp(1) - math.log(n_chains)

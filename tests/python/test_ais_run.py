@@ -91,8 +91,42 @@ def test_an_rbm_is_saved_in_the_middle_of_a_batch(tmp_path):
     assert_same(other.run(), expected)
 
 
+def test_stage_ess_is_that_of_the_weights_before_they_are_resampled():
+    options = {"n_chains": 8, "betas": 10, "batch_size": 8, "n_groups": 2, "resample_below": 1.0}
+    estimate = make(Energy(), **options).run()
+    run = make(Energy(), **options)
+    run._state = run._next()
+    x, _ = run._start()
+    chains = torch_ebm.anneal(
+        run._path.path, x, run._betas, MALA, n_groups=2, resample_below=1.0,
+        generator=run._generator,
+    )  # fmt: skip
+    torch.testing.assert_close(estimate.stage_ess, chains.stage_ess, rtol=1e-10, atol=0)
+    assert estimate.stage_ess.max() < 8
+
+
+@pytest.mark.parametrize("estimator", ["reverse_ais", "raise_log_likelihood"])
+def test_states_that_cannot_start_are_refused(estimator):
+    function, rbm = getattr(torch_ebm, estimator), random_rbm(6, 4, 1.0, seed=3)
+    bad = [
+        (torch.full((3, 6), 0.5).double(), ValueError, "x must hold zeros and ones only"),
+        (torch.zeros(3, 5).double(), ValueError, r"x must have shape \(N, 6\), got \(3, 5\)"),
+        (torch.zeros(3, 6), TypeError, "x must have the dtype and device of the RBM"),
+    ]
+    for x, error, text in bad:
+        with pytest.raises(error, match=f"{estimator}: {text}"):
+            function(rbm, x)
+    bad = [
+        (torch.zeros(3, 2, dtype=torch.int64), TypeError, "x must be floating, got torch.int64"),
+        (torch.full((3, 2), math.nan), ValueError, "x must be finite"),
+    ]
+    for x, error, text in bad:
+        with pytest.raises(error, match=f"{estimator}: {text}"):
+            function(Energy(), x, BASE, MALA)
+
+
 def test_what_is_there_after_an_interruption():
-    run = make(Energy(limit=500))  # a chain takes 450 calls: two evaluations a step, one a weight
+    run = make(Energy(limit=500))  # a batch takes 350: two a step, two more a stage
     with pytest.raises(KeyboardInterrupt):
         run.run()
     estimate = run.estimate()
