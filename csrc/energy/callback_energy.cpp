@@ -22,10 +22,12 @@ std::tuple<at::Tensor, at::Tensor> CallbackEnergy::value_and_score(const at::Ten
   return {energies.clone(), score.clone()};  // it may use its memory again
 }
 
-bool CallbackEnergy::has(const char* method) const {
+bool CallbackEnergy::has(const std::string& method) const {
   static const auto op =
       implemented_in_python<bool(int64_t, c10::string_view)>("torch_ebm::_energy_has");
-  return op.call(handle_, method);
+  const auto known = has_.find(method);
+  if (known != has_.end()) return known->second;
+  return has_[method] = op.call(handle_, method);
 }
 
 std::optional<at::Tensor> CallbackEnergy::tempered(const at::Tensor& x,

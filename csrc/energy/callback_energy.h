@@ -1,5 +1,8 @@
 #pragma once
 
+#include <map>
+#include <string>
+
 #include "torch_ebm/energy.h"
 
 namespace torch_ebm::detail {
@@ -21,9 +24,10 @@ class CallbackEnergy : public EnergyFunction {
                                              const std::optional<at::Tensor>& sites) const override;
 
  private:
-  bool has(const char* method) const;
+  bool has(const std::string& method) const;
 
   int64_t handle_;
+  mutable std::map<std::string, bool> has_;  // what was asked before: asking takes a call of Python
 };
 
 }  // namespace torch_ebm::detail
