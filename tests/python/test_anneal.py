@@ -80,6 +80,21 @@ def test_resampling_gives_every_chain_of_a_group_its_mean_weight():
         assert {tuple(row.tolist()) for row in chains.x.view(3, 4, 2)[group]} <= own
 
 
+def test_only_groups_whose_ess_is_low_resample():
+    # ESS 1, 2.7 and 0 of 4 chains. The second group would lose state 5, the third has none to copy.
+    shares = torch.tensor([1.0, 0, 0, 0, 0.5, 1e-9, 0.25, 0.25, 0, 0, 0, 0], dtype=torch.float64)
+    x = torch.arange(12.0).double().unsqueeze(1)
+    stay = lambda energy, x, beta, generator: x  # noqa: E731
+    energy = lambda x: -shares[x.flatten().long()].log()  # noqa: E731
+    chains = anneal(
+        energy, x, torch.tensor([0.0, 1.0]), stay, n_groups=3, resample_below=0.5,
+        generator=seeded(20),
+    )  # fmt: skip
+    assert chains.x.flatten().tolist() == [0, 0, 0, 0, *range(4, 12)]
+    torch.testing.assert_close(chains.log_weights[:4].exp(), torch.full((4,), 0.25).double())
+    torch.testing.assert_close(chains.log_weights[4:].exp(), shares[4:])
+
+
 def test_resampled_states_are_as_frequent_as_their_weights():
     n = 40_000
     x = torch.arange(4.0).repeat(n).unsqueeze(1).double()  # groups of four states, 0 to 3
@@ -144,7 +159,14 @@ def only_states(sampler):
 MALA = functools.partial(torch_ebm.mala, step_size=0.05)
 
 
-@pytest.mark.parametrize("betas", [linear_schedule(10), torch.tensor([1.0, 0.5, 1e-9, 0.0])])
+@pytest.mark.parametrize(
+    "betas",
+    [
+        linear_schedule(10),
+        torch.tensor([1.0, 0.5, 1e-9, 0.0]),
+        torch.tensor([0.0, 1e-9, 0.5, 1.0]),
+    ],
+)
 @pytest.mark.parametrize("sampler", [MALA, mala_that_lies, mala_that_mirrors])
 def test_weights_with_the_energies_that_a_sampler_reports(sampler, betas):
     path = Gaussians(2, 1.0, 0.4)
@@ -153,6 +175,23 @@ def test_weights_with_the_energies_that_a_sampler_reports(sampler, betas):
     chains = anneal(path, x, betas, sampler, generator=seeded(18))
     assert torch.equal(chains.x, expected.x)
     torch.testing.assert_close(chains.log_weights, expected.log_weights, rtol=1e-12, atol=1e-12)
+
+
+def test_infinite_energies_may_be_reported():
+    class Wall:
+        """States above 0 are forbidden at every beta."""
+
+        def __call__(self, x):
+            return torch.where(x[:, 0] > 0, math.inf, 1.0).double()
+
+        base_energy = __call__
+
+    def stay(energy, x, beta, generator):
+        return torch_ebm.Samples(x, torch.ones(len(x)), x[None, :0], energy(x))
+
+    x = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
+    chains = anneal(Wall(), x, linear_schedule(4), stay)
+    assert chains.log_weights.tolist() == [0, -math.inf]
 
 
 def test_reported_energies_save_evaluations():
@@ -174,15 +213,18 @@ def test_stage_ess_is_that_of_the_weights_so_far():
         torch.testing.assert_close(chains.stage_ess[k - 1], expected)
 
 
-def test_a_forbidden_state_has_weight_zero_from_then_on():
+@pytest.mark.parametrize("until", [0.6, 0.8, 1.0])
+def test_a_forbidden_state_has_weight_zero_from_then_on(until):
     class Wall:
-        """All x are allowed at first, those above 0 not from beta = 0.5 on."""
+        """Those above 0 are forbidden from beta = 0.5 on."""
 
         def __call__(self, x):
             return self.tempered(x, torch.tensor(1.0))
 
         def tempered(self, x, beta):
-            return torch.where((x[:, 0] > 0) & (beta >= 0.5), math.inf, 0.0).double()
+            return torch.where(
+                (x[:, 0] > 0) & (beta >= 0.5) & (beta <= until), math.inf, 0.0
+            ).double()
 
     x = torch.tensor([[-1.0], [1.0], [2.0], [-2.0]], dtype=torch.float64)
     stay = lambda energy, x, beta, generator: x  # noqa: E731

@@ -7,7 +7,7 @@ from torch.distributions import Independent, Normal
 import torch_ebm
 from known_values import seeded
 from paths import Gaussians
-from statistical_checks import check_mean
+from statistical_checks import check_law, check_mean
 
 PATH = Gaussians(4, 1.0, 0.05)
 
@@ -47,6 +47,43 @@ def test_between_temperatures_steps_are_geometric_and_masses_linear():
             generator=seeded(6),
         ).x
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("sampler", ["hmc", "mala"])
+def test_every_temperature_is_warmed_up_from_the_states_of_the_last(sampler):
+    betas = torch.tensor([0.0, 0.4, 1.0], dtype=torch.float64)
+    x, generator = PATH.exact(20, 0, seeded(14)), seeded(15)
+    options = {"sampler": sampler, "n_steps": 30, "target_acceptance": 0.4, "n_leapfrog": 3}
+    tuning = torch_ebm.tune_path(PATH, x, betas, generator=seeded(15), **options)
+    assert tuning.n_leapfrog == 3
+    for r, beta in enumerate(betas):
+        found = torch_ebm.warm_up(PATH, x, beta=beta, generator=generator, **options)
+        x = found.x
+        assert tuning.step_size[r] == found.step_size
+        assert torch.equal(tuning.inverse_mass[r], found.inverse_mass)
+
+
+def test_path_lengths_of_hmc_depend_on_the_temperature_alone():
+    class Counting(Gaussians):
+        calls = 0
+
+        def __call__(self, x):
+            self.calls += 1
+            return super().__call__(x)
+
+    ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    tuning = torch_ebm.PathTuning("hmc", ends, 0.1 * torch.ones(2).double(), torch.ones(2, 1), 4)
+
+    def length(beta, seed):
+        path = Counting(1, 1.0, 0.5)
+        tuning(path, path.exact(1, 0, seeded(seed)), beta=beta, generator=seeded(seed))
+        return path.calls - 1  # the first is for the states given
+
+    betas = torch.linspace(0, 1, 1001, dtype=torch.float64)
+    lengths = torch.tensor([length(beta, 16) for beta in betas])
+    assert [length(beta, 17) for beta in betas[:50]] == lengths[:50].tolist()
+    # 4 (1 +- 0.5), evenly, rounded.
+    check_law(lengths, torch.tensor([0, 0, 1, 2, 2, 2, 1]) / 8, "path lengths")
 
 
 @pytest.mark.parametrize("sampler", ["hmc", "mala"])
