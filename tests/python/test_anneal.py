@@ -71,9 +71,10 @@ def test_resampling_gives_every_chain_of_a_group_its_mean_weight():
     x = path.exact(12, 0, seeded(9))
     betas = torch.tensor([0.0, 1.0])
     stay = lambda energy, x, beta, generator: x  # noqa: E731
-    plain = anneal(path, x, betas, stay).log_weights.view(3, 4)
+    plain = anneal(path, x, betas, stay)
     chains = anneal(path, x, betas, stay, n_groups=3, resample_below=1.0, generator=seeded(10))
-    mean = plain.logsumexp(1, keepdim=True) - math.log(4)
+    assert torch.equal(chains.stage_ess, plain.stage_ess)  # before resampling
+    mean = plain.log_weights.view(3, 4).logsumexp(1, keepdim=True) - math.log(4)
     torch.testing.assert_close(chains.log_weights.view(3, 4), mean.expand(3, 4))
     for group in range(3):  # nobody leaves a group
         own = {tuple(row.tolist()) for row in x.view(3, 4, 2)[group]}
