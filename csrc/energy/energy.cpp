@@ -202,14 +202,17 @@ bool Energy::has_path(const at::Tensor& x) const {
 
 at::Tensor Energy::values_at(const at::Tensor& x, const std::vector<at::Tensor>& betas,
                              const std::optional<KnownEnergy>& known) const {
+  // An energy may use its memory again.
+  const auto copied = [](const at::Tensor& energies) {
+    return energies.detach().to(at::kDouble, false, /*copy=*/true);
+  };
   if (const auto first = tempered(x, betas.front())) {
-    std::vector<at::Tensor> values{first->detach().to(at::kDouble, false, /*copy=*/true)};
-    for (size_t k = 1; k < betas.size(); ++k) values.push_back(value(x, betas[k]).to(at::kDouble));
-    return at::stack(values).detach();
+    std::vector<at::Tensor> values{copied(*first)};
+    for (size_t k = 1; k < betas.size(); ++k) values.push_back(copied(value(x, betas[k])));
+    return at::stack(values);
   }
   at::Tensor energies;
-  // A copy: an energy may use its memory again.
-  if (!known) energies = value(x).to(at::kDouble, false, /*copy=*/true);
+  if (!known) energies = copied(value(x));
   const auto base = base_energy(x);
   if (known) energies = without_beta(*known, base);
   at::Tensor beta = at::stack(betas);

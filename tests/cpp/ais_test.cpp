@@ -148,6 +148,32 @@ TEST(AIS, OfAnyEnergyFromAnyBase) {
   EXPECT_GT(down.betas[0].item<double>(), down.betas[-1].item<double>());
 }
 
+TEST(AIS, APathOfItsOwnMayBeginUnnormalised) {
+  class OwnPath : public EnergyFunction {
+   public:
+    at::Tensor value(const at::Tensor& x) const override { return 4 * x.square().sum(1); }
+    std::optional<at::Tensor> base_energy(const at::Tensor& x) const override {
+      return x.square().sum(1) / 2 + 3;
+    }
+  };
+  const Energy energy(std::make_shared<OwnPath>());
+  const Sampler sampler = bind_sampler(&mala, {.n_steps = 2}, {.step_size = 0.05});
+  const auto error = [](const LogZEstimate& estimate) {
+    EXPECT_LT((estimate.upper - estimate.lower).item<double>(), 0.2);
+    return std::abs(estimate.log_z.item<double>() - kNarrowLogZ);
+  };
+  const auto up = [&] {
+    return ais(energy, normal_base(), sampler,
+               {.n_chains = 500, .betas = betas(41), .generator = seeded(16)});
+  };
+  EXPECT_LT(error(up()), 0.2);
+  EXPECT_TRUE(at::equal(up().log_weights, up().log_weights));
+  const at::Tensor exact = at::randn({500, 2}, seeded(17), at::kDouble) / std::sqrt(8.0);
+  EXPECT_LT(error(reverse_ais(energy, normal_base(), exact, sampler,
+                              {.betas = betas(41), .generator = seeded(18)})),
+            0.2);
+}
+
 TEST(AIS, GroupsThatResampleAreTheUnitsOfTheEstimate) {
   const Sampler sampler = bind_sampler(&mala, {.n_steps = 2}, {.step_size = 0.05});
   const LogZEstimate estimate = ais(narrow(), normal_base(), sampler,

@@ -57,7 +57,8 @@ TEST(Anneal, TwoShortRunsAreOneLongRun) {
     const AnnealedChains second =
         anneal(narrowing(), first.x, path().slice(0, 2), two_steps(), again);
     EXPECT_TRUE(at::equal(second.x, whole.x));
-    EXPECT_TRUE(at::equal(second.log_weights, whole.log_weights));
+    // The second run does not know what the sampler said of its first states.
+    EXPECT_TRUE(testing::close(second.log_weights, whole.log_weights, 1e-12, 1e-12));
   }
 }
 

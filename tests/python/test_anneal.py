@@ -71,13 +71,29 @@ def test_resampling_gives_every_chain_of_a_group_its_mean_weight():
     x = path.exact(12, 0, seeded(9))
     betas = torch.tensor([0.0, 1.0])
     stay = lambda energy, x, beta, generator: x  # noqa: E731
-    plain = anneal(path, x, betas, stay).log_weights.view(3, 4)
+    plain = anneal(path, x, betas, stay)
     chains = anneal(path, x, betas, stay, n_groups=3, resample_below=1.0, generator=seeded(10))
-    mean = plain.logsumexp(1, keepdim=True) - math.log(4)
+    assert torch.equal(chains.stage_ess, plain.stage_ess)  # before resampling
+    mean = plain.log_weights.view(3, 4).logsumexp(1, keepdim=True) - math.log(4)
     torch.testing.assert_close(chains.log_weights.view(3, 4), mean.expand(3, 4))
     for group in range(3):  # nobody leaves a group
         own = {tuple(row.tolist()) for row in x.view(3, 4, 2)[group]}
         assert {tuple(row.tolist()) for row in chains.x.view(3, 4, 2)[group]} <= own
+
+
+def test_only_groups_whose_ess_is_low_resample():
+    # ESS 1, 2.7 and 0 of 4 chains. The second group would lose state 5, the third has none to copy.
+    shares = torch.tensor([1.0, 0, 0, 0, 0.5, 1e-9, 0.25, 0.25, 0, 0, 0, 0], dtype=torch.float64)
+    x = torch.arange(12.0).double().unsqueeze(1)
+    stay = lambda energy, x, beta, generator: x  # noqa: E731
+    energy = lambda x: -shares[x.flatten().long()].log()  # noqa: E731
+    chains = anneal(
+        energy, x, torch.tensor([0.0, 1.0]), stay, n_groups=3, resample_below=0.5,
+        generator=seeded(20),
+    )  # fmt: skip
+    assert chains.x.flatten().tolist() == [0, 0, 0, 0, *range(4, 12)]
+    torch.testing.assert_close(chains.log_weights[:4].exp(), torch.full((4,), 0.25).double())
+    torch.testing.assert_close(chains.log_weights[4:].exp(), shares[4:])
 
 
 def test_resampled_states_are_as_frequent_as_their_weights():
@@ -119,50 +135,6 @@ def test_two_short_runs_are_one_long_run(resample_below, direction):
     )
 
 
-class Counting(Gaussians):
-    states = 0
-
-    def __call__(self, x):
-        self.states += len(x)
-        return super().__call__(x)
-
-
-def mala_that_lies(energy, x, **options):
-    samples = torch_ebm.mala(energy, x, step_size=0.05, **options)
-    return samples._replace(energy=samples.energy + 1)
-
-
-def mala_that_mirrors(energy, x, **options):
-    samples = torch_ebm.mala(energy, x, step_size=0.05, **options)
-    return samples._replace(x=2 * samples.x)
-
-
-def only_states(sampler):
-    return lambda energy, x, **options: sampler(energy, x, **options).x
-
-
-MALA = functools.partial(torch_ebm.mala, step_size=0.05)
-
-
-@pytest.mark.parametrize("betas", [linear_schedule(10), torch.tensor([1.0, 0.5, 1e-9, 0.0])])
-@pytest.mark.parametrize("sampler", [MALA, mala_that_lies, mala_that_mirrors])
-def test_weights_with_the_energies_that_a_sampler_reports(sampler, betas):
-    path = Gaussians(2, 1.0, 0.4)
-    x = path.exact(20, float(betas[0]), seeded(17))
-    expected = anneal(path, x, betas, only_states(sampler), generator=seeded(18))
-    chains = anneal(path, x, betas, sampler, generator=seeded(18))
-    assert torch.equal(chains.x, expected.x)
-    torch.testing.assert_close(chains.log_weights, expected.log_weights, rtol=1e-12, atol=1e-12)
-
-
-def test_reported_energies_save_evaluations():
-    path = Counting(2, 1.0, 0.4)
-    x = path.exact(20, 0, seeded(19))
-    anneal(path, x, linear_schedule(10), MALA)
-    # Two a transition of MALA; those at beta = 0; and 8 states as a check.
-    assert path.states == 10 * 2 * 20 + 20 + 8
-
-
 def test_stage_ess_is_that_of_the_weights_so_far():
     path = Gaussians(2, 1.0, 0.4)
     x, betas = path.exact(7, 0, seeded(14)), torch.tensor([0.0, 0.3, 1.0])
@@ -174,15 +146,18 @@ def test_stage_ess_is_that_of_the_weights_so_far():
         torch.testing.assert_close(chains.stage_ess[k - 1], expected)
 
 
-def test_a_forbidden_state_has_weight_zero_from_then_on():
+@pytest.mark.parametrize("until", [0.6, 0.8, 1.0])
+def test_a_forbidden_state_has_weight_zero_from_then_on(until):
     class Wall:
-        """All x are allowed at first, those above 0 not from beta = 0.5 on."""
+        """Those above 0 are forbidden from beta = 0.5 on."""
 
         def __call__(self, x):
             return self.tempered(x, torch.tensor(1.0))
 
         def tempered(self, x, beta):
-            return torch.where((x[:, 0] > 0) & (beta >= 0.5), math.inf, 0.0).double()
+            return torch.where(
+                (x[:, 0] > 0) & (beta >= 0.5) & (beta <= until), math.inf, 0.0
+            ).double()
 
     x = torch.tensor([[-1.0], [1.0], [2.0], [-2.0]], dtype=torch.float64)
     stay = lambda energy, x, beta, generator: x  # noqa: E731

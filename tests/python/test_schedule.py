@@ -50,6 +50,23 @@ def test_steps_have_the_conditional_ess_that_is_asked_for(target, s1):
     assert 1 - conditional_ess(path, betas[-2], betas[-1]) < 1.15 * (1 - target)
 
 
+def test_chains_that_do_not_move_count_by_their_weights():
+    path, target = Gaussians(2, 1.0, 0.6), 0.99
+    x = path.exact(50, 0, seeded(7))
+    stay = lambda energy, x, beta, generator: x  # noqa: E731
+    betas = torch_ebm.adaptive_schedule(path, x, stay, conditional_ess=target)
+    growth = path.base_energy(x) - path(x)
+    assert 1 / growth.softmax(0).square().sum() > 25  # they never resample
+
+    def exact(a, b):
+        share, w = (a * growth).softmax(0), ((b - a) * growth).exp()
+        return (share @ w) ** 2 / (share @ w.square())
+
+    for a, b in zip(betas[:-2], betas[1:-1], strict=True):
+        assert exact(a, b) >= target > exact(a, b + (b - a) / 16)
+    assert exact(betas[-2], betas[-1]) >= target
+
+
 def test_a_path_that_needs_too_many_temperatures_says_so():
     path = Gaussians(3, 1.0, 0.2)
     with pytest.raises(ValueError, match="more than max_temperatures = 5 are needed; at beta = 0."):

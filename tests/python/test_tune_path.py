@@ -7,7 +7,7 @@ from torch.distributions import Independent, Normal
 import torch_ebm
 from known_values import seeded
 from paths import Gaussians
-from statistical_checks import check_mean
+from statistical_checks import check_law, check_mean
 
 PATH = Gaussians(4, 1.0, 0.05)
 
@@ -24,17 +24,17 @@ def test_acceptance_along_the_path_is_near_its_target(sampler, target):
 
 
 def test_between_temperatures_steps_are_geometric_and_masses_linear():
-    betas = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
+    betas = torch.tensor([0.2, 0.6, 1.0], dtype=torch.float64)
     step_size = torch.tensor([0.4, 0.1, 0.05], dtype=torch.float64)
     mass = torch.tensor([[1.0, 4.0], [2.0, 1.0], [3.0, 3.0]], dtype=torch.float64)
     tuning = torch_ebm.PathTuning("mala", betas, step_size, mass)
     path = Gaussians(2, 1.0, 0.5)
     x = path.exact(10, 0, seeded(5))
     for beta, step, inverse_mass in [
-        (0.0, 0.4, [1.0, 4.0]),
-        (0.25, 0.2, [4 / 3, 1.6]),
-        (0.5, 0.1, [2.0, 1.0]),
-        (1.0, 0.05, [3.0, 3.0]),
+        (0.1, 0.4, [1.0, 4.0]),
+        (0.4, 0.2, [4 / 3, 1.6]),
+        (0.6, 0.1, [2.0, 1.0]),
+        (1.1, 0.05, [3.0, 3.0]),
     ]:
         one = tuning(path, x, beta=beta, n_steps=3, generator=seeded(6)).x
         other = torch_ebm.mala(
@@ -47,6 +47,43 @@ def test_between_temperatures_steps_are_geometric_and_masses_linear():
             generator=seeded(6),
         ).x
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("sampler", ["hmc", "mala"])
+def test_every_temperature_is_warmed_up_from_the_states_of_the_last(sampler):
+    betas = torch.tensor([0.0, 0.4, 1.0], dtype=torch.float64)
+    x, generator = PATH.exact(20, 0, seeded(14)), seeded(15)
+    options = {"sampler": sampler, "n_steps": 30, "target_acceptance": 0.4, "n_leapfrog": 3}
+    tuning = torch_ebm.tune_path(PATH, x, betas, generator=seeded(15), **options)
+    assert tuning.n_leapfrog == 3
+    for r, beta in enumerate(betas):
+        found = torch_ebm.warm_up(PATH, x, beta=beta, generator=generator, **options)
+        x = found.x
+        assert tuning.step_size[r] == found.step_size
+        assert torch.equal(tuning.inverse_mass[r], found.inverse_mass)
+
+
+def test_path_lengths_of_hmc_depend_on_the_temperature_alone():
+    class Counting(Gaussians):
+        calls = 0
+
+        def __call__(self, x):
+            self.calls += 1
+            return super().__call__(x)
+
+    ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    tuning = torch_ebm.PathTuning("hmc", ends, 0.1 * torch.ones(2).double(), torch.ones(2, 1), 4)
+
+    def length(beta, seed):
+        path = Counting(1, 1.0, 0.5)
+        tuning(path, path.exact(1, 0, seeded(seed)), beta=beta, generator=seeded(seed))
+        return path.calls - 1  # the first is for the states given
+
+    betas = torch.linspace(0, 1, 1001, dtype=torch.float64)
+    lengths = torch.tensor([length(beta, 16) for beta in betas])
+    assert [length(beta, 17) for beta in betas[:50]] == lengths[:50].tolist()
+    # 4 (1 +- 0.5), evenly, rounded.
+    check_law(lengths, torch.tensor([0, 0, 1, 2, 2, 2, 1]) / 8, "path lengths")
 
 
 @pytest.mark.parametrize("sampler", ["hmc", "mala"])

@@ -1,0 +1,112 @@
+"""The energies behind the weights: what samplers report, and energies that reuse their memory."""
+
+import functools
+import math
+
+import pytest
+import torch
+
+import torch_ebm
+from known_values import seeded
+from paths import Gaussians
+from torch_ebm import anneal, linear_schedule
+
+
+class Counting(Gaussians):
+    states = 0
+
+    def __call__(self, x):
+        self.states += len(x)
+        return super().__call__(x)
+
+
+def mala_that_lies(energy, x, **options):
+    samples = torch_ebm.mala(energy, x, step_size=0.05, **options)
+    return samples._replace(energy=samples.energy + 1)
+
+
+def mala_that_mirrors(energy, x, **options):
+    samples = torch_ebm.mala(energy, x, step_size=0.05, **options)
+    return samples._replace(x=2 * samples.x)
+
+
+def only_states(sampler):
+    return lambda energy, x, **options: sampler(energy, x, **options).x
+
+
+MALA = functools.partial(torch_ebm.mala, step_size=0.05)
+
+
+@pytest.mark.parametrize(
+    "betas",
+    [
+        linear_schedule(10),
+        torch.tensor([1.0, 0.5, 1e-9, 0.0]),
+        torch.tensor([0.0, 1e-9, 0.5, 1.0]),
+    ],
+)
+@pytest.mark.parametrize("sampler", [MALA, mala_that_lies, mala_that_mirrors])
+def test_weights_with_the_energies_that_a_sampler_reports(sampler, betas):
+    path = Gaussians(2, 1.0, 0.4)
+    x = path.exact(20, float(betas[0]), seeded(17))
+    expected = anneal(path, x, betas, only_states(sampler), generator=seeded(18))
+    chains = anneal(path, x, betas, sampler, generator=seeded(18))
+    assert torch.equal(chains.x, expected.x)
+    torch.testing.assert_close(chains.log_weights, expected.log_weights, rtol=1e-12, atol=1e-12)
+
+
+def test_infinite_energies_may_be_reported():
+    class Wall:
+        """States above 0 are forbidden at every beta."""
+
+        def __call__(self, x):
+            return torch.where(x[:, 0] > 0, math.inf, 1.0).double()
+
+        base_energy = __call__
+
+    def stay(energy, x, beta, generator):
+        return torch_ebm.Samples(x, torch.ones(len(x)), x[None, :0], energy(x))
+
+    x = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
+    chains = anneal(Wall(), x, linear_schedule(4), stay)
+    assert chains.log_weights.tolist() == [0, -math.inf]
+    assert anneal(Wall(), x[1:], linear_schedule(2), stay).stage_ess.tolist() == [0, 0]
+
+
+def test_reported_energies_save_evaluations():
+    path = Counting(2, 1.0, 0.4)
+    x = path.exact(20, 0, seeded(19))
+    anneal(path, x, linear_schedule(10), MALA)
+    # Two a transition of MALA; those at beta = 0; and 8 states as a check.
+    assert path.states == 10 * 2 * 20 + 20 + 8
+
+
+class OneMemory(Gaussians):
+    """Returns the same memory every time."""
+
+    def __init__(self, *law):
+        super().__init__(*law)
+        self.memory = torch.zeros(40, dtype=torch.float64)
+
+    def __call__(self, x):
+        return self.memory.copy_(super().__call__(x))
+
+    def base_energy(self, x):
+        return self.memory.copy_(super().base_energy(x))
+
+
+class OneMemoryTempered(OneMemory):
+    def tempered(self, x, beta):
+        return self.memory.copy_(x.square().sum(1) * self.precision(beta) / 2)
+
+
+@pytest.mark.parametrize("energy", [OneMemory, OneMemoryTempered])
+def test_an_energy_may_use_its_memory_again(energy):
+    law = (2, 1.0, 0.5)
+    path, same = energy(*law), Gaussians(*law)
+    x = same.exact(40, 0, seeded(21))
+    stay = lambda energy, x, beta, generator: x  # noqa: E731
+    weights = [anneal(p, x, linear_schedule(3), stay).log_weights for p in (path, same)]
+    torch.testing.assert_close(*weights)
+    betas = [torch_ebm.adaptive_schedule(p, x, stay, generator=seeded(22)) for p in (path, same)]
+    torch.testing.assert_close(*betas)
