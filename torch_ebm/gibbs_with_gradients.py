@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from .energy import Energy
-from .sampler import Samples, run_sampler
+from .sampler import Samples, own_sampler, run_sampler
 
 
+@own_sampler
 @torch.compiler.disable
 def gibbs_with_gradients(
     energy: Energy,

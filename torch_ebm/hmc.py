@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from .energy import Energy
-from .sampler import Samples, StepSize, run_sampler
+from .sampler import Samples, StepSize, own_sampler, run_sampler
 
 
+@own_sampler
 @torch.compiler.disable
 def hmc(
     energy: Energy,

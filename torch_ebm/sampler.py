@@ -19,8 +19,9 @@ not finite or of another shape; what ``energy`` raises comes through with its ow
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Optional, Union
+from typing import NamedTuple, Optional, TypeVar, Union
 
 import torch
 from torch import Tensor
@@ -40,7 +41,7 @@ class Samples(NamedTuple):
         trajectory: the states after every ``thin``-th step, (n_steps // thin, N, ...); (0, N, ...)
             if ``thin`` is 0.
         energy: the energies of ``x`` at ``beta``, (N,), float64, from samplers that know them;
-            otherwise None. Whoever changes ``x`` leaves it out.
+            otherwise None.
     """
 
     x: Tensor
@@ -56,6 +57,22 @@ Sampler = Callable[..., Union[Samples, Tensor]]
 
 #: A number, a sequence with one for every step, or a tensor with one for every chain.
 StepSize = Union[float, "list[float]", Tensor]
+
+
+_own: list[object] = []
+_S = TypeVar("_S")
+
+
+def own_sampler(sampler: _S) -> _S:
+    """Marks a function or class whose Samples are right about the energy they were made from."""
+    _own.append(sampler)
+    return sampler
+
+
+def _is_own(sampler: Sampler) -> bool:
+    while type(sampler) is functools.partial:
+        sampler = sampler.func
+    return any(sampler is own or type(sampler) is own for own in _own)
 
 
 def run_sampler(op: str, energy: Energy, x: Tensor, *, beta: object, **options: object) -> Samples:
@@ -83,11 +100,14 @@ def sampler_argument(sampler: Sampler, energy: Energy) -> Iterator[object]:
     if not callable(sampler):
         raise TypeError(f"sampler must be callable, got {type(sampler).__name__}")
 
+    # Any other may have moved by a surrogate of the energy, or have changed the states since.
+    knows_energies = _is_own(sampler)
+
     def move(
         x: Tensor, beta: Tensor, generator: Optional[torch.Generator]
     ) -> tuple[Tensor, Optional[Tensor]]:
         result = sampler(energy, x, beta=beta, generator=generator)
-        return states_of(result), result.energy if isinstance(result, Samples) else None
+        return states_of(result), result.energy if knows_energies else None
 
     with registered(move) as handle:
         yield handle

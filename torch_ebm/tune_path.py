@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from .energy import Energy, as_argument
-from .sampler import Samples
+from .sampler import Samples, own_sampler
 
 
+@own_sampler
 class PathTuning(NamedTuple):
     """Step sizes and diagonal inverse masses along a path. It is a sampler: call it as one."""
 

@@ -18,9 +18,14 @@ constexpr const char* kOp = "anneal";
 
 class Annealing {
  public:
-  Annealing(const Energy& energy, const at::Tensor& x, const Sampler& sampler,
+  /// `sampler_is_ours`: it is known to move by this very energy, so that what it says of energies is true.
+  Annealing(const Energy& energy, const at::Tensor& x, const Sampler& sampler, bool sampler_is_ours,
             const AnnealOptions& options)
-      : energy_(energy), sampler_(sampler), options_(options), x_(x.detach().clone()) {
+      : energy_(energy),
+        sampler_(sampler),
+        sampler_is_ours_(sampler_is_ours),
+        options_(options),
+        x_(x.detach().clone()) {
     log_weights_ = options.log_weights
                        ? options.log_weights->detach().to(x.device(), at::kDouble, false, true)
                        : at::zeros({x.size(0)}, x.options().dtype(at::kDouble));
@@ -36,7 +41,7 @@ class Annealing {
     if (options_.resample_below > 0) resample();
     auto [x, energies_there] = detail::moved(kOp, sampler_, energy_, x_, to, options_.generator);
     x_ = std::move(x);
-    said_ = std::move(energies_there);
+    if (sampler_is_ours_) said_ = std::move(energies_there);
   }
 
   const at::Tensor& ess() const { return ess_; }
@@ -45,19 +50,12 @@ class Annealing {
   }
 
  private:
-  /// The energies at `beta` that the last move returned with its states. Dividing by a small beta would magnify their
-  /// rounding. A sampler that changes states but not what it says of them shows in its first chains.
-  std::optional<KnownEnergy> what_sampler_said(const at::Tensor& beta) {
+  /// The energies at `beta` that the sampler returned with its states. Dividing by a small beta would magnify their
+  /// rounding.
+  std::optional<KnownEnergy> what_sampler_said(const at::Tensor& beta) const {
     constexpr double kLeastBeta = 1e-3;
-    constexpr int64_t kChecked = 8;
     if (!said_ || beta.item<double>() < kLeastBeta) return std::nullopt;
     if (!at::isfinite(*said_).all().item<bool>()) return std::nullopt;
-    if (!sampler_is_right_) {
-      const at::Tensor x = x_.slice(0, 0, kChecked);
-      const at::Tensor energies = detail::path_energies(kOp, energy_, x, {beta})[0];
-      sampler_is_right_ = at::allclose(said_->slice(0, 0, kChecked), energies, 1e-3, 1e-3);
-    }
-    if (!*sampler_is_right_) return std::nullopt;
     return KnownEnergy{*said_, beta};
   }
 
@@ -86,12 +84,12 @@ class Annealing {
 
   const Energy& energy_;
   const Sampler& sampler_;
+  bool sampler_is_ours_;
   const AnnealOptions& options_;
   at::Tensor x_;
   at::Tensor log_weights_;
   at::Tensor ess_;
   std::optional<at::Tensor> said_;  // by the sampler, of the energies of x_
-  std::optional<bool> sampler_is_right_;
 };
 
 void check(const at::Tensor& x, const Sampler& sampler, const AnnealOptions& options) {
@@ -113,20 +111,9 @@ void check(const at::Tensor& x, const Sampler& sampler, const AnnealOptions& opt
                     ": resample_below must be in [0, 1], got ", options.resample_below);
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> anneal_op(
-    const c10::IValue& energy, const at::Tensor& x, const at::Tensor& betas,
-    const c10::IValue& sampler, const std::optional<at::Tensor>& log_weights, int64_t n_groups,
-    double resample_below, std::optional<at::Generator> generator) {
-  AnnealedChains chains =
-      anneal(Energy::from_ivalue(kOp, energy), x, betas, detail::sampler_from_ivalue(kOp, sampler),
-             {log_weights, n_groups, resample_below, std::move(generator)});
-  return {chains.x, chains.log_weights, chains.stage_ess};
-}
-
-}  // namespace
-
-AnnealedChains anneal(const Energy& energy, const at::Tensor& x, const at::Tensor& betas,
-                      const Sampler& sampler, const AnnealOptions& options) {
+AnnealedChains annealed(const Energy& energy, const at::Tensor& x, const at::Tensor& betas,
+                        const Sampler& sampler, bool sampler_is_ours,
+                        const AnnealOptions& options) {
   const at::Tensor path = detail::checked_path(kOp, betas);
   check(x, sampler, options);
   const detail::NoGradMode no_grad;
@@ -134,7 +121,7 @@ AnnealedChains anneal(const Energy& energy, const at::Tensor& x, const at::Tenso
   const std::vector<at::Tensor> beta = path.to(x.device()).unbind();
   std::vector<at::Tensor> stage_ess;
   stage_ess.reserve(n_stages);
-  Annealing chains(energy, x, sampler, options);
+  Annealing chains(energy, x, sampler, sampler_is_ours, options);
   detail::Progress progress(kOp, n_stages);
   for (int64_t k = 0; k < n_stages; ++k) {
     chains.change(beta[k], beta[k + 1]);
@@ -142,6 +129,25 @@ AnnealedChains anneal(const Energy& energy, const at::Tensor& x, const at::Tenso
     progress.step(k + 1);
   }
   return std::move(chains).finished(at::stack(stage_ess));
+}
+
+/// Python hands on the energies of the library's own samplers alone.
+std::tuple<at::Tensor, at::Tensor, at::Tensor> anneal_op(
+    const c10::IValue& energy, const at::Tensor& x, const at::Tensor& betas,
+    const c10::IValue& sampler, const std::optional<at::Tensor>& log_weights, int64_t n_groups,
+    double resample_below, std::optional<at::Generator> generator) {
+  AnnealedChains chains = annealed(
+      Energy::from_ivalue(kOp, energy), x, betas, detail::sampler_from_ivalue(kOp, sampler),
+      /*sampler_is_ours=*/true, {log_weights, n_groups, resample_below, std::move(generator)});
+  return {chains.x, chains.log_weights, chains.stage_ess};
+}
+
+}  // namespace
+
+AnnealedChains anneal(const Energy& energy, const at::Tensor& x, const at::Tensor& betas,
+                      const Sampler& sampler, const AnnealOptions& options) {
+  // Any function may be behind it, such as one that moves by a surrogate of the energy.
+  return annealed(energy, x, betas, sampler, /*sampler_is_ours=*/false, options);
 }
 
 TORCH_EBM_DRIVER("anneal", &anneal_op)

@@ -20,14 +20,18 @@ class Counting(Gaussians):
         return super().__call__(x)
 
 
-def mala_that_lies(energy, x, **options):
-    samples = torch_ebm.mala(energy, x, step_size=0.05, **options)
-    return samples._replace(energy=samples.energy + 1)
+def mala_of_a_surrogate(energy, x, **options):
+    class Surrogate(Gaussians):
+        def __call__(self, x):
+            return energy(x) + 40
+
+    return torch_ebm.mala(Surrogate(2, 1.0, 0.4), x, step_size=0.05, **options)
 
 
-def mala_that_mirrors(energy, x, **options):
+def mala_in_a_box(energy, x, **options):
     samples = torch_ebm.mala(energy, x, step_size=0.05, **options)
-    return samples._replace(x=2 * samples.x)
+    samples.x.clamp_(-0.5, 0.5)
+    return samples
 
 
 def only_states(sampler):
@@ -35,6 +39,8 @@ def only_states(sampler):
 
 
 MALA = functools.partial(torch_ebm.mala, step_size=0.05)
+ENDS = torch.tensor([0.0, 1.0], dtype=torch.float64)
+TUNED = torch_ebm.PathTuning("mala", ENDS, 0.1 - 0.05 * ENDS, torch.ones(2, 2).double())
 
 
 @pytest.mark.parametrize(
@@ -45,7 +51,9 @@ MALA = functools.partial(torch_ebm.mala, step_size=0.05)
         torch.tensor([0.0, 1e-9, 0.5, 1.0]),
     ],
 )
-@pytest.mark.parametrize("sampler", [MALA, mala_that_lies, mala_that_mirrors])
+@pytest.mark.parametrize(
+    "sampler", [MALA, torch_ebm.hmc, TUNED, mala_of_a_surrogate, mala_in_a_box]
+)
 def test_weights_with_the_energies_that_a_sampler_reports(sampler, betas):
     path = Gaussians(2, 1.0, 0.4)
     x = path.exact(20, float(betas[0]), seeded(17))
@@ -55,7 +63,14 @@ def test_weights_with_the_energies_that_a_sampler_reports(sampler, betas):
     torch.testing.assert_close(chains.log_weights, expected.log_weights, rtol=1e-12, atol=1e-12)
 
 
-def test_infinite_energies_may_be_reported():
+def test_energies_may_belong_to_their_chains():
+    places = torch.randn(40, 2, generator=seeded(23), dtype=torch.float64)
+    energy = lambda x: (x - places).square().sum(1)  # noqa: E731
+    chains = anneal(energy, places + 1, linear_schedule(5), MALA, generator=seeded(24))
+    assert (chains.log_weights < 0).all()
+
+
+def test_infinite_energies_may_be_reported(monkeypatch):
     class Wall:
         """States above 0 are forbidden at every beta."""
 
@@ -67,6 +82,7 @@ def test_infinite_energies_may_be_reported():
     def stay(energy, x, beta, generator):
         return torch_ebm.Samples(x, torch.ones(len(x)), x[None, :0], energy(x))
 
+    monkeypatch.setattr(torch_ebm.sampler, "_own", [stay])
     x = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
     chains = anneal(Wall(), x, linear_schedule(4), stay)
     assert chains.log_weights.tolist() == [0, -math.inf]
@@ -77,8 +93,10 @@ def test_reported_energies_save_evaluations():
     path = Counting(2, 1.0, 0.4)
     x = path.exact(20, 0, seeded(19))
     anneal(path, x, linear_schedule(10), MALA)
-    # Two a transition of MALA; those at beta = 0; and 8 states as a check.
-    assert path.states == 10 * 2 * 20 + 20 + 8
+    assert path.states == 10 * 2 * 20 + 20  # two a transition of MALA, and those at beta = 0
+    path.states = 0
+    anneal(path, x, linear_schedule(10), only_states(MALA))
+    assert path.states == 10 * 3 * 20
 
 
 class OneMemory(Gaussians):
