@@ -63,3 +63,8 @@ def _numbers(name: str, values: object) -> Tensor:
         return torch.as_tensor(values, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{name} must be numbers, got {values!r}") from error
+
+
+def as_generator(generator: Optional[torch.Generator]) -> torch.Generator:
+    """The generator, or a new one, seeded from torch's default."""
+    return generator or torch.Generator().manual_seed(torch.randint(2**62, ()).item())

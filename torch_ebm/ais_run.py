@@ -10,6 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ._annealing_path import checked_betas, path_of
+from ._arguments import as_generator
 from .energy import Energy
 from .log_z_estimate import LogZEstimate, log_z_from_weights
 from .noise import NoiseDistribution
@@ -76,9 +77,7 @@ class AISRun:
         self._betas = self._betas if x is None else self._betas.flip(0)
         self._sizes = [min(batch_size, n_chains - i) for i in range(0, n_chains, batch_size)]
         self._groups = _Groups(op, self._sizes, n_groups, resample_below)
-        self._generator = generator or torch.Generator().manual_seed(
-            torch.randint(2**62, ()).item()
-        )
+        self._generator = as_generator(generator)
         n = len(self._betas) - 1
         n_stages = min(n, _MOST_STAGES)
         self._ends = [round(n * (s + 1) / n_stages) for s in range(n_stages)]

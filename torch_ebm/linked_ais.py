@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ._annealing_path import EnergyPath, checked_betas
+from ._arguments import as_generator
 from .energy import Energy, as_argument
 from .log_z_estimate import LogZEstimate, log_z_from_weights
 from .noise import NoiseDistribution
@@ -67,13 +68,14 @@ def linked_ais(
             raise ValueError(f"linked_ais: {name} must be at least {least}, got {value}")
     way = EnergyPath("linked_ais", energy, base, sampler)
     path = checked_betas("linked_ais", betas)
-    generator = generator or torch.Generator().manual_seed(torch.randint(2**62, ()).item())
+    generator = as_generator(generator)
 
-    def run(n_runs: int, log_ratios: Optional[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    log_z_base = way.log_z_base()
+
+    def run(n_runs: int, log_ratios: Optional[Tensor]) -> tuple[Tensor, Tensor]:
         x = way.start(n_states * n_runs, generator)
-        log_z_base = way.log_z_base()
         with as_argument(way.path) as argument, sampler_argument(sampler, way.path) as move:
-            log_weights, log_ratios = torch.ops.torch_ebm.linked_ais(
+            return torch.ops.torch_ebm.linked_ais(
                 argument,
                 x.view(n_states, n_runs, *x.shape[1:]),
                 path,
@@ -81,8 +83,7 @@ def linked_ais(
                 log_ratios=log_ratios,
                 generator=generator,
             )
-        return log_weights, log_ratios, log_z_base
 
     guesses = run(n_pilot, None)[1] if n_pilot > 0 else None
-    log_weights, _, log_z_base = run(n_chains, guesses)
+    log_weights, _ = run(n_chains, guesses)
     return log_z_from_weights(log_weights, log_z_base, betas=path)

@@ -10,6 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ._annealing_path import checked_betas, path_of
+from ._arguments import as_generator
 from .energy import Energy
 from .noise import NoiseDistribution
 from .sampler import Sampler
@@ -58,7 +59,7 @@ def raise_log_likelihood(
     down = checked_betas(op, betas).flip(0)
     path = path_of(op, energy, base, sampler, base_visible_bias)
     path.check(x)
-    generator = generator or torch.Generator().manual_seed(torch.randint(2**62, ()).item())
+    generator = as_generator(generator)
     path.sampler = path.found_sampler(generator)
     log_z_base = path.log_z_base()
     log_likelihoods = []

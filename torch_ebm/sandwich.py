@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ._annealing_path import path_of
+from ._arguments import as_generator
 from .ais_run import AISRun
 from .bridge_sampling import bridge_sampling
 from .energy import Energy
@@ -84,7 +85,7 @@ def sandwich(
     """
     if n_burn_in < 0:
         raise ValueError(f"sandwich: n_burn_in must be at least 0, got {n_burn_in}")
-    generator = generator or torch.Generator().manual_seed(torch.randint(2**62, ()).item())
+    generator = as_generator(generator)
     sampler = _reversible_sampler(energy, base, sampler, base_visible_bias, generator)
     both = {"betas": betas, "base_visible_bias": base_visible_bias, "generator": generator}
     up = AISRun(energy, base, sampler, n_chains=n_chains, **both)

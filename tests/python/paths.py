@@ -107,3 +107,27 @@ class AveragedGaussians:
     def perfect_sampler(self, energy, x, *, beta, generator):
         """Independent draws from the law at beta."""
         return self.exact(len(x), beta, generator)
+
+
+class ScriptedPath(torch.nn.Module):
+    """From N(0, 1) to N(0, 1/4), for a scripted model."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * x.square().sum(1)
+
+    @torch.jit.export
+    def base_energy(self, x: torch.Tensor) -> torch.Tensor:
+        return x.square().sum(1) / 2
+
+
+class ScriptedSampler(torch.nn.Module):
+    """MALA along it."""
+
+    def __init__(self, n_steps: int) -> None:
+        super().__init__()
+        self.energy, self.n_steps = ScriptedPath(), n_steps
+
+    def forward(self, x: torch.Tensor, beta: torch.Tensor, generator: torch.Generator | None):
+        return torch.ops.torch_ebm.mala(
+            self.energy, x, step_size=0.1, n_steps=self.n_steps, beta=beta, generator=generator
+        )[0]

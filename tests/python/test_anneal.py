@@ -8,7 +8,7 @@ import torch
 
 import torch_ebm
 from known_values import case, seeded
-from paths import Gaussians, SalakhutdinovMurray
+from paths import Gaussians, SalakhutdinovMurray, ScriptedPath, ScriptedSampler
 from statistical_checks import check_mean
 from torch_ebm import anneal, linear_schedule
 
@@ -184,7 +184,7 @@ class Scripted(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.energy = ScriptedPath()
-        self.sampler = ScriptedSampler()
+        self.sampler = ScriptedSampler(2)
 
     def forward(self, n: int, betas: torch.Tensor) -> torch.Tensor:
         x = torch.randn(n, 2, dtype=torch.float64)
@@ -194,26 +194,6 @@ class Scripted(torch.nn.Module):
             log_weights, log_z_base
         )
         return torch.stack([log_z, lower, upper, stage_ess[-1]])
-
-
-class ScriptedPath(torch.nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return 2 * x.square().sum(1)
-
-    @torch.jit.export
-    def base_energy(self, x: torch.Tensor) -> torch.Tensor:
-        return x.square().sum(1) / 2
-
-
-class ScriptedSampler(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.energy = ScriptedPath()
-
-    def forward(self, x: torch.Tensor, beta: torch.Tensor, generator: torch.Generator | None):
-        return torch.ops.torch_ebm.mala(
-            self.energy, x, step_size=0.1, n_steps=2, beta=beta, generator=generator
-        )[0]
 
 
 def test_a_scripted_model_anneals_itself(tmp_path):

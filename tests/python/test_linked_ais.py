@@ -8,7 +8,7 @@ import torch
 
 import torch_ebm
 from known_values import all_states, case, exact_samples, seeded, state_numbers
-from paths import Gaussians, SalakhutdinovMurray
+from paths import Gaussians, SalakhutdinovMurray, ScriptedPath, ScriptedSampler
 from statistical_checks import check_mean
 from torch_ebm import linear_schedule
 from torch_ebm.energy import as_argument
@@ -274,31 +274,11 @@ class Scripted(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.energy = ScriptedPath()
-        self.sampler = ScriptedSampler()
+        self.sampler = ScriptedSampler(1)
 
     def forward(self, m: int, n: int, betas: torch.Tensor) -> torch.Tensor:
         x = torch.randn(m, n, 2, dtype=torch.float64)
         return torch.ops.torch_ebm.linked_ais(self.energy, x, betas, self.sampler)[0]
-
-
-class ScriptedPath(torch.nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return 2 * x.square().sum(1)
-
-    @torch.jit.export
-    def base_energy(self, x: torch.Tensor) -> torch.Tensor:
-        return x.square().sum(1) / 2
-
-
-class ScriptedSampler(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.energy = ScriptedPath()
-
-    def forward(self, x: torch.Tensor, beta: torch.Tensor, generator: torch.Generator | None):
-        return torch.ops.torch_ebm.mala(
-            self.energy, x, step_size=0.1, beta=beta, generator=generator
-        )[0]
 
 
 def test_a_scripted_model_links_itself():
