@@ -1,8 +1,8 @@
 """torch_ebm: train, sample and evaluate energy-based models, p(x) = exp(-E(x)) / Z.
 
 Any callable or module that maps a batch x of shape (N, ...) to energies of shape (N,) is an energy.
-The algorithms live in a C++ library over LibTorch, as operators ``torch.ops.torch_ebm.*``: the
-functions here call them, and so may a scripted module and a C++ program.
+The algorithms are operators, ``torch.ops.torch_ebm.*``, of a C++ library built on LibTorch. The
+functions here call them; scripted modules and C++ programs can call them too.
 """
 
 from . import plots, testing

@@ -1,4 +1,4 @@
-"""What annealing needs to know of a base, an energy and a sampler."""
+"""What annealing needs to know about a base, an energy and a sampler."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _PILOT_CHAINS = 50
 
 
 class EnergyPath:
-    """The path from a base to an energy, and what moves its chains.
+    """The path from a base to an energy, and the sampler that moves its chains.
 
     Args:
-        sampler: default: Gibbs sampling of binary states; HMC tuned by a pilot run for others.
+        sampler: default: Gibbs sampling for binary states, HMC tuned by a pilot run for others.
 
     Raises:
-        TypeError: ``base`` is no distribution.
+        TypeError: ``base`` is not a distribution.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class EnergyPath:
         log_prob = self.base.log_prob(x)
         if log_prob.shape != (n_chains,):
             raise ValueError(
-                f"{self.op}: the base's log_prob must have shape ({n_chains},) for so many states,"
+                f"{self.op}: the base's log_prob must have shape ({n_chains},) for as many states,"
                 f" got {tuple(log_prob.shape)}; wrap a distribution of single units in"
                 " torch.distributions.Independent"
             )
@@ -76,7 +76,7 @@ class EnergyPath:
         """The sampler, or one that suits the states of the base.
 
         Raises:
-            ValueError: none does.
+            ValueError: no sampler suits them.
         """
         if self.sampler is not None:
             return self.sampler
@@ -103,7 +103,7 @@ class EnergyPath:
         """log Z at beta = 0.
 
         Raises:
-            ValueError: the energy has a path of its own, and the base is not its law there.
+            ValueError: the energy defines its own path, and the base is not its distribution there.
         """
         if not self.own:
             return torch.zeros((), dtype=torch.float64)
@@ -115,9 +115,9 @@ class EnergyPath:
         eps = torch.finfo(x.dtype).eps if x.is_floating_point() else 1e-7
         if not spread <= 1e-3 + 100 * eps * at_zero.abs().max().item():
             raise ValueError(
-                f"{self.op}: base must be the law of the energy at beta = 0, which the energy"
-                " defines itself; the logarithms of their densities differ by up to"
-                f" {spread:.4g} more in some states than in others"
+                f"{self.op}: base must be the distribution that the energy itself defines at"
+                " beta = 0; the difference of their log densities varies by up to"
+                f" {spread:.4g} between states"
             )
         return log_z.mean()
 
@@ -127,7 +127,7 @@ class EnergyPath:
         return chains.x, chains.log_weights, chains.stage_ess[-1]
 
     def move(self, x: Tensor, generator: torch.Generator, n_steps: int = 1) -> Tensor:
-        """The states after so many steps at beta = 1."""
+        """The states after ``n_steps`` steps at beta = 1."""
         one = torch.ones((), dtype=torch.float64, device=x.device)
         for _ in range(n_steps):
             if isinstance(self.sampler, torch.jit.ScriptModule):
@@ -138,7 +138,7 @@ class EnergyPath:
 
 
 def _innermost(base: NoiseDistribution) -> object:
-    """What torch.distributions.Independent was wrapped around."""
+    """The distribution inside any torch.distributions.Independent wrappers."""
     while isinstance(base, torch.distributions.Independent):
         base = base.base_dist
     return base

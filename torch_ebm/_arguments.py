@@ -17,7 +17,7 @@ def as_beta(beta: Union[float, Tensor, None]) -> Optional[Tensor]:
 
 
 def as_ladder(betas: Union[Tensor, Sequence[float]]) -> Tensor:
-    """Inverse temperatures, one a rung, as the operators take them."""
+    """Inverse temperatures, one per rung, as the operators take them."""
     ladder = betas.clone() if isinstance(betas, Tensor) else _numbers("betas", betas)
     if ladder.dim() != 1:
         raise ValueError(f"betas must have shape (R,), got {tuple(ladder.shape)}")
@@ -37,7 +37,7 @@ def as_sigma(sigma: object) -> object:
         return sigma
     numbers = _numbers("sigma", sigma)
     if numbers.numel() == 0:
-        raise ValueError("sigma must not be an empty list")  # which no operator takes
+        raise ValueError("sigma must not be an empty list")  # no operator takes one
     return numbers.tolist()
 
 
@@ -47,7 +47,7 @@ def as_number(value: Union[float, Tensor]) -> float:
 
 
 def as_bounds(bounds: Optional[Sequence[float]]) -> tuple[Optional[float], Optional[float]]:
-    """(low, high), or nothing twice."""
+    """(low, high), or (None, None)."""
     if bounds is None:
         return None, None
     pair = _numbers("bounds", bounds)

@@ -1,4 +1,4 @@
-"""What all pictures share: matplotlib, where it is installed, and the colours."""
+"""What all plots share: matplotlib, if it is installed, and the colours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of estimates of log Z; users find them in ``torch_ebm.plots``."""
+"""Plots of log Z estimates, public in ``torch_ebm.plots``."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def ais_weights(
     exact: Union[float, Tensor, None] = None,
     title: Optional[str] = None,
 ) -> Figure:
-    """Histogram of AIS weights, each as the log Z it speaks for, with the estimate and interval.
+    """Histogram of AIS weights, each as the log Z it implies, with the estimate and its interval.
 
-    A histogram much wider than 1 nat, or one chain far right of all others, means an estimate that
-    is not to be trusted.
+    Do not trust the estimate if the histogram is much wider than 1 nat, or if one chain lies far to
+    the right of all others.
 
     Args:
-        exact: log Z where it is known.
+        exact: log Z, if known.
 
     Raises:
         ImportError: matplotlib is missing.
@@ -68,16 +68,18 @@ def sandwich(
     exact: Union[float, Tensor, None] = None,
     title: Optional[str] = "log Z between its bounds",
 ) -> Figure:
-    """Lower and upper bounds on log Z, with their 95% intervals, over the number of temperatures.
+    """Lower and upper bounds on log Z, with 95% intervals, against the number of temperatures.
 
-    Where they meet, the annealing is slow enough. Bounds from samples that are not exact say so.
+    Where they meet, the annealing is slow enough. The legend marks upper bounds that rest on
+    samples that are not exact.
 
     Args:
         budgets: the number of temperatures of each of ``sandwiches``, positive.
-        exact: log Z where it is known.
+        exact: log Z, if known.
 
     Raises:
-        ValueError: as many budgets as sandwiches are wanted, at least one, and above 0.
+        ValueError: no budgets, a budget that is not positive, or a number of budgets other than
+            that of sandwiches.
         ImportError: matplotlib is missing.
     """
     if len(budgets) != len(sandwiches) or len(budgets) == 0 or not min(budgets) > 0:
@@ -89,10 +91,10 @@ def sandwich(
     upper = "reverse AIS, upper bound" + (" if the chains have mixed" if inexact else "")
     figure = make_figure(6.4, 3.8)
     axes = figure.add_subplot()
-    # A little beside each other, for the intervals to be seen.
+    # Shifted sideways a little, so that all intervals are visible.
     left, right = ([b * shift for b in budgets] for shift in (0.96, 1.04))
     _bound(axes, right, [s.reverse for s in sandwiches], RED, upper)
-    _bound(axes, budgets, [s.bridge for s in sandwiches], INK, "from both ways")
+    _bound(axes, budgets, [s.bridge for s in sandwiches], INK, "both directions")
     _bound(axes, left, [s.forward for s in sandwiches], BLUE, "AIS, lower bound")
     if exact is not None:
         known = as_number(exact)
@@ -121,14 +123,14 @@ def _bound(
 
 
 def stage_ess(estimate: LogZEstimate, *, title: Optional[str] = None) -> Figure:
-    """The effective number of chains along the path, over beta: where it falls, the path is steep.
+    """Effective number of chains along the path, against beta: where it falls, the path is steep.
 
     Raises:
-        ValueError: an estimate that keeps no path.
+        ValueError: an estimate without a path.
         ImportError: matplotlib is missing.
     """
     if estimate.betas is None or estimate.stage_ess is None:
-        raise ValueError("plots: estimate must have betas and stage_ess, as ais gives them")
+        raise ValueError("plots: estimate must have betas and stage_ess, as ais returns them")
     figure = make_figure(6.4, 3.8)
     axes = figure.add_subplot()
     betas = estimate.betas[1:].cpu().numpy()

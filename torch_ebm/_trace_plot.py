@@ -1,4 +1,4 @@
-"""The picture of a trajectory; users find it as ``torch_ebm.plots.plot_trace``."""
+"""The plot of a trajectory, public as ``torch_ebm.plots.plot_trace``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def plot_trace(
     max_lag: int = 100,
     title: Optional[str] = None,
 ) -> Figure:
-    """Traces of coordinates of a trajectory, and beside each its autocorrelation.
+    """Traces of coordinates of a trajectory, each beside its autocorrelation.
 
     Chains that agree look the same; an autocorrelation that has not fallen to 0 by the right end
     means fewer effective draws than there seem to be.
@@ -32,11 +32,11 @@ def plot_trace(
     Args:
         trajectory: (n_draws, n_chains, ...), as the diagnostics take it; the first 8 chains are
             drawn.
-        coordinates: numbers of coordinates, counted in row-major order. Default: the first three.
-        max_lag: of the autocorrelation; fewer if there are fewer draws.
+        coordinates: indices of coordinates, in row-major order. Default: the first three.
+        max_lag: the largest lag drawn, or the largest there is, if there are fewer draws.
 
     Raises:
-        TypeError, ValueError: a trajectory that the diagnostics refuse, coordinates that it lacks,
+        TypeError, ValueError: a trajectory that the diagnostics reject, coordinates out of range,
             or max_lag < 1.
         ImportError: matplotlib is missing.
     """

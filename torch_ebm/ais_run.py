@@ -24,18 +24,18 @@ _MOST_STAGES = 25
 class AISRun:
     """Annealed importance sampling that can be interrupted, saved and continued.
 
-    :func:`ais` is such a run from its beginning to its end, and says what the arguments mean::
+    :func:`ais` is such a run from start to finish, and explains the arguments::
 
         run = torch_ebm.AISRun(energy, base, sampler, n_chains=1000, batch_size=100)
         run.run(progress=True)  # after Ctrl-C call it again, or ...
-        print(run.estimate())  # ... take what there is
+        print(run.estimate())  # ... take the estimate so far
         torch_ebm.save_checkpoint("run.pt", run=run)
 
     A run that was interrupted, or saved and loaded into another with the same arguments, ends with
     the same numbers as one that was not.
 
     Args:
-        x: start here, from samples of the model, and go down to the base; ``n_chains`` is then
+        x: samples of the model, from which the run goes down to the base; ``n_chains`` is then
             their number.
         batch_size: chains that are annealed together, all by default: bounds the memory. An
             estimate that is asked for early is that of the batches that are finished.
@@ -92,10 +92,10 @@ class AISRun:
         return len(self._state.done) == len(self._sizes)
 
     def run(self, *, progress: bool = False) -> LogZEstimate:
-        """Goes on to the end, and returns the estimate.
+        """Continues to the end, and returns the estimate.
 
-        An exception, Ctrl-C among them, leaves the run at the last of at most 25 stages a batch.
-        The run owns its generator until it is finished.
+        An exception, such as Ctrl-C, leaves the run at the last completed stage. A batch has at
+        most 25 stages. The run owns its generator until it is finished.
         """
         n_stages = len(self._ends)
         with tqdm(
@@ -106,13 +106,13 @@ class AISRun:
             leave=False,
         ) as bar:
             while not self.finished:
-                # Whatever interrupts it, wherever: the state is the old one or the new one.
+                # Wherever this is interrupted, the state is the old one or the new one.
                 self._state = self._next()
                 bar.update(self._state.stage != 0 or bool(self._state.done))
         return self.estimate()
 
     def _next(self) -> _State:
-        """The state after one more stage, of which the first finds the sampler."""
+        """The state after one more stage; the first one finds the sampler."""
         state, generator = self._state, self._generator
         generator.set_state(state.generator)  # an interrupted stage has drawn from it
         if not state.prepared:
@@ -165,13 +165,13 @@ class AISRun:
         return x, torch.zeros(size, dtype=torch.float64, device=device)
 
     def estimate(self) -> LogZEstimate:
-        """What the finished batches say.
+        """The estimate from the finished batches.
 
-        Where none is finished this is log Z of the law that the chains have reached (on the way
-        down, by how much log Z exceeds it), and its warning says so.
+        If none is finished, this is log Z of the distribution that the chains have reached (on the
+        way down, log Z minus that), and its warning says so.
 
         Raises:
-            ValueError: fewer than two chains, or groups that resample, have done a stage.
+            ValueError: fewer than two chains, or groups that resample, have completed a stage.
         """
         state, up = self._state, self._first_states is None
         log_weights = torch.cat(state.done) if state.done else state.log_weights
@@ -203,16 +203,16 @@ class AISRun:
         return estimate
 
     def samples(self, n_burn_in: int = 0) -> Tensor:
-        """As many samples of the model as there are chains, (n_chains, ...), though not exact ones.
+        """Approximate samples of the model, one per chain, (n_chains, ...).
 
-        The last states, drawn anew by their weights (systematically), and then moved ``n_burn_in``
-        times at beta = 1.
+        These are the last states, resampled by their weights (systematically) and then moved
+        ``n_burn_in`` times at beta = 1.
 
         Raises:
-            ValueError: the run is not finished, or led down to the base; ``n_burn_in`` < 0.
+            ValueError: the run is not finished, or goes down to the base; ``n_burn_in`` < 0.
         """
         if not self.finished or self._first_states is not None:
-            raise ValueError(f"{self._op}: samples need a run up that is finished")
+            raise ValueError(f"{self._op}: samples need a finished run up to the model")
         if n_burn_in < 0:
             raise ValueError(f"{self._op}: n_burn_in must be at least 0, got {n_burn_in}")
         shares = torch.cat(self._state.done).softmax(0).cumsum(0).cpu()
@@ -223,7 +223,7 @@ class AISRun:
         return self._path.move(x[chosen.to(x.device)], self._generator, n_burn_in)
 
     def _arguments(self) -> dict[str, Any]:
-        """What two runs must have in common for the one to go on with the state of the other."""
+        """What two runs must have in common for one to continue from the state of the other."""
         return {
             "run": self._op,
             "path": type(self._path).__name__,
@@ -234,7 +234,7 @@ class AISRun:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """All that :meth:`load_state_dict` needs to go on from here."""
+        """All that :meth:`load_state_dict` needs to continue from here."""
         state = self._state._asdict()
         sampler = state.pop("sampler")
         state["tuning"] = list(sampler) if isinstance(sampler, PathTuning) else None
@@ -244,8 +244,8 @@ class AISRun:
         """Takes over the state of another run with the same arguments.
 
         Raises:
-            ValueError: the other had other betas, numbers of chains or groups, or another kind of
-                path; or it is not the state of a run.
+            ValueError: the other run had different betas, numbers of chains or groups, or another
+                kind of path; or ``state`` is not the state of a run.
         """
         state = dict(state)
         for name, own in self._arguments().items():
@@ -264,7 +264,7 @@ class AISRun:
 
 
 class _State(NamedTuple):
-    """How far a run is. It is replaced as a whole."""
+    """The progress of a run. It is replaced as a whole."""
 
     log_sums: Tensor
     """log of the sums of the weights, and of their squares, after every stage."""
@@ -298,7 +298,7 @@ class _Groups:
         self.n_groups, self.resample_below = n_groups, resample_below
 
     def independent(self, log_weights: Tensor, sizes: list[int]) -> Tensor:
-        """The weights of chains that are independent: of groups where these resample."""
+        """Weights that are independent: those of the chains, or of the groups if these resample."""
         if self.resample_below == 0:
             return log_weights
         groups = [
@@ -309,7 +309,7 @@ class _Groups:
 
 
 def _finished(sizes: list[int], n_chains: int) -> list[int]:
-    """The first of the batches, with ``n_chains`` chains in all."""
+    """The sizes of the first batches, which have ``n_chains`` chains in all."""
     out = []
     for size in sizes:
         if sum(out) == n_chains:

@@ -38,10 +38,10 @@ def anneal(
 
     At each change the log weights grow by E_b(x) - E_b'(x), with b = ``betas[k]``, b' =
     ``betas[k + 1]`` and E_b the energy at b (``tempered``, or b E + (1 - b) ``base_energy``); then
-    ``sampler`` moves the states at b', which it must leave invariant. If x was drawn from the law at
-    ``betas[0]``, the mean weight is unbiased for Z(betas[K]) / Z(betas[0]), with and without
-    resampling (Neal 2001; Del Moral, Doucet & Jasra 2006). Two short runs are one long run, if the
-    second is given x and the weights of the first.
+    ``sampler`` moves the states and must leave the distribution at b' invariant. If x was drawn
+    from the distribution at ``betas[0]``, the mean weight is unbiased for Z(betas[K]) /
+    Z(betas[0]), with and without resampling (Neal 2001; Del Moral, Doucet & Jasra 2006). Two short
+    runs equal one long run if the second starts from the states and weights of the first.
 
     Args:
         x: (N, ...), floating; not changed.
@@ -49,15 +49,17 @@ def anneal(
         sampler: any sampler, for example ``functools.partial(torch_ebm.mala, step_size=0.1)``; it
             gets the energy, x and ``beta``. Or a scripted module, whose
             ``forward(x, beta, generator)`` returns the new states.
-        log_weights: what the chains bring with them, (N,); default 0.
-        n_groups: of consecutive chains that resample among themselves; groups stay independent.
+        log_weights: the weights that the chains start with, (N,); default 0.
+        n_groups: number of groups of consecutive chains. Chains resample within their group only;
+            groups stay independent.
         resample_below: a group is resampled (systematically) once its ESS falls below this share of
-            its chains: sequential Monte Carlo. 0 never does: annealed importance sampling.
+            its chains: sequential Monte Carlo. With 0 there is no resampling: annealed importance
+            sampling.
 
-    Where an energy turns +inf the weight is 0 from then on.
+    Once the energy of a chain is +inf, its weight stays 0.
 
     Raises:
-        ValueError: other betas, ``n_groups`` that does not divide N, ``resample_below`` outside
+        ValueError: invalid betas, ``n_groups`` that does not divide N, ``resample_below`` outside
             [0, 1], energies that are NaN or -inf, a sampler that returns states of another shape.
     """
     with as_argument(energy) as energy_argument, sampler_argument(sampler, energy) as move:

@@ -1,4 +1,4 @@
-"""The geometric path from a known law to an energy."""
+"""The geometric path from a known distribution to an energy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class AnnealedEnergy:
         return self.energy(x)
 
     def base_energy(self, x: Tensor) -> Tensor:
-        # A distribution of torch refuses states outside of its support, which a sampler may propose.
+        # torch's distributions reject states outside their support, which a sampler may propose.
         support = support_of(self.base)
         if support is None:
             return -self.base.log_prob(x)
@@ -39,7 +39,7 @@ class AnnealedEnergy:
 
 
 def support_of(base: NoiseDistribution) -> Optional[Constraint]:
-    """The support of a distribution of torch; None where it is not known."""
+    """The support of a torch distribution; None if it is not known."""
     try:
         support = getattr(base, "support", None)
     except NotImplementedError:
@@ -48,13 +48,13 @@ def support_of(base: NoiseDistribution) -> Optional[Constraint]:
 
 
 def annealed_energy(energy: Energy, base: NoiseDistribution) -> AnnealedEnergy:
-    """``energy`` on the geometric path from a law that is known (Neal 2001, eq. 3).
+    """``energy`` on the geometric path from a known distribution (Neal 2001, eq. 3).
 
-    Its energy at inverse temperature beta is (1 - beta) E_0 + beta E, E_0 = -``base.log_prob``. At
-    beta = 1, and for whoever asks for no temperature, it is ``energy``; at beta = 0 the base, whose
-    log Z is 0 if ``log_prob`` is normalised. Every sampler takes it, replica exchange too.
+    The energy at inverse temperature beta is (1 - beta) E_0 + beta E, E_0 = -``base.log_prob``. At
+    beta = 1, or without a temperature, it is ``energy``. At beta = 0 it is the base, whose log Z is
+    0 if ``log_prob`` is normalised. Every sampler accepts it, including replica exchange.
 
-    In a scripted model write a module with the methods ``forward(x)``, E, and ``base_energy(x)``.
+    For a scripted model, write a module with the methods ``forward(x)``, E, and ``base_energy(x)``.
 
     Raises:
         TypeError: an energy that cannot be called, or a base without ``log_prob``.

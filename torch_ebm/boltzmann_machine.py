@@ -20,7 +20,7 @@ class BoltzmannMachine(torch.nn.Module):
 
         E(x) = -b.x - x W x / 2
 
-    Only the symmetric part of W counts, and its diagonal does not, so W is trained as a free
+    Only the symmetric part of W counts, without its diagonal, so W is trained as an unconstrained
     matrix. Weights start at N(0, 0.01^2) and biases at 0. The module can be scripted and compiled;
     its state dict is that of the C++ ``torch_ebm::BoltzmannMachine``.
 
@@ -112,7 +112,7 @@ def boltzmann_gibbs(
 ) -> Tensor:
     """Gibbs sampling of a Boltzmann machine: ``n_steps`` sweeps of single-site updates.
 
-    In the order of the units (Geman & Geman 1984), x_i = 1 with probability
+    Units are updated in order (Geman & Geman 1984): x_i = 1 with probability
     sigmoid(beta (b + W x)_i). Leaves exp(-beta E(x)) exactly invariant. The states of chain i are
     the same whatever the number of chains and threads. Computed on the CPU, in float at least.
 
@@ -154,9 +154,9 @@ def boltzmann_gibbs_with_gradients(
 ) -> tuple[Tensor, Tensor]:
     """Gibbs with gradients (Grathwohl et al. 2021, algorithm 1) of a Boltzmann machine.
 
-    A step proposes to flip one unit, i with probability softmax(d / 2)_i, where d_i is what the
-    flip adds to -beta E(x), and accepts by Metropolis & Hastings. Leaves exp(-beta E(x)) exactly
-    invariant. The states of chain i are the same whatever the number of chains and threads.
+    A step proposes to flip one unit, i with probability softmax(d / 2)_i, where d_i is the change
+    of -beta E(x) by the flip, and accepts or rejects by Metropolis-Hastings. Leaves exp(-beta E(x))
+    exactly invariant. The states of chain i are the same whatever the number of chains and threads.
     Computed on the CPU, in float at least.
 
     Args:
@@ -166,8 +166,8 @@ def boltzmann_gibbs_with_gradients(
         generator: draws one key from it; default: torch's default generator.
 
     Returns:
-        The new states, detached, (N, D), and the mean probability of accepting of every chain,
-        (N,), float64.
+        The new states, detached, (N, D), and the mean acceptance probability of every chain, (N,),
+        float64.
 
     Raises:
         ValueError, TypeError: as :func:`boltzmann_gibbs`.

@@ -66,9 +66,9 @@ PathFromBase path_from_base(const char* op, const Energy& energy, const NoiseDis
   const double eps = states.scalar_type() == at::kDouble ? 1e-15 : 1e-7;
   const double rounding = 1e-3 + 100 * eps * at_zero.abs().max().item<double>();
   TORCH_CHECK_VALUE(spread <= rounding, op,
-                    ": base must be the law of the energy at beta = 0, which the energy defines "
-                    "itself; the logarithms of their densities differ by up to ",
-                    spread, " more in some states than in others");
+                    ": base must be the distribution that the energy itself defines at beta = 0; "
+                    "the difference of their log densities varies by up to ",
+                    spread, " between states");
   return {energy, log_z.mean().detach()};
 }
 

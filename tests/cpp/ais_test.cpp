@@ -207,7 +207,7 @@ TEST(AIS, ABaseThatIsNotTheLawAtZeroIsRefused) {
   };
   const Sampler sampler = bind_sampler(&mala, {}, {.step_size = 0.05});
   EXPECT_THROWS(ais(Energy(std::make_shared<OwnPath>()), normal_base(), sampler), c10::ValueError,
-                "base must be the law of the energy at beta = 0");
+                "base must be the distribution that the energy itself defines at beta = 0");
   EXPECT_THROWS(ais(narrow(), normal_base(), sampler, {.n_chains = 1}), c10::ValueError,
                 "n_chains must be at least 2");
   EXPECT_THROWS(ais(narrow(), normal_base(), sampler, {.resample_below = 0.5}), c10::ValueError,

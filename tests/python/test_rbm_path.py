@@ -126,7 +126,7 @@ def test_weights_along_three_knots_are_unbiased(direction):
 
 def test_a_base_that_is_not_the_first_knot_is_refused():
     path = make_path()
-    with pytest.raises(ValueError, match="base must be the law of the energy at beta = 0"):
+    with pytest.raises(ValueError, match="base must be the distribution that the energy"):
         other = torch.distributions.Bernoulli(logits=path.visible_bias[1])
         torch_ebm.ais(path, torch.distributions.Independent(other, 1), betas=2)
 

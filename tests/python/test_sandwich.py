@@ -213,14 +213,14 @@ def test_a_run_that_was_saved_gives_the_same_samples():
         torch_ebm.AISRun(rbm, n_chains=10, batch_size=4, betas=7, generator=seeded(i))
         for i in (21, 22)
     )
-    with pytest.raises(ValueError, match="samples need a run up that is finished"):
+    with pytest.raises(ValueError, match="samples need a finished run up to the model"):
         run.samples()
     run.run()
     other.load_state_dict(run.state_dict())
     assert torch.equal(run.samples(3), other.samples(3))
     down = torch_ebm.AISRun(rbm, x=run.samples(), betas=7)
     down.run()
-    with pytest.raises(ValueError, match="samples need a run up that is finished"):
+    with pytest.raises(ValueError, match="samples need a finished run up to the model"):
         down.samples()
 
 
