@@ -81,7 +81,7 @@ class TwoModes:
         return centre.unsqueeze(1) + sd.unsqueeze(1) * normal
 
 
-def bounds(rbm: torch_ebm.RBM, effort: Effort, out: Path) -> None:
+def bounds(rbm: torch_ebm.RBM, effort: Effort) -> list[torch_ebm.Sandwich]:
     exact = rbm.log_z().item()
     sandwiches = []
     print(f"1. RBM of 50 and 15 units: log Z = {exact:.4f}")
@@ -96,7 +96,7 @@ def bounds(rbm: torch_ebm.RBM, effort: Effort, out: Path) -> None:
             for estimate in (found.forward, found.reverse, found.bridge)
         ]
         print(f"   {budget:12,d} {errors[0]:>20} {errors[1]:>20} {errors[2]:>20}", flush=True)
-    torch_ebm.log_z_report(out, list(effort.budgets), sandwiches, exact=exact)
+    return sandwiches
 
 
 def short_runs(rbm: torch_ebm.RBM, effort: Effort) -> None:
@@ -142,7 +142,8 @@ def main() -> None:
     arguments = parser.parse_args()
     effort = QUICK if arguments.quick else FULL
     rbm = random_rbm()
-    bounds(rbm, effort, arguments.out)
+    sandwiches = bounds(rbm, effort)
+    torch_ebm.log_z_report(arguments.out, effort.budgets, sandwiches, exact=rbm.log_z())
     short_runs(rbm, effort)
     two_modes(effort)
     print(f"\nReport and pictures: {arguments.out}")
