@@ -1,4 +1,4 @@
-"""Checkpoints that a killed run resumes from bit for bit."""
+"""Checkpoints from which a killed run resumes bit for bit."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import torch
 def save_checkpoint(path: Union[str, Path], **objects: Any) -> None:
     """Saves the ``state_dict`` of every object, or the object itself, and torch's random state.
 
-    The file at ``path`` is replaced in one step: a run that is killed while saving leaves the old
-    one.
+    The file at ``path`` is replaced in one step: if the run is killed while saving, the old file
+    stays.
 
     Raises:
-        TypeError: an object is of a kind that :func:`load_checkpoint` would not read back: only
-            tensors, numbers, strings and containers of them are. The file is not touched then.
+        TypeError: an object that :func:`load_checkpoint` could not read back. Only tensors,
+            numbers, strings and containers of them can be. The file is then left as it was.
     """
     path = Path(path)
     content = {
@@ -50,7 +50,7 @@ def _read(path: Union[str, Path]) -> dict[str, Any]:
     except OSError:
         raise
     except Exception as error:
-        raise ValueError(f"{path} is not a checkpoint, or is cut off: {error}") from error
+        raise ValueError(f"{path} is not a checkpoint, or is truncated: {error}") from error
 
 
 def _values(content: dict[str, Any]) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def checkpoint_values(path: Union[str, Path]) -> dict[str, Any]:
     """The saved objects that have no ``state_dict``, by name; changes nothing.
 
     Raises:
-        ValueError: the file is not a checkpoint, or is cut off.
+        ValueError: the file is not a checkpoint, or is truncated.
     """
     return _values(_read(path)["objects"])
 
@@ -70,7 +70,7 @@ def load_checkpoint(path: Union[str, Path], **objects: Any) -> dict[str, Any]:
     """Loads what :func:`save_checkpoint` saved into ``objects``, and restores torch's random state.
 
     Args:
-        objects: the same names as were saved, for everything that has a ``load_state_dict``.
+        objects: everything that has a ``load_state_dict``, under the names used for saving.
 
     Returns:
         The saved objects that have none, by name; as :func:`checkpoint_values`.
@@ -78,8 +78,8 @@ def load_checkpoint(path: Union[str, Path], **objects: Any) -> dict[str, Any]:
     Raises:
         ValueError: the file is not a checkpoint, or the names differ from those saved. Nothing is
             changed then.
-        RuntimeError: an object refuses its state, for example one of another shape. Objects named
-            before it are loaded then.
+        RuntimeError: an object rejects its state, for example one of another shape. Objects named
+            before it have been loaded by then.
     """
     saved = _read(path)
     content = saved["objects"]

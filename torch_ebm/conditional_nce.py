@@ -26,28 +26,28 @@ def conditional_nce(
 ) -> Tensor:
     """Conditional noise-contrastive estimation (Ceylan & Gutmann 2018).
 
-    The noise is a perturbation of the data. Of an example x and its kappa noise samples y_k ~ p_c(y
-    | x), which came first? ::
+    The noise is a perturbation of the data. Given an example x and its kappa noise samples
+    y_k ~ p_c(y | x), the model tells which came first::
 
         l(x) = 2 / kappa sum_k log(1 + exp(-G(x, y_k)))
         G(x, y) = E(y) - E(x) + log p_c(y | x) - log p_c(x | y)
 
     Z cancels, and the noise need not resemble the data.
 
-    Consistent if p_c leads from anywhere to anywhere. For small sigma it is 2 log 2 + sigma^2 / 2
-    times score matching, and fails as that does: the weights of modes farther apart than sigma are
-    not learned.
+    Consistent if p_c leads from any state to any other. For small sigma it is 2 log 2 + sigma^2 / 2
+    times score matching, and fails in the same way: the weights of modes farther apart than sigma
+    are not learned.
 
     Args:
         energy: any callable or module that maps (N, ...) to energies (N,).
         x: the data, (N, ...), floating.
-        sigma: y = x + sigma * normal numbers, drawn by the library; finite, > 0. Either this or
-            ``noise``.
+        sigma: the noise is y = x + sigma * standard normal, drawn by the library; finite, > 0. Give
+            this or ``noise``.
         n_noise: kappa, with ``sigma``; default: 1.
         noise: noise samples that you drew for each example, (N, kappa, ...), like x: bit flips of
             binary data, say.
         log_ratio: with ``noise``: log p_c(y | x) - log p_c(x | y), (N, kappa), floating, finite.
-            Default: 0, as for any symmetric law.
+            Default: 0, as for any symmetric distribution.
         weights, reduction, generator: see :mod:`torch_ebm.criterion`.
 
     Returns:

@@ -1,21 +1,21 @@
 """What all criteria have in common.
 
-A criterion is a training objective in which Z cancels, or is learned: the smaller, the better. It
+A criterion is a training objective, to be minimised, in which Z cancels or is learned. It
 is called as ``criterion(energy, x, *, ...)``, is differentiable in the parameters of the energy,
 and takes
 
 * ``energy``: any callable or module that maps a batch (N, ...) to energies (N,);
 * ``x``: the data, (N, ...), floating; they get no gradient;
-* ``weights``: of the examples, (N,), floating or integer, >= 0 and not all 0; an example of weight 0
-  does not count; default 1;
+* ``weights``: of the examples, (N,), floating or integer, >= 0 and not all 0; an example of weight
+  0 does not count; default 1;
 * ``reduction``: "mean", the (weighted) mean over the examples, shape (); "sum"; or "none", the
   (weighted) terms of the examples, (N,);
-* ``generator``, not :func:`torch_ebm.maximum_likelihood`: where a criterion that draws random numbers draws the one key of the call from;
-  default: torch's default generator.
+* ``generator``: source of the one key per call of a criterion that draws random numbers; default:
+  torch's default generator. :func:`torch_ebm.maximum_likelihood` has no such argument.
 
-All raise ValueError for an empty batch, data and weights that are not finite, and another
-reduction, and TypeError for data that are not floating; what ``energy`` raises comes through with
-its own type, and its NaN comes through as NaN. Inside a scripted model call
+All raise ValueError for an empty batch, for data or weights that are not finite, and for an unknown
+reduction, and TypeError for data that are not floating. Exceptions of ``energy`` keep their type,
+and its NaN stay NaN. Inside a scripted model call
 ``torch.ops.torch_ebm.<criterion>(self.energy, x, ...)``.
 """
 

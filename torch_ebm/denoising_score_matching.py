@@ -1,4 +1,4 @@
-"""Denoising score matching: the score of the smoothed data from the noise that smoothed them."""
+"""Denoising score matching: learns the score of the smoothed data from the added noise."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ def denoising_score_matching(
 
     and sigma^2 times that with ``weighting="sigma_squared"`` (Song & Ermon 2019).
 
-    Consistent for the law of x~, not of x: exp(-E) becomes the density of the data smoothed by
-    N(0, sigma^2 I), for Gaussian data of covariance S that of covariance S + sigma^2 I. An energy takes
-    x alone and is not told the level: with several sigmas its score becomes the best compromise between
-    the densities smoothed by each, and is that of none of them.
+    Consistent for the distribution of x~, not of x: exp(-E) becomes the density of the data
+    smoothed by N(0, sigma^2 I). For Gaussian data of covariance S, this has covariance
+    S + sigma^2 I. An energy depends on x alone, not on the noise level: with several sigmas its
+    score becomes the best compromise between the smoothed densities, and matches none of them.
 
-    Only first derivatives of the energy in x are taken: a network of ReLU units is no obstacle.
+    Only first derivatives of the energy in x are taken, so ReLU networks work.
 
     Args:
         energy: any callable or module that maps (N, ...) to energies (N,), differentiable in x.
         x: (N, ...), floating.
-        sigma: > 0: one number; a list of levels, of which each example draws one; or a tensor, (N,),
-            one for each example.
-        weighting: default: "none" for a single sigma, where it is but a factor, else "sigma_squared",
-            without which the smallest sigma drowns the others.
+        sigma: > 0: one number; a list of levels, of which each example draws one; or a tensor,
+            (N,), one for each example.
+        weighting: default: "none" for a single sigma, where it is only a constant factor, else
+            "sigma_squared", without which the smallest sigma dominates.
         weights, reduction, generator: see :mod:`torch_ebm.criterion`.
 
     Returns:
@@ -52,8 +52,8 @@ def denoising_score_matching(
 
     Raises:
         TypeError: a ``sigma`` that is not made of numbers.
-        ValueError: a ``sigma`` that is not positive and finite or does not fit, an unknown weighting,
-            or an energy that does not depend differentiably on x.
+        ValueError: a ``sigma`` that is not positive and finite or does not fit, an unknown
+            weighting, or an energy that does not depend differentiably on x.
     """
     return run_criterion(
         "denoising_score_matching",

@@ -1,11 +1,12 @@
-"""Have the chains converged, and how much do they know? R-hat, effective sample sizes, round trips.
+"""Convergence diagnostics of chains: R-hat, effective sample sizes, round trips.
 
-As Vehtari, Gelman, Simpson, Carpenter & Bürkner (2021), Bayesian Analysis 16(2), define them and
-ArviZ computes them. ``x`` is (n_draws, n_chains, ...), of any floating dtype: the trajectory of
-n_chains chains. One result for each quantity: shape (...), float64, no gradient. Chains are split
-into halves first; the middle one of an odd number of draws is left out. A quantity that never
-changes has the effective size of all its draws and no R-hat (NaN). All raise TypeError for another
-dtype, and ValueError for n_draws < 4, an empty ``x``, and values that are NaN or infinite.
+Definitions are those of Vehtari, Gelman, Simpson, Carpenter & Bürkner (2021), Bayesian Analysis
+16(2), as ArviZ computes them. ``x`` is the trajectory of n_chains chains, (n_draws, n_chains, ...),
+of any floating dtype. There is one result for each quantity: shape (...), float64, no gradient.
+Chains are split into halves first; with an odd number of draws the middle one is left out. A
+quantity that never changes has an effective size of all its draws and no R-hat (NaN). All raise
+TypeError for another dtype, and ValueError for n_draws < 4, an empty ``x``, and values that are NaN
+or infinite.
 """
 
 from __future__ import annotations
@@ -23,21 +24,21 @@ _ROWS = 10
 
 
 def r_hat(x: Tensor) -> Tensor:
-    """Rank-normalised split R-hat: the larger of that of the values and of their distances to the
-    median.
+    """Rank-normalised split R-hat: the larger of that of the values and that of their distances to
+    the median.
 
-    1 for chains that agree, below 1.01 wanted; inf for chains that are all stuck at different
-    values; NaN for one chain, which says nothing about others. See the module for shapes and
-    errors.
+    It is 1 for chains that agree, and should be below 1.01; inf for chains that are all stuck at
+    different values; NaN for a single chain, which has nothing to be compared with. See the module
+    for shapes and errors.
     """
     return torch.ops.torch_ebm.r_hat(x)
 
 
 def ess_bulk(x: Tensor) -> Tensor:
-    """Effective number of independent draws for the bulk of the distribution, by ranks.
+    """Effective number of independent draws for the bulk of the distribution, from ranks.
 
-    Correlations are summed by Geyer's (1992) initial monotone sequence. Antithetic chains have more
-    than they have draws, at most S log10 S of S. See the module for shapes and errors.
+    Correlations are summed by Geyer's (1992) initial monotone sequence. For antithetic chains it
+    exceeds their number of draws S, up to S log10 S. See the module for shapes and errors.
     """
     return torch.ops.torch_ebm.ess_bulk(x)
 
@@ -67,11 +68,11 @@ def autocorrelation_time(x: Tensor) -> Tensor:
 
 
 def autocorrelation(x: Tensor) -> Tensor:
-    """rho_t for the lags t = 0, ..., n_draws - 1: (n_draws, ...), of all chains together, not
-    split.
+    """rho_t for the lags t = 0, ..., n_draws - 1: (n_draws, ...), of all chains together, without
+    splitting.
 
-    Vehtari et al. (2021), section 3.2: chains that disagree keep it above 0. NaN for a quantity
-    that never changes.
+    Vehtari et al. (2021), section 3.2: it stays above 0 if chains disagree. NaN for a quantity that
+    never changes.
     """
     return torch.ops.torch_ebm.autocorrelation(x)
 
@@ -79,8 +80,8 @@ def autocorrelation(x: Tensor) -> Tensor:
 def round_trips(replica_trace: Tensor) -> Tensor:
     """How many trips from rung 0 to rung R - 1 and back the replicas of each chain have completed.
 
-    Katzgraber, Trebst, Huse & Troyer (2006). What counts in replica exchange: only a replica that
-    comes back from the hottest rung brings anything new.
+    Katzgraber, Trebst, Huse & Troyer (2006). This is what counts in replica exchange: only a
+    replica that returns from the hottest rung brings a new state.
 
     Args:
         replica_trace: (n_sweeps, R, N) integers, the rung of every replica after every sweep.
@@ -97,7 +98,7 @@ def round_trips(replica_trace: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Summary:
-    """What :func:`summary` found: one number for each coordinate, (...), float64. Prints as a
+    """The result of :func:`summary`: one number for each coordinate, (...), float64. Prints as a
     table.
     """
 
@@ -113,7 +114,7 @@ class Summary:
 
     @property
     def moves(self) -> Tensor:
-        """Which coordinates changed at all, (...), bool."""
+        """Which coordinates ever changed, (...), bool."""
         return self.sd > 0
 
     @property
@@ -124,10 +125,10 @@ class Summary:
 
     @property
     def verdict(self) -> str:
-        """The same in a sentence."""
+        """The same as a sentence."""
         still = self.moves.numel() - int(self.moves.sum())
         if still == self.moves.numel():
-            return "Nothing ever changed: the chains say nothing."
+            return "No coordinate ever changed: the chains give no information."
         ending = f" {still} of {self.moves.numel()} coordinates never changed." if still else ""
         if self.n_chains == 1:
             return "One chain cannot be compared with others: run at least two." + ending
@@ -172,11 +173,11 @@ def summary(samples: Union[Tensor, Any]) -> Summary:
     """Mean, error, effective sizes and R-hat of every coordinate, and whether to trust them.
 
     Args:
-        samples: a trajectory (n_draws, n_chains, ...), or what a sampler returned with its
+        samples: a trajectory (n_draws, n_chains, ...), or the result of a sampler, which has a
             ``trajectory``.
 
     Raises:
-        TypeError, ValueError: as the module says.
+        TypeError, ValueError: see the module.
     """
     x = getattr(samples, "trajectory", samples)
     if not isinstance(x, Tensor):

@@ -27,13 +27,12 @@ def discrete_langevin(
     generator: Optional[torch.Generator] = None,
 ) -> Samples:
     """Discrete Langevin sampling of N chains (Zhang, Liu & Liu 2022): all sites at once, one
-    gradient a step.
+    gradient per step.
 
-    Every site draws its new state independently, with probability proportional to ``exp(score_i
-    (x'_i - x_i) / 2 - |x'_i - x_i|^2 /
-    (2 step_size))``: a binary site flips with probability ``sigmoid(d_i / 2 - 1 / (2 step_size))``,
-    where d_i is the first-order estimate of the change of -beta E; for one-hot sites
-    ``|x'_i - x_i|^2`` is 2.
+    Every site draws its new state independently, with probability proportional to
+    ``exp(score_i (x'_i - x_i) / 2 - |x'_i - x_i|^2 / (2 step_size))``. A binary site flips with
+    probability ``sigmoid(d_i / 2 - 1 / (2 step_size))``, where d_i is the first-order estimate of
+    the change of -beta E. For one-hot sites ``|x'_i - x_i|^2`` is 2.
 
     With ``metropolis`` (DMALA) it leaves exp(-beta E(x)) exactly invariant and is reversible, at
     any step size. Without (DULA) it is biased: where E is quadratic, it is reversible with respect
@@ -46,14 +45,14 @@ def discrete_langevin(
             one-hot, (N, ..., K).
         step_size: one number, a list with one for every step, or a tensor with one for every chain,
             (N,).
-        metropolis: accept or reject every proposal; otherwise take all.
+        metropolis: accept or reject every proposal; otherwise accept all.
         categorical: the last dimension of ``x`` holds the K >= 2 states of a site, one-hot.
         n_steps, beta, thin, inplace, generator: see :mod:`torch_ebm.sampler`.
 
     Raises:
-        ValueError: states that are not as said above, a step size <= 0, chains that start where the
-            energy or its score is not finite. A proposal where one is not finite is rejected;
-            without ``metropolis`` it raises too.
+        ValueError: states other than those described above, a step size <= 0, chains that start
+            where the energy or its score is not finite. A proposal where one is not finite is
+            rejected; without ``metropolis`` it raises too.
     """
     return run_sampler(
         "discrete_langevin",

@@ -1,4 +1,4 @@
-"""The energy interface: how a Python callable or a scripted module reaches the operators."""
+"""The energy interface: how operators call a Python callable or a scripted module."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from torch import Tensor
 from . import _library  # noqa: F401  (defines the operators implemented here)
 
 #: What every sampler and estimator takes: anything that maps a batch (N, ...) to energies (N,).
-#: Methods, if there are any, take the place of what is done for any energy:
+#: These methods, where an energy has them, replace the general computation:
 #:
 #: * ``gibbs(x, n_steps, beta, clamp, generator)``, the new states: in :func:`torch_ebm.gibbs`;
 #: * ``gibbs_with_gradients(x, n_steps, beta, generator)``, the new states and acceptance rates
 #:   (N,): in :func:`torch_ebm.gibbs_with_gradients`;
-#: * ``tempered(x, beta)``, (N,), the energy at inverse temperature beta, () or (N,), in the place
-#:   of beta * energy(x): for every sampler, and what the two above must leave invariant;
-#: * ``base_energy(x)``, (N,), the energy E_0 at beta = 0, which is 0 otherwise: the target at beta is
-#:   then exp(-beta E - (1 - beta) E_0); :func:`torch_ebm.annealed_energy` makes such energies;
-#: * ``value_and_score(x)``, the energies (N,) and the scores -dE/dx like x, in the place of
-#:   autograd; it is called without gradients;
-#: * ``flip_differences(x, sites)``, E(x with one unit flipped) - E(x), (N, m), of the units
-#:   ``sites``, (N, m), or of all D, (N, D), if that is None: in the criteria of binary data, with
-#:   gradients.
+#: * ``tempered(x, beta)``, (N,), the energy at inverse temperature beta, () or (N,), in place of
+#:   beta * energy(x): every sampler uses it, and the two methods above must leave it invariant;
+#: * ``base_energy(x)``, (N,), the energy E_0 at beta = 0, which is 0 otherwise: the target at beta
+#:   is then exp(-beta E - (1 - beta) E_0); :func:`torch_ebm.annealed_energy` makes such energies;
+#: * ``value_and_score(x)``, the energies (N,) and the scores -dE/dx like x, in place of autograd;
+#:   it is called without gradients;
+#: * ``flip_differences(x, sites)``, E(x with one unit flipped) - E(x), (N, m), for the units
+#:   ``sites``, (N, m), or for all D, (N, D), if ``sites`` is None: in the criteria for binary data,
+#:   with gradients.
 Energy = Union[Callable[[Tensor], Tensor], torch.nn.Module, torch.jit.ScriptModule]
 
 _callables: dict[int, Callable] = {}
@@ -35,7 +35,7 @@ _handles = itertools.count()
 
 
 class Registration:
-    """A callable that the operators know by ``handle`` as long as this object lives."""
+    """A callable that the operators know by ``handle`` while this object lives."""
 
     def __init__(self, function: Callable) -> None:
         self.handle = next(_handles)
@@ -64,7 +64,7 @@ def callable_of(handle: int, what: str) -> Callable:
 def as_argument(energy: Energy) -> Iterator[object]:
     """The value to pass for an operator's ``Any energy``, valid inside the ``with`` block.
 
-    A scripted module is passed as it is; any other callable is known to the operators by a handle.
+    A scripted module is passed as it is; any other callable is passed as a handle.
 
     Raises:
         TypeError: ``energy`` is not callable.
@@ -124,7 +124,7 @@ def _energies(value: object) -> Tensor:
 
 
 def has_method(energy: Energy, name: str) -> bool:
-    """Whether ``energy`` has a method of that name: a submodule is none."""
+    """Whether ``energy`` has a method of that name; a submodule does not count."""
     found = getattr(energy, name, None)
     return callable(found) and not isinstance(found, torch.nn.Module)
 

@@ -22,10 +22,10 @@ def exact_log_z(
     """log Z of a discrete energy, by summing over all its states: 2^n_units binary ones, of shape
     (n_units,), or ``n_categories``^n_units one-hot ones, of shape (n_units, n_categories).
 
-    Exact, in float64, without gradient; -inf where every state is forbidden. Energies are evaluated
-    in batches of at most 16384 states.
-    For an RBM, :meth:`torch_ebm.RBM.log_z` sums over the smaller layer instead; for neighbours on a
-    lattice, :func:`torch_ebm.lattice_log_z` reaches far more sites.
+    Exact, in float64, without gradient; -inf if every state is forbidden. Energies are evaluated in
+    batches of at most 16384 states. For an RBM, :meth:`torch_ebm.RBM.log_z` sums over the smaller
+    layer instead. For nearest-neighbour lattices, :func:`torch_ebm.lattice_log_z` handles far more
+    sites.
 
     Args:
         dtype, device: of the states that ``energy`` is given; default: torch's defaults.

@@ -24,14 +24,14 @@ class FastPCD(PCD):
         fast = decay * fast + fast_learning_rate * g
         g = mean grad E(negative) - mean grad E(positive)
 
-    g the gradient of the log-likelihood as it is estimated at the parameters themselves. The fast
-    weights raise the energy where the chains are and so drive them on, also where the model itself
-    mixes slowly.
+    Here g is the gradient of the log-likelihood, estimated at the parameters themselves. The fast
+    weights raise the energy where the chains are, and so drive the chains on even where the model
+    itself mixes slowly.
 
     Called as ``fpcd(energy, positive)``: ``energy`` is the module, scripted or not, that this was
-    made for, or one with the same parameters, and ``positive`` the batch of data. The parameters
-    that require a gradient are changed in place while the sampler runs and then restored to the
-    last bit, whatever happens; ``.grad`` and graphs that were recorded before are left alone.
+    made for, or one with the same parameters, and ``positive`` is the batch of data. The parameters
+    that require a gradient are changed in place while the sampler runs and are then restored
+    bit for bit, even after an exception. ``.grad`` and graphs recorded before are left alone.
 
     Args:
         shape: of one state.
@@ -39,18 +39,18 @@ class FastPCD(PCD):
         sampler: a transition of all chains; default: one step of :func:`torch_ebm.gibbs`.
         fast_learning_rate: finite and >= 0.
         decay: in [0, 1].
-        law: of the first states, see :func:`torch_ebm.start_states`.
-        seed: its low 32 bits count; default: drawn from torch's default generator.
+        law: distribution of the first states, see :func:`torch_ebm.start_states`.
+        seed: only its low 32 bits count; default: drawn from torch's default generator.
 
     Attributes:
         chains: a buffer, (n_chains, ...).
         fast: a module that holds a buffer of fast weights for every parameter, in their order.
 
     Raises:
-        TypeError: an energy that is no module.
+        TypeError: an energy that is not a module.
         ValueError: a module without parameters that require a gradient, a ``fast_learning_rate`` or
-            ``decay`` that is not as said above; in a call, no data, an energy with other
-            parameters, or a gradient that is not finite.
+            ``decay`` out of range; in a call, no data, an energy with other parameters, or a
+            gradient that is not finite.
     """
 
     @torch.inference_mode(False)
@@ -118,7 +118,7 @@ def _parameters(module: torch.nn.Module) -> list[Tensor]:
 def _moved(parameters: list[Tensor], offsets: list[Tensor]) -> Iterator[None]:
     """Moves parameters in place inside the ``with`` block, then copies the saved values back.
 
-    Subtracting would round. Changes made through ``.data`` do not spoil graphs that were recorded
+    Subtracting would round. Changes made through ``.data`` do not invalidate graphs recorded
     before.
     """
     saved = [parameter.detach().clone() for parameter in parameters]

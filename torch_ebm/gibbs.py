@@ -29,33 +29,33 @@ def gibbs(
     """Gibbs sampling of N chains of a discrete energy (Geman & Geman 1984).
 
     Leaves exp(-beta E(x)) exactly invariant. A step is a sweep: every site in order, or every block
-    of sites, is drawn from its exact conditional law, with one call of the energy a binary site,
-    and K^k - 1 calls for k sites of K states. With a random scan, a step is one such update, and
-    the chains are reversible too.
+    of sites, is drawn from its exact conditional distribution, with one call of the energy for a
+    binary site, and K^k - 1 calls for k sites of K states. With a random scan, a step is one such
+    update, and the chains are also reversible.
 
-    An energy with a ``gibbs`` method of its own, such as an RBM, makes ``n_steps`` of its steps
-    instead, unless a random scan, categorical states or blocks are asked for.
+    An energy with a ``gibbs`` method of its own, such as an RBM, makes ``n_steps`` of its own steps
+    instead, except with a random scan, categorical states or blocks.
 
     Args:
         energy: any callable or module that maps (N, ...) to energies (N,).
         x: the states to start from, floating: zeros and ones, (N, ...), or, if ``categorical``,
             one-hot, (N, ..., K).
         clamp: boolean, over the sites, (...) or (N, ...); true where a site keeps its value.
-        scan: "systematic" updates every block in a step, in their order; "random" updates one block
-            of every chain, drawn uniformly for each chain. Where the drawn sites are clamped, the
-            chain stays.
+        scan: "systematic" updates every block in a step, in order; "random" updates one block
+            of every chain, drawn uniformly for each chain. If the drawn sites are clamped, the
+            chain stays where it is.
         categorical: the last dimension of ``x`` holds the K >= 2 states of a site, one-hot.
         blocks: integers, (B, k): rows of sites, numbered in the order of memory, that are updated
-            jointly. Every site must stand in a row, none twice in the same, and K^k (2^k) must be
+            jointly. Every site must be in some row, at most once per row, and K^k (2^k) must be
             at most 4096. Default: every site alone.
         n_steps, beta, thin, inplace, generator: see :mod:`torch_ebm.sampler`. With ``thin``, an
-            energy's own sampler is called once a step, and draws other numbers than in one call.
+            energy's own sampler is called once per step, and draws other numbers than in one call.
 
     Raises:
         TypeError: ``blocks`` that are not integers, a ``clamp`` that is not boolean.
-        ValueError: states that are not as said above, blocks that do not fit, or an energy that is
-            NaN or -inf (the chain, step and first site of the block are named); +inf forbids a
-            state.
+        ValueError: states other than those described above, invalid blocks, or an energy that is
+            NaN or -inf (the message names the chain, step and first site of the block); +inf
+            forbids a state.
     """
     return run_sampler(
         "gibbs",

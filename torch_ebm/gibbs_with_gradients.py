@@ -29,7 +29,7 @@ def gibbs_with_gradients(
     A step changes at most one site: it proposes a site, and one of its other states, with
     probability softmax(d / 2), where d is the first-order estimate of the change of -beta E, and
     accepts with the Metropolis-Hastings ratio. Leaves exp(-beta E(x)) exactly invariant, and is
-    reversible. One gradient a step.
+    reversible. Each step takes one gradient.
 
     An energy with a method ``gibbs_with_gradients(x, n_steps, beta, generator)``, which returns
     states and acceptance rates (N,), makes the steps of binary chains itself.
@@ -42,8 +42,8 @@ def gibbs_with_gradients(
         n_steps, beta, thin, inplace, generator: see :mod:`torch_ebm.sampler`.
 
     Raises:
-        ValueError: states that are not as said above, chains that start where the energy or its
-            score is not finite. A proposal where one is not finite is rejected.
+        ValueError: states other than those described above, chains that start where the energy or
+            its score is not finite. A proposal where one is not finite is rejected.
     """
     return run_sampler(
         "gibbs_with_gradients",

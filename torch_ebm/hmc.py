@@ -29,17 +29,18 @@ def hmc(
 ) -> Samples:
     """Hamiltonian Monte Carlo with N chains (Duane et al. 1987; Neal 2011).
 
-    Momenta from N(0, M), leapfrog steps, acceptance with min(1, exp(H - H')): leaves exp(-beta
-    E(x)) exactly invariant, and is reversible. A proposal whose energy is not finite is rejected.
+    Momenta are drawn from N(0, M), followed by leapfrog steps and acceptance with probability
+    min(1, exp(H - H')). Leaves exp(-beta E(x)) exactly invariant, and is reversible. A proposal
+    whose energy is not finite is rejected.
 
     Args:
         step_size: one number, a list with one for every step, or a tensor with one for every chain,
             (N,).
-        n_leapfrog: leapfrog steps of a transition.
+        n_leapfrog: leapfrog steps per transition.
         jitter: every transition draws its number of leapfrog steps from the integers within
-            ``n_leapfrog (1 +- jitter)``, the same for all chains: a fixed path length can be the
-            period of the motion (Neal 2011, section 3.2). In [0, 1).
-        inverse_mass: the diagonal of M^-1, about the variance of every unit: of the shape of one
+            ``n_leapfrog (1 +- jitter)``, the same for all chains, because a fixed path length can
+            coincide with the period of the motion (Neal 2011, section 3.2). In [0, 1).
+        inverse_mass: the diagonal of M^-1, ideally the variance of every unit: of the shape of one
             state, of all, or (); default 1.
         n_steps, beta, thin, inplace, generator: see :mod:`torch_ebm.sampler`.
 

@@ -15,13 +15,13 @@ from .sampler import Sampler, sampler_argument
 
 
 class Ladder(NamedTuple):
-    """A ladder of R inverse temperatures, and how it was found.
+    """A ladder of R inverse temperatures, with the last states and swap rates of its tuning.
 
     Attributes:
         betas: (R,), float64.
         x: the last states, (R, N, ...).
-        swap_rate: the acceptance of swaps in the last round, before its adaptation, (R - 1,),
-            float64.
+        swap_rate: the acceptance rate of swaps in the last round, before its adaptation,
+            (R - 1,), float64.
     """
 
     betas: Tensor
@@ -37,15 +37,15 @@ class Ladder(NamedTuple):
 
     @property
     def suggested_rungs(self) -> int:
-        """How many rungs carry states along the ladder fastest for the work done: 2 barrier + 1."""
+        """The number of rungs that carries states along the ladder most cheaply: 2 barrier + 1."""
         return max(2, math.ceil(2 * self.barrier) + 1)
 
 
 def adapt_ladder(betas: Union[Tensor, Sequence[float]], swap_rate: Tensor) -> Tensor:
-    """The ladder of as many rungs with the same ends on which all neighbours reject equally often.
+    """A ladder with the same ends and number of rungs, and equal rejection rates of neighbours.
 
-    (Syed et al. 2022, section 5.1.) The sum of rejections along the ladder, interpolated linearly,
-    is cut in equal parts.
+    (Syed et al. 2022, section 5.1.) The cumulative rejection rate along the ladder, interpolated
+    linearly, is cut into equal parts.
 
     Args:
         betas: (R,), strictly decreasing, finite and >= 0.
@@ -76,7 +76,7 @@ def tune_ladder(
     Args:
         energy, x, betas, sampler, generator: as for :func:`torch_ebm.replica_exchange`.
         n_rounds: from 1 to 30.
-        n_steps: of the first round, at least 2; every further one is twice as long.
+        n_steps: of the first round, at least 2; each later round is twice as long.
     """
     with as_argument(energy) as energy_argument, sampler_argument(sampler, energy) as move:
         return Ladder(

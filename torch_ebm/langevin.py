@@ -20,7 +20,7 @@ def langevin_update(
     noise_scale: float = 1.0,
     generator: Optional[torch.Generator] = None,
 ) -> Tensor:
-    """One Langevin step for loops of your own, in one pass over memory.
+    """One Langevin step, in one pass over memory, for your own loops.
 
     ``x + step_size score + noise_scale sqrt(2 step_size) xi``, with the noise that :func:`langevin`
     draws for its first step.
@@ -35,7 +35,7 @@ def langevin_update(
 
     Raises:
         ValueError: no chains, another shape of ``score``, ``step_size`` <= 0, ``noise_scale`` < 0,
-            a result that is not finite (the chain is named).
+            a result that is not finite (the message names the chain).
         TypeError: wrong dtypes.
     """
     return torch.ops.torch_ebm.langevin_update(
@@ -62,12 +62,12 @@ def langevin(
 
     ``x <- x - step_size dE/dx + noise_scale sqrt(2 step_size) xi``, xi ~ N(0, 1). The target is
     left invariant only as ``step_size`` -> 0: on N(0, 1) the variance is 1 / (1 - step_size / 2).
-    Clamps and another noise scale change the law further.
+    Clamps and another noise scale change the distribution further.
 
     Args:
         step_size: one number, a list with one for every step, or a tensor with one for every chain,
             (N,).
-        noise_scale: multiplies the noise; short-run training of image models takes far less than 1,
+        noise_scale: multiplies the noise; short-run training of image models uses far less than 1,
             which samples exp(-E / noise_scale^2) (Nijkamp et al. 2019).
         max_score: every element of the score is clamped to +-max_score (Du & Mordatch 2019).
         bounds: states are clamped to (low, high).
@@ -75,7 +75,7 @@ def langevin(
 
     Raises:
         ValueError: a step size or ``max_score`` <= 0, ``noise_scale`` < 0, empty ``bounds``, a
-            score or a state that is not finite (the chain and step are named).
+            score or a state that is not finite (the message names the chain and step).
     """
     low, high = as_bounds(bounds)
     return run_sampler(

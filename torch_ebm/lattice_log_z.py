@@ -17,17 +17,17 @@ def lattice_log_z(site_energy: Tensor, along: Tensor, across: Tensor) -> Tensor:
              + sum_lw along[l, w, s[l, w], s[l + 1, w]]
              + sum_lw across[l, w, s[l, w], s[l, w + 1]]
 
-    By a transfer matrix, site by site and in log space: no range of energies is too wide. Takes
-    O(L W Q^(W + 1)) time, or O(L W Q^(2 W + 1)) if the length is periodic; length and width change
-    places where that is cheaper. Differentiable any number of times: the gradient in the energies
-    is minus the probability of each state and of each pair of states, at the price of as much
+    Computed by a transfer matrix, site by site and in log space, so that no range of energies is
+    too wide. Takes O(L W Q^(W + 1)) time, or O(L W Q^(2 W + 1)) if the length is periodic; length
+    and width are exchanged if that is cheaper. Differentiable any number of times: the gradient in
+    the energies is minus the probability of each state and of each pair of states. It takes as much
     memory as time. A chain or a ring is a lattice of width 1, with ``across`` of shape
     (L, 0, Q, Q).
 
     Args:
-        site_energy: (L, W, Q). An energy of +inf forbids, here and below; NaN passes through.
-        along: (L - 1, W, Q, Q), or (L, W, Q, Q) where the lattice is periodic in its length.
-        across: (L, W - 1, Q, Q), or (L, W, Q, Q) where it is periodic in its width. A periodic
+        site_energy: (L, W, Q). Here and below, +inf forbids a state; NaN stays NaN.
+        along: (L - 1, W, Q, Q), or (L, W, Q, Q) if the lattice is periodic in its length.
+        across: (L, W - 1, Q, Q), or (L, W, Q, Q) if it is periodic in its width. A periodic
             side of 2 counts its bond twice, and one of 1 couples a site to itself.
 
     Returns:
@@ -50,15 +50,15 @@ def ising_log_z(
 ) -> Tensor:
     """Exact log Z of the Ising model of spins +-1 on a lattice.
 
-    E(s) = -coupling sum_<ij> s_i s_j - field sum_i s_i, with <ij> the pairs of neighbours and the
-    inverse temperature within both numbers. The gradients of log Z in them are the mean sums of
-    products of neighbours and of spins. :func:`lattice_log_z` has the costs and limits (a torus of
-    12 x 12, free ends up to a width of 24), and serves couplings that differ.
+    E(s) = -coupling sum_<ij> s_i s_j - field sum_i s_i, where <ij> are the pairs of neighbours.
+    Both parameters include the inverse temperature. The gradients of log Z in them are the
+    expectations of the two sums. :func:`lattice_log_z` gives the costs and limits (a torus of 12 x
+    12, free ends up to a width of 24), and handles couplings that differ between bonds.
 
     Args:
         coupling, field: numbers, or tensors of shape ().
         size: length and width.
-        periodic: of the length and of the width.
+        periodic: in the length and in the width.
 
     Returns:
         One number, shape (), float64.

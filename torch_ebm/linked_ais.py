@@ -30,16 +30,16 @@ def linked_ais(
     """log Z by linked importance sampling, with its error (Neal 2005, section 4).
 
     Like :func:`ais`, but every run makes ``n_states`` states at each temperature, and a bridge
-    between neighbouring temperatures sees those of both. The weight is the product over k of the
-    mean of b / f_k over the states at ``betas[k]``, divided by the mean of b / f_k+1 over those at
-    ``betas[k + 1]``, where b is the bridge. A stochastic lower bound on log Z: unbiased for Z, if a
-    state that is possible at one temperature is so at the one before. Where it is not, the mean
-    weight falls short by the chance that all states of a run are new; that of :func:`ais` by all
-    that is new.
+    between neighbouring temperatures uses the states of both. The weight is the product over k of
+    the mean of b / f_k over the states at ``betas[k]``, divided by the mean of b / f_k+1 over those
+    at ``betas[k + 1]``, where b is the bridge. The result is a stochastic lower bound on log Z. It
+    is unbiased for Z if every state that is possible at one temperature is also possible at the one
+    before. Otherwise the mean weight falls short by the probability that all states of a run are
+    new, and that of :func:`ais` by the probability of all new states.
 
-    It serves where many states of one law are impossible, or all but, under the next. Along a
-    smooth path the two are about as good at the same cost, with ``n_states`` times as many
-    temperatures for :func:`ais`.
+    It helps where many states of one distribution are impossible, or nearly so, under the next.
+    Along a smooth path it does about as well as :func:`ais` at the same cost, that is, with
+    ``n_states`` times as many temperatures for :func:`ais`.
 
     Args:
         energy, base: see :func:`ais`.
@@ -47,17 +47,17 @@ def linked_ais(
             :func:`gibbs_with_gradients`, the block Gibbs sampler of an RBM, and :func:`gibbs` with
             ``scan="random"`` are; :func:`gibbs` with the systematic scan is not.
         n_chains: independent runs, whose weights are averaged.
-        n_states: at every temperature, ``n_states`` - 1 calls of the sampler.
+        n_states: states per temperature, from ``n_states`` - 1 calls of the sampler.
         betas: inverse temperatures that rise from 0 to 1, (K + 1,), or K for evenly spaced ones.
-        n_pilot: runs before, whose ratios make the bridges optimal (Meng & Wong 1996); their
-            weights do not count. 0: the geometric bridge, the root of f_k f_k+1.
+        n_pilot: number of pilot runs, whose ratios make the bridges optimal (Meng & Wong 1996) and
+            whose weights do not count. With 0, bridges are geometric, sqrt(f_k f_k+1).
 
-    Memory grows neither with K nor, but for samples of the base, with ``n_states``.
+    Memory does not grow with K nor, apart from the samples of the base, with ``n_states``.
 
     Raises:
         ValueError: ``n_chains`` < 2, ``n_states`` < 1, ``n_pilot`` < 0, bad ``betas``, a base that
-            is not the law at beta = 0, energies that are NaN or -inf, or pilot runs that all end
-            with weight 0.
+            is not the distribution at beta = 0, energies that are NaN or -inf, or pilot runs that
+            all end with weight 0.
     """
     for name, value, least in (
         ("n_chains", n_chains, 2),

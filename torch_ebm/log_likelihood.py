@@ -1,4 +1,4 @@
-"""How likely a model finds data, and which of two models finds them likelier."""
+"""The log-likelihood of data under a model, and the comparison of two models."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .log_z_estimate import LogZEstimate
 
 
 class LogLikelihood(NamedTuple):
-    """What :func:`log_likelihood` returns; all numbers in float64, all but ``values`` of shape ().
+    """The result of :func:`log_likelihood`; all in float64, all but ``values`` of shape ().
 
-    There are two errors of the mean: that of the examples shrinks with their number, that of log Z
-    is the same for all of them and does not.
+    The mean has two errors. That of the examples shrinks with their number; that of log Z is common
+    to all of them and does not.
     """
 
     values: Tensor
@@ -23,7 +23,7 @@ class LogLikelihood(NamedTuple):
     mean: Tensor
     """Over the examples."""
     data_error: Tensor
-    """Standard error of the mean, of that many independent examples."""
+    """Standard error of the mean over independent examples."""
     log_z_error: Tensor
     """Standard error of log Z, common to all values."""
     std_error: Tensor
@@ -32,11 +32,11 @@ class LogLikelihood(NamedTuple):
     """95% interval of the mean."""
     upper: Tensor
     warning: str = ""
-    """That of the estimate of log Z."""
+    """The warning of the log Z estimate."""
 
     def __str__(self) -> str:
         text = (
-            f"log-likelihood = {self.mean:.4f} [{self.lower:.4f}, {self.upper:.4f}] nats an"
+            f"log-likelihood = {self.mean:.4f} [{self.lower:.4f}, {self.upper:.4f}] nats per"
             f" example, {len(self.values)} examples, standard error {self.data_error:.2g} of the"
             f" data and {self.log_z_error:.2g} of log Z"
         )
@@ -44,7 +44,7 @@ class LogLikelihood(NamedTuple):
 
 
 class LogLikelihoodComparison(NamedTuple):
-    """What :func:`compare_log_likelihoods` returns; the numbers as in :class:`LogLikelihood`."""
+    """The result of :func:`compare_log_likelihoods`, in the units of :class:`LogLikelihood`."""
 
     differences: Tensor
     """log p_a - log p_b of every example, (N,)."""
@@ -59,7 +59,7 @@ class LogLikelihoodComparison(NamedTuple):
     """95% interval of the mean."""
     upper: Tensor
     warning: str = ""
-    """Those of the estimates of log Z."""
+    """The warnings of the log Z estimates."""
 
     def __str__(self) -> str:
         if self.lower > 0:
@@ -67,12 +67,12 @@ class LogLikelihoodComparison(NamedTuple):
         elif self.upper < 0:
             text = f"B is better by {_interval(-self.mean, -self.upper, -self.lower)}"
         else:
-            text = f"No difference can be told: A - B = {_interval(self.mean, *self[5:7])}"
+            text = f"No significant difference: A - B = {_interval(self.mean, *self[5:7])}"
         return f"{text}. {self.warning}" if self.warning else text
 
 
 def _interval(mean: Tensor, lower: Tensor, upper: Tensor) -> str:
-    return f"{mean:.4f} nats an example [{lower:.4f}, {upper:.4f}]"
+    return f"{mean:.4f} nats per example [{lower:.4f}, {upper:.4f}]"
 
 
 @torch.compiler.disable
@@ -85,16 +85,16 @@ def log_likelihood(
 ) -> LogLikelihood:
     """log p(x_i) = -E(x_i) - log Z of examples, and their mean with its error.
 
-    The interval joins those of the examples, -+ t(N - 1) data_error, and of log Z, which need not
-    be symmetric, by the squares of their arms (Zou & Donner 2008). An example that the model
-    forbids, of energy +inf, has -inf, and so has the mean, without an error.
+    The interval combines that of the examples, -+ t(N - 1) data_error, with that of log Z, which
+    need not be symmetric: the squares of their arms are added (Zou & Donner 2008). An example that
+    the model forbids, of energy +inf, has log p = -inf. The mean is then -inf too, without an
+    error.
 
     Args:
         energy: any callable or module that maps (N, ...) to energies (N,).
         x: independent examples, (N, ...), N >= 2, floating.
-        log_z: an estimate, whose error, interval and warning are carried along, or a number that
-            is exact.
-        batch_size: examples that the energy is given at once; all by default.
+        log_z: an estimate, whose error, interval and warning are propagated, or an exact number.
+        batch_size: how many examples the energy is given at once; default: all.
 
     Raises:
         ValueError: N < 2, ``x`` that is not finite, energies that are NaN or -inf, ``log_z`` that
@@ -117,10 +117,10 @@ def compare_log_likelihoods(
     *,
     batch_size: Optional[int] = None,
 ) -> LogLikelihoodComparison:
-    """By how much model A finds the examples likelier than model B does: log p_a - log p_b.
+    """The mean advantage of model A over model B on the examples: log p_a - log p_b.
 
     What makes an example hard for both models cancels: the error is that of the differences,
-    mostly far below that of either mean. Prints as a sentence. Arguments as for
+    usually far below that of either mean. Prints as a sentence. Arguments as for
     :func:`log_likelihood`; the two estimates of log Z must be independent.
 
     Raises:

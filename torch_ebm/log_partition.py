@@ -18,8 +18,8 @@ def log_partition(
 ) -> Tensor:
     """log Z, whose gradient is the negative phase: grad log Z = -mean grad E(negative_samples).
 
-    (Goodfellow, Bengio & Courville 2016, eq. 18.13.) Its value is ``log_z`` where an estimate is
-    known and -mean E(negative_samples) where not. The training loss is::
+    (Goodfellow, Bengio & Courville 2016, eq. 18.13.) Its value is ``log_z`` if given, otherwise
+    -mean E(negative_samples). The training loss is::
 
         loss = energy(data).mean() + log_partition(energy, negative_samples, log_z)
 
@@ -29,11 +29,11 @@ def log_partition(
     Args:
         negative_samples: samples of the model, (N, ...); they get no gradient.
         log_z: one number.
-        weights: (N,), floating, as :class:`torch_ebm.UnbiasedCD` gives them: the sum of w_i E(x_i)
-            takes the place of the means above. They get no gradient.
+        weights: (N,), floating, as :class:`torch_ebm.UnbiasedCD` returns them: the sum of
+            w_i E(x_i) replaces the means above. They get no gradient.
 
     Returns:
-        One number, shape (); NaN energies come through.
+        One number, shape (); NaN if an energy is NaN.
     """
     if log_z is not None and not isinstance(log_z, Tensor):
         log_z = torch.tensor(float(log_z), dtype=torch.float64)

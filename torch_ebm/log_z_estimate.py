@@ -11,7 +11,7 @@ from . import _library  # noqa: F401
 
 
 class LogZEstimate(NamedTuple):
-    """An estimate of log Z, by whatever estimator; all numbers in float64."""
+    """An estimate of log Z, by any estimator; all numbers in float64."""
 
     log_z: Tensor
     """Shape ()."""
@@ -23,13 +23,13 @@ class LogZEstimate(NamedTuple):
     ess: Tensor
     """Effective number of chains, (sum w)^2 / sum w^2, or of samples; shape ()."""
     log_weights: Tensor
-    """One a chain, (N,), or of independent groups of chains; (0,) if there are no weights."""
+    """One per chain, (N,), or per independent group of chains; (0,) if there are no weights."""
     betas: Optional[Tensor] = None
     """The path, (K + 1,), if there is one."""
     stage_ess: Optional[Tensor] = None
-    """ESS of the weights that were gathered up to ``betas[k + 1]``, (K,)."""
+    """ESS of the weights accumulated up to ``betas[k + 1]``, (K,)."""
     warning: str = ""
-    """Why this should not be trusted, in one sentence; empty if nothing speaks against it."""
+    """Why not to trust the estimate, in one sentence; empty if there is no known reason."""
 
     def __str__(self) -> str:
         text = f"log Z = {self.log_z:.4f} [{self.lower:.4f}, {self.upper:.4f}], ESS {self.ess:.1f}"
@@ -47,17 +47,17 @@ def log_z_from_weights(
 ) -> LogZEstimate:
     """log Z from N log importance weights (N,): log of their mean, plus ``log_z_base``.
 
-    The standard error is that of the delta method. Where fewer than 100 weights are effective,
-    heavy weights that were not drawn are missing from it; there it is at least that of a log-normal
-    law with the spread s of the log weights above their median m: sqrt((exp(s^2) - 1) / N), or, if
-    that is smaller, |m + s^2 / 2 - log_z| / t plus sqrt(s^2 / N + s^4 / (2 (N - 1))) (Cox's method,
-    Zhou & Gao 1997). The interval is log_z -+ t std_error, t the 97.5% point of Student's law of N -
-    1 degrees of freedom. Warns if the ESS is below 10
-    (below N / 2, if that is less) or the interval longer than 2.
+    The standard error is that of the delta method. With fewer than 100 effective weights, it misses
+    heavy weights that were not drawn. It is then at least that of a log-normal distribution with
+    the spread s of the log weights above their median m: sqrt((exp(s^2) - 1) / N), or, if that is
+    smaller, |m + s^2 / 2 - log_z| / t plus sqrt(s^2 / N + s^4 / (2 (N - 1))) (Cox's method, Zhou &
+    Gao 1997). The interval is log_z -+ t std_error, where t is the 97.5% point of Student's t
+    distribution with N - 1 degrees of freedom. Warns if the ESS is below 10 (below N / 2, if that
+    is less) or the interval longer than 2.
 
     Args:
-        log_z_base: log partition function of the law that the weights are against, shape ().
-        betas, stage_ess: what to say of the path in the result.
+        log_z_base: log partition function of the distribution that the weights refer to, shape ().
+        betas, stage_ess: copied into the result.
 
     Raises:
         ValueError: N < 2, or weights that are NaN, +inf or all -inf.
@@ -69,7 +69,7 @@ def log_z_from_weights(
 
 
 def overlap_estimate(numbers: tuple[Tensor, ...], betas: Optional[Tensor] = None) -> LogZEstimate:
-    """An estimate without weights, from the numbers that its operator returned."""
+    """An estimate without weights, from the numbers that an operator returned."""
     log_z, _, lower, upper, ess = numbers
     warning = torch.ops.torch_ebm.overlap_doubt(ess.item(), lower.item(), upper.item())
     return LogZEstimate(*numbers, log_z.new_empty(0), betas, None, warning)

@@ -1,4 +1,4 @@
-"""Estimates of log Z as a page of text and pictures."""
+"""Estimates of log Z as a page of text and figures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from . import plots
 from ._arguments import as_number
 from .sandwich import Sandwich
 
-_HEAD = "| temperatures | lower bound | upper bound | from both ways | ESS forward | ESS reverse |"
+_HEAD = "| temperatures | lower bound | upper bound | both directions | ESS forward | ESS reverse |"
 
 
 def log_z_report(
@@ -23,13 +23,13 @@ def log_z_report(
     *,
     exact: Union[float, Tensor, None] = None,
 ) -> str:
-    """Writes what is known of log Z: ``report.md`` with numbers and warnings, and three pictures.
+    """Reports on log Z: writes ``report.md``, with numbers and warnings, and three figures.
 
-    The pictures are ``sandwich.png``, and of the largest budget ``stage_ess.png`` and
+    The figures are ``sandwich.png`` and, for the largest budget, ``stage_ess.png`` and
     ``weights.png``: see :mod:`torch_ebm.plots`.
 
     Args:
-        directory: made if it is missing.
+        directory: created if it is missing.
         budgets, sandwiches, exact: as for ``plots.sandwich``.
 
     Returns:
@@ -75,7 +75,7 @@ def _warnings(sandwich: Sandwich) -> list[str]:
     named = {
         "lower bound": sandwich.forward.warning,
         "upper bound": sandwich.reverse.warning,
-        "from both ways": sandwich.bridge.warning,
+        "both directions": sandwich.bridge.warning,
         "bounds": sandwich.warning,
     }
     return [f"{name}: {text}" for name, text in named.items() if text]

@@ -1,4 +1,4 @@
-"""log Z of a model while it is trained."""
+"""log Z of a model during training."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _BUFFERS = (
 
 
 class LogZTracker(torch.nn.Module):
-    """log Z of a model while it is trained (Desjardins, Courville & Bengio 2011).
+    """log Z of a model during training (Desjardins, Courville & Bengio 2011).
 
-    From the chains that train it: those of :class:`torch_ebm.TemperedPCD`. An update costs energies
-    of these chains only::
+    It is tracked with the chains that train the model, those of :class:`torch_ebm.TemperedPCD`. An
+    update costs only energies of these chains::
 
         tracker = torch_ebm.LogZTracker(rbm, pcd.chains, pcd.betas)
         for batch in data:
@@ -32,41 +32,41 @@ class LogZTracker(torch.nn.Module):
             log_z = tracker.estimate().log_z
             loss = rbm(batch).mean() + torch_ebm.log_partition(rbm, negative, log_z)
 
-    The loss is then the negative log-likelihood. An update bridges from the parameters of the last
-    one to those of now, at every rung, and between neighbouring rungs, down to the last one, whose
-    log Z is known. A Kalman filter puts both together over all updates.
+    The loss is then the negative log-likelihood. An update bridges, at every rung, from the
+    parameters of the last update to the current ones. It also bridges between neighbouring rungs,
+    down to the last one, whose log Z is known. A Kalman filter combines both over all updates.
 
-    The chains that the gradient was taken from do not err at random in what it changed: a gradient
-    step raises the energy exactly where they happen to be, and so the change of log Z that they see
-    is too low, every time. The filter therefore tracks each rung's drift, this common error, beside
-    log Z. Each step adds to the variance of both that of the estimated change.
+    The chains that gave the gradient have a systematic error in the change that it makes: a
+    gradient step raises the energy exactly where they happen to be, and so the change of log Z that
+    they see is always too low. The filter therefore tracks each rung's drift, this common error,
+    beside log Z. Each step adds the variance of the estimated change to that of both.
 
-    The standard error is not the filter's, which takes the estimates for independent. What each of
-    the N ladders brings in goes through the same filter, and it is the spread of the N results: it
-    knows how their samples depend on each other, in time and between rungs. It does not know of
-    chains that have not reached their laws.
+    The standard error is not that of the filter, which treats the estimates as independent. The
+    contribution of each of the N ladders goes through the same filter, and the standard error is
+    the spread of the N results. It thus accounts for the dependence of their samples, in time and
+    between rungs. It does not account for chains that have not converged.
 
-    Everything it knows is in buffers, and the parameters of the last update in ``previous``, so
-    that a saved and reloaded tracker goes on bit for bit.
+    The whole state is in buffers, and the parameters of the last update are in ``previous``, so
+    that a saved and reloaded tracker continues bit for bit.
 
     Args:
         energy: a module; only a copy of it is kept, for the parameters of the last update.
-        chains: as those that :meth:`update` will be given, (R, N, ...), N >= 2; only shape, dtype
+        chains: like those that :meth:`update` will be given, (R, N, ...), N >= 2; only shape, dtype
             and device count.
         betas: (R,), strictly decreasing, as for :func:`torch_ebm.replica_exchange`; not saved.
 
     Attributes:
         previous: the copy of the energy.
         mean: log Z of the first R - 1 rungs, and the drift of each; a buffer, (2 R - 2,).
-        covariance: theirs in the filter, which decides the gain; a buffer.
-        deviations: how much ``mean`` is changed by what each ladder brings in, (N, 2 R - 2).
+        covariance: the filter's covariance of ``mean``, which sets the gain; a buffer.
+        deviations: the change of ``mean`` by the contribution of each ladder, (N, 2 R - 2).
         anchored: the covariance of errors that do not come from the ladders.
         innovation: by how many of their standard errors the bridges between rungs differed from
-            what was tracked in the last update, (R - 1,).
+            the tracked values in the last update, (R - 1,).
 
     Raises:
         TypeError: ``energy`` is not a module.
-        ValueError: chains of another shape, or betas that replica exchange refuses.
+        ValueError: chains of another shape, or betas that replica exchange rejects.
     """
 
     n_updates: Tensor
@@ -92,7 +92,7 @@ class LogZTracker(torch.nn.Module):
         track = torch.ops.torch_ebm.log_z_track(chains, self.betas)
         for name, tensor in zip(_BUFFERS, track):
             self.register_buffer(name, tensor)
-        with torch.no_grad():  # else the copies of a scripted module's parameters have a graph
+        with torch.no_grad():  # otherwise the copied parameters of a scripted module have a graph
             self.previous = copy.deepcopy(energy)
         for parameter in self.previous.parameters():
             parameter.requires_grad_(False)
@@ -109,17 +109,17 @@ class LogZTracker(torch.nn.Module):
     def update(
         self, energy: torch.nn.Module, chains: Tensor, log_z_base: Union[float, Tensor] = 0.0
     ) -> None:
-        """Call it between the negative phase and the step of the optimiser, in every step or less
+        """Call this between the negative phase and the optimiser's step, at every step or less
         often.
 
         Args:
-            energy: the module, with the parameters of now.
+            energy: the module, with its current parameters.
             chains: samples of it at every rung, (R, N, ...).
-            log_z_base: log Z at the last rung, exactly: (V + H) log 2 of an RBM at beta = 0.
+            log_z_base: the exact log Z at the last rung: (V + H) log 2 for an RBM at beta = 0.
 
         Raises:
             ValueError: chains of another shape; energies that are NaN; rungs, or parameters before
-                and after, that do not overlap. Nothing has changed then.
+                and after, that do not overlap. The tracker is then unchanged.
         """
         with as_argument(energy) as now, as_argument(self.previous) as before:
             track = torch.ops.torch_ebm.track_log_z(
@@ -130,9 +130,9 @@ class LogZTracker(torch.nn.Module):
 
     @torch.no_grad()
     def anchor(self, estimate: LogZEstimate) -> None:
-        """Takes in an estimate of log Z at rung 0, of the parameters of the last update.
+        """Adds an independent estimate of log Z at rung 0, for the parameters of the last update.
 
-        From samples that have nothing to do with the chains: of :func:`torch_ebm.ais`, for example.
+        It must come from samples unrelated to the chains, for example from :func:`torch_ebm.ais`.
 
         Raises:
             ValueError: before the first update; numbers that are not finite.
@@ -142,11 +142,11 @@ class LogZTracker(torch.nn.Module):
 
     @torch.no_grad()
     def estimate(self) -> LogZEstimate:
-        """log Z of rung 0, the model, by Student's law of N - 1 degrees of freedom.
+        """log Z of rung 0, the model, with an interval by Student's t, N - 1 degrees of freedom.
 
-        ``ess`` is the least effective number of samples in the overlap of two laws, as
-        :func:`torch_ebm.bridge_sampling` has it. Warns if it is below 10, the interval longer than
-        2, or the bridges between rungs differ from what was tracked by more than 5 standard errors.
+        ``ess`` is the smallest effective number of samples in the overlap of two distributions, as
+        in :func:`torch_ebm.bridge_sampling`. Warns if it is below 10, the interval longer than 2,
+        or the bridges between rungs differ from the tracked values by more than 5 standard errors.
 
         Raises:
             ValueError: before the first update.

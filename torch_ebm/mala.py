@@ -34,7 +34,7 @@ def mala(
     Args:
         step_size: one number, a list with one for every step, or a tensor with one for every chain,
             (N,).
-        inverse_mass: the diagonal of M^-1, about the variance of every unit: of the shape of one
+        inverse_mass: the diagonal of M^-1, ideally the variance of every unit: of the shape of one
             state, of all, or (); default 1.
         n_steps, beta, thin, inplace, generator: see :mod:`torch_ebm.sampler`.
 

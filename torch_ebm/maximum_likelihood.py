@@ -22,7 +22,7 @@ def maximum_likelihood(
     weights: Optional[Tensor] = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """The negative log likelihood, as a criterion like the others::
+    """The negative log-likelihood as a criterion::
 
         l(x) = E(x) + log Z
 
@@ -30,15 +30,15 @@ def maximum_likelihood(
     negative samples, ``log_z``, which must then be differentiable itself: ``maximum_likelihood(rbm,
     x, log_z=rbm.log_z())``.
 
-    Consistent and, of all criteria, the most efficient; as good as its log Z.
+    Consistent, and the most efficient of all criteria, but only as good as its log Z.
 
     Args:
         energy: any callable or module that maps (N, ...) to energies (N,).
         x: the data, (N, ...), floating.
-        negative_samples: samples of the model, (M, ...), like x, of which log Z has its gradient;
-            they get none.
-        log_z: one number. Beside negative samples its value alone counts; with those but without it
-            the value of the criterion is the energy gap, whose gradient is the same.
+        negative_samples: samples of the model, (M, ...), like x, which give log Z its gradient;
+            they get none themselves.
+        log_z: one number. With negative samples, only its value counts; if it is then left out, the
+            value of the criterion is the energy gap, whose gradient is the same.
         negative_weights: of the negative samples, (M,); see :func:`torch_ebm.log_partition`.
         weights, reduction: see :mod:`torch_ebm.criterion`.
 

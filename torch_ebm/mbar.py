@@ -1,4 +1,4 @@
-"""log Z of many laws from samples of some or all of them."""
+"""log Z of many distributions from samples of some or all of them."""
 
 from __future__ import annotations
 
@@ -11,38 +11,37 @@ from . import _library  # noqa: F401
 
 
 class MBAREstimate(NamedTuple):
-    """What :func:`mbar` returns for K states, in float64."""
+    """The result of :func:`mbar` for K states, in float64."""
 
     log_z: Tensor
     """log Z_k / Z_0, (K,); the first is 0."""
     covariance: Tensor
     """Of ``log_z``, (K, K); first row and column are 0."""
     overlap: Tensor
-    """(K, K): how often, on average, a sample of state i might as well be one of state j; 0 where
-    j has no samples."""
+    """(K, K): the mean probability that a sample of state i belongs to state j; 0 where j has no
+    samples."""
 
 
 def mbar(energies: Tensor, counts: Tensor) -> MBAREstimate:
     """log Z of K states by the multistate Bennett acceptance ratio.
 
-    Shirts & Chodera (2008), eqs. 11-12: of all estimators by bridges the one with the least
-    asymptotic variance. The equations are solved to 1e-10 in ``log_z`` by Newton's method, with
-    self-consistent iterations where that does not bring them closer. Memory beside the arguments
-    does not grow with K N.
+    Shirts & Chodera (2008), eqs. 11-12: the bridge estimator of least asymptotic variance. The
+    equations are solved to 1e-10 in ``log_z`` by Newton's method, with self-consistent iterations
+    where it makes no progress. Memory, apart from the arguments, does not grow with K N.
 
     Args:
-        energies: E_k(x_n), with its inverse temperature in it, of every sample at every state,
+        energies: E_k(x_n), including the inverse temperature, of every sample at every state,
             (K, N), floating; +inf where a state forbids a sample.
         counts: the number of samples of each state, (K,), integers that add up to N; a state may
-            have none. In which order the samples stand does not matter.
+            have none. The order of the samples does not matter.
 
     Returns:
         The covariance is the asymptotic one of independent samples (their eq. 8). Of autocorrelated
-        ones keep one in an autocorrelation time, or see :func:`tempered_log_z`.
+        samples keep one per autocorrelation time, or see :func:`tempered_log_z`.
 
     Raises:
         ValueError: other shapes; counts that do not fit; energies that are NaN or -inf; a state
-            that no sample lies in the reach of; states that fall into groups that hardly overlap,
-            so that no ratio between the groups is known.
+            that forbids every sample; states in groups that hardly overlap, so that no ratio
+            between the groups is known.
     """
     return MBAREstimate(*torch.ops.torch_ebm.mbar(energies, counts))

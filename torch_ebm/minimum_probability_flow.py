@@ -27,22 +27,22 @@ def minimum_probability_flow(
 
         l(x) = sum over the states x' that differ from x in one site of exp((E(x) - E(x')) / 2)
 
-    This is the rate at which probability leaves x under a dynamics that leaves the model invariant.
+    This is the rate at which probability leaves x under dynamics that leave the model invariant.
     The paper leaves out flow into states that are data themselves. Here every neighbour counts, as
-    is common: a term is then that of an example alone, whatever the others are.
+    is common, so that the term of an example does not depend on the other examples.
 
-    Consistent: over a law p, with r = exp((E(x) - E(x')) / 2) two neighbours give
-    p(x) r + p(x') / r, which is least at r^2 = p(x') / p(x). It fails as the pseudolikelihood does, since only
-    neighbours are compared; and a neighbour of far lower energy than an example counts
+    Consistent: with r = exp((E(x) - E(x')) / 2), two neighbours under a distribution p give
+    p(x) r + p(x') / r, which is smallest at r^2 = p(x') / p(x). It fails as the pseudolikelihood
+    does, since only neighbours are compared. A neighbour of far lower energy than an example counts
     exponentially, where the pseudolikelihood counts it linearly.
 
     Args:
         energy: any callable or module that maps (N, ...) to energies (N,).
         x: zeros and ones, (N, ...), or, if ``categorical``, one-hot, (N, ..., K); floating.
         categorical: the last dimension of ``x`` holds the K >= 2 states of a site, one-hot.
-        n_sites: estimate the sum, without bias, from that many sites of every example, drawn
+        n_sites: estimate the sum, without bias, from this many sites of every example, drawn
             without replacement. Default: all.
-        chunk_size: how many states ``energy`` is asked for at a time; see
+        chunk_size: how many states ``energy`` is given at a time; see
             :func:`torch_ebm.pseudolikelihood`.
         weights, reduction, generator: see :mod:`torch_ebm.criterion`.
 
@@ -50,7 +50,7 @@ def minimum_probability_flow(
         One number, shape (), or, with ``reduction="none"``, (N,).
 
     Raises:
-        ValueError: states that are not as said above, or options out of range.
+        ValueError: states other than those described above, or options out of range.
     """
     return run_criterion(
         "minimum_probability_flow",

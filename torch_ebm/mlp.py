@@ -10,7 +10,7 @@ from torch import Tensor
 
 from . import _library  # noqa: F401
 
-# torch's own threshold, beyond which softplus is the identity, costs 2e-9.
+# torch's own threshold, above which softplus is the identity, makes an error of 2e-9.
 _SOFTPLUS_THRESHOLD = 40.0
 
 _ACTIVATIONS = {
@@ -28,15 +28,15 @@ class MLP(torch.nn.Module):
         E(x) = layers(x) + confinement |x|^2 / 2
 
     ``layers`` is ``Sequential(Linear, activation, Linear, ..., Linear)``: the parameters are
-    ``layers.0.weight``, ``layers.0.bias``, ``layers.2.weight``, ..., which start as those of
+    ``layers.0.weight``, ``layers.0.bias``, ``layers.2.weight``, ..., initialised as in
     ``torch.nn.Linear``. The module can be scripted and compiled; its state dict is that of the C++
     ``torch_ebm::MLP``.
 
     Args:
         sizes: D, the hidden layers (at least one), and 1.
-        activation: "silu", "softplus" or "tanh": smooth, so that scores are.
-        confinement: c >= 0. A network alone has no finite Z: it grows at most linearly, or not at
-            all.
+        activation: "silu", "softplus" or "tanh". These are smooth, and so are the scores.
+        confinement: c >= 0. A network alone has no finite Z, since it grows at most linearly, or
+            not at all.
 
     Raises:
         ValueError: wrong sizes, an unknown activation, a confinement that is negative or not
@@ -104,12 +104,11 @@ def mlp_value_and_score(
     activation: str = "silu",
     confinement: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """Energies and scores of a multilayer perceptron, by the chain rule written out.
+    """Energies and scores of a multilayer perceptron, by an explicit chain rule.
 
-    No graph is recorded. Half precision is computed in float. Where all weights fit in the cache
-    (256 KiB a layer), the results of a chain are the same bit for bit with any number of threads
-    and chains; where they do not, the products are torch's, whose roundings may depend on the
-    batch.
+    No graph is recorded. Half precision is computed in float. If all weights fit in the cache
+    (256 KiB per layer), the results of a chain are the same bit for bit with any number of threads
+    and chains. Otherwise the products are torch's, whose rounding may depend on the batch.
 
     Args:
         x: (N, D).

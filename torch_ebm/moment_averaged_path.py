@@ -29,24 +29,24 @@ def moment_averaged_path(
     Knot r of n + 1 is the RBM whose moments E[v], E[h] and E[v h'] are 1 - r / n times those of the
     base plus r / n times those of the model. Knots are trained by stochastic approximation, one
     after the other, on persistent chains (section 3.2), with the gradient in centred units
-    (Montavon & Mueller 2012). They stand at inverse temperatures that make evenly spaced ones the
-    best for a path of linear pieces.
+    (Montavon & Mueller 2012). They are placed so that, for a piecewise linear path, evenly spaced
+    inverse temperatures are optimal.
 
-    It is a pilot run: what is found is fixed when an estimate begins, which stays unbiased, however
-    good the knots are. Whether it beats the geometric path depends on the base and on how well
-    chains mix: compare the ``ess``.
+    This is a pilot run: the path is fixed before an estimate begins, which therefore stays
+    unbiased, however good the knots are. Whether it beats the geometric path depends on the base
+    and on how well chains mix: compare the ``ess``.
 
     Args:
         rbm: an RBM, or a module with the same three parameters.
         base_visible_bias: of independent visible units, (V,), in the dtype of the RBM; the hidden
-            units of the base are fair coins. ``base_rate_bias(data)`` serves well.
-        n_knots: the base and the model among them, at least 2.
-        x: samples of the model, (N, V), from which its moments are taken. Default: chains of it.
+            units of the base are fair coins. ``base_rate_bias(data)`` works well.
+        n_knots: including the base and the model, at least 2.
+        x: samples of the model, (N, V), from which its moments are taken. Default: its own chains.
         n_model_steps: block Gibbs steps of these chains, at least 2; the first half takes them from
             the base to the model.
-        n_chains: of the model and of every knot.
-        n_updates: of every knot, with one block Gibbs step each.
-        learning_rate: falls linearly to 0 within the updates of a knot.
+        n_chains: for the model and for every knot.
+        n_updates: for every knot, with one block Gibbs step each.
+        learning_rate: falls linearly to 0 over the updates of a knot.
 
     Raises:
         ValueError: parameters that are not finite, other shapes, x other than 0 and 1, options out

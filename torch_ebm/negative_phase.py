@@ -1,7 +1,7 @@
-"""The negative phase: where the samples come from that estimate the gradient of log Z.
+"""The negative phase: the source of the samples that estimate the gradient of log Z.
 
-Three algorithms (Goodfellow, Bengio & Courville 2016, section 18.2), each a module that owns its
-chains and its randomness as buffers, so that a saved and reloaded one goes on bit for bit::
+Three algorithms (Goodfellow, Bengio & Courville 2016, section 18.2), each a module that keeps its
+chains and its random state in buffers, so that a saved and reloaded one continues bit for bit::
 
     pcd = torch_ebm.PCD(100, (64,), sampler=functools.partial(torch_ebm.gibbs, n_steps=5))
     negative = pcd(energy)
@@ -29,14 +29,14 @@ def start_states(
     device: Optional[torch.device] = None,
     generator: Optional[torch.Generator] = None,
 ) -> Tensor:
-    """States for chains to begin at, of the given size (N, ...).
+    """Initial states for chains, of the given size (N, ...).
 
     Args:
         law: ``"bernoulli"`` (0 or 1 with probability 1/2), ``"uniform"`` (on (0, 1)) or
             ``"normal"``.
 
     Raises:
-        ValueError: another law, or an empty size.
+        ValueError: an unknown law, or an empty size.
     """
     return torch.ops.torch_ebm.start_states(
         law,
@@ -50,8 +50,8 @@ def start_states(
 class NegativePhase(torch.nn.Module):
     """The source of negative samples: what NaiveMCMC, CD and PCD have in common.
 
-    Call it with an energy, and, where it needs it, as CD does, the batch of data, to get negative
-    samples (N, ...), detached. If the sampler raises, nothing has changed.
+    Call it with an energy and, if it needs them, as CD does, the batch of data, to get negative
+    samples (N, ...), detached. If the sampler raises, the object stays unchanged.
 
     Attributes:
         generator_state: a buffer, the state of the generator that the next call draws from.
@@ -129,9 +129,9 @@ class NegativePhase(torch.nn.Module):
 
 
 class NaiveMCMC(NegativePhase):
-    """Algorithm 18.1: ``n_chains`` new chains for every gradient, started at noise.
+    """Algorithm 18.1: ``n_chains`` new chains for every gradient, started from noise.
 
-    Right only if the sampler runs long enough to forget its start.
+    Correct only if the sampler runs long enough to forget its start.
 
     Args:
         shape: of one state.
@@ -156,7 +156,7 @@ class NaiveMCMC(NegativePhase):
         self._size = (n_chains, *shape)
         self._law = law
         self.register_buffer("like", torch.empty(0))  # follows the module's dtype and device
-        self._first_states(None, self._generator())  # refuses a bad size or law at once
+        self._first_states(None, self._generator())  # rejects a bad size or law at once
 
     def _first_states(self, positive: Optional[Tensor], generator: torch.Generator) -> Tensor:
         return start_states(
@@ -171,8 +171,8 @@ class NaiveMCMC(NegativePhase):
 class CD(NegativePhase):
     """Algorithm 18.2, contrastive divergence (Hinton 2002): chains start at the data.
 
-    CD-k is ``CD(functools.partial(gibbs, n_steps=k))``. Biased: it does not see modes of the model
-    that are far from the data.
+    CD-k is ``CD(functools.partial(gibbs, n_steps=k))``. It is biased: it does not see modes of the
+    model that are far from the data.
     """
 
     def __init__(self, sampler: Sampler = gibbs, *, seed: Optional[int] = None) -> None:
@@ -185,8 +185,8 @@ class CD(NegativePhase):
 class PCD(NegativePhase):
     """Algorithm 18.3, persistent contrastive divergence, or stochastic maximum likelihood.
 
-    (Younes 1998; Tieleman 2008.) The chains of the last gradient go on. Right while the model
-    changes slowly against their mixing.
+    (Younes 1998; Tieleman 2008.) The chains continue from the last gradient. Correct as long as the
+    model changes slowly compared with their mixing.
 
     Args:
         shape: of one state.

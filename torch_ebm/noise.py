@@ -13,12 +13,13 @@ from .energy import Energy
 
 
 class NoiseDistribution(Protocol):
-    """A law to sample, of known density: one of :mod:`torch.distributions`, or your own.
+    """A distribution with samples and a known density: one of :mod:`torch.distributions`, or your
+    own.
 
     ``sample((n,))`` returns n independent states, (n, ...), and ``log_prob(u)`` their log
     densities, (n,): wrap a distribution of single units in
-    :class:`torch.distributions.Independent`. A ``sample`` that takes a keyword ``generator`` is
-    given that of the criterion. :mod:`torch.distributions` take none: they draw from torch's
+    :class:`torch.distributions.Independent`. If ``sample`` takes a keyword ``generator``, it is
+    given that of the criterion. Those of :mod:`torch.distributions` take none and draw from torch's
     default generator.
     """
 
@@ -28,7 +29,7 @@ class NoiseDistribution(Protocol):
 
 
 class NoiseSamples(NamedTuple):
-    """What a noise-contrastive criterion of data x, (N, ...), knows of the noise.
+    """What a noise-contrastive criterion needs of the noise, for data x, (N, ...).
 
     Gradients go through all three, so that a noise model can be trained on the same criterion
     (flow-contrastive estimation, Gao et al. 2020): detach what is not to be trained.
@@ -51,9 +52,8 @@ def draw_noise(
 ) -> NoiseSamples:
     """``n_noise`` samples of ``noise`` for each example of x, (N, ...), and the log densities.
 
-    They have no gradients. This is what the criteria draw by themselves at every call. Draw once
-    and pass the result in the place of ``noise`` where the loss must be the same function every
-    time, as for LBFGS.
+    They have no gradients. The criteria draw them anew at every call. If the loss must be the same
+    function every time, as for LBFGS, draw once and pass the result as ``noise``.
 
     Raises:
         ValueError: ``n_noise`` < 1, samples or log densities in other shapes, or a generator for
@@ -63,7 +63,7 @@ def draw_noise(
 
 
 def model_noise(energy: Energy, x: Tensor, negative_samples: Tensor) -> NoiseSamples:
-    """A model as the noise: its samples with the log densities -E, which lack its -log Z.
+    """A model as the noise: its samples with the log densities -E, without its -log Z.
 
     NCE against a copy of the trained model itself is self-contrastive estimation (Goodfellow
     2014)::
@@ -104,7 +104,7 @@ def noise_arguments(
     n_noise: Optional[int],
     generator: Optional[torch.Generator],
 ) -> dict[str, Tensor]:
-    """The arguments of the operator ``op`` for noise that is drawn already, or is to be."""
+    """The arguments of the operator ``op``, for noise already drawn or to be drawn here."""
     if isinstance(noise, NoiseSamples):
         if n_noise is not None or generator is not None:
             raise ValueError(

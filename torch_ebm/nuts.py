@@ -28,25 +28,25 @@ def nuts(
 ) -> Samples:
     """The No-U-Turn sampler with N chains (Hoffman & Gelman 2014; Betancourt 2017, appendix A).
 
-    Hamiltonian Monte Carlo that finds its path length: a trajectory is doubled forwards or
-    backwards in time until it, or a balanced part of it, turns back; the next state is drawn from
-    its points with weights exp(-H), and rather from the newer half. Leaves exp(-beta E(x)) exactly
-    invariant, and is reversible.
+    Hamiltonian Monte Carlo that finds its own path length: a trajectory is doubled forwards or
+    backwards in time until it, or a balanced part of it, turns back. The next state is drawn from
+    its points with weights exp(-H), with preference for the newer half. Leaves exp(-beta E(x))
+    exactly invariant, and is reversible.
 
     A trajectory ends where H exceeds its first value by more than 1000 or is not finite.
-    ``acceptance_rate`` is the mean of min(1, exp(H_0 - H)) over all points made: near 0 where
-    trajectories end so.
+    ``acceptance_rate`` is the mean of min(1, exp(H_0 - H)) over all points computed; it is near 0
+    where trajectories end in this way.
 
-    The chains of a batch take their leapfrog steps together, until the last has turned. Those that
-    have rest, but the energy is evaluated for all N rows, because it may depend on which row it
-    sees. :func:`warm_up` finds a step size and an inverse mass.
+    The chains of a batch take their leapfrog steps together, until the last one has turned. Chains
+    that have turned rest, but the energy is still evaluated for all N rows, because it may depend
+    on the row. :func:`warm_up` finds a step size and an inverse mass.
 
     Args:
         step_size: one number, a list with one for every step, or a tensor with one for every chain,
             (N,).
-        max_depth: a trajectory is doubled at most so often: at most ``2 ** max_depth - 1`` leapfrog
-            steps. In [1, 20].
-        inverse_mass: the diagonal of M^-1, about the variance of every unit: of the shape of one
+        max_depth: the most often a trajectory is doubled, for at most ``2 ** max_depth - 1``
+            leapfrog steps. In [1, 20].
+        inverse_mass: the diagonal of M^-1, ideally the variance of every unit: of the shape of one
             state, of all, or (); default 1.
         n_steps, beta, thin, inplace, generator: see :mod:`torch_ebm.sampler`.
 

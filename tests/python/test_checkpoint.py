@@ -106,7 +106,7 @@ def test_a_cut_off_file_is_no_checkpoint(tmp_path):
     torch_ebm.save_checkpoint(path, epoch=1)
     path.write_bytes(path.read_bytes()[:100])
     for read in (torch_ebm.checkpoint_values, torch_ebm.load_checkpoint):
-        with pytest.raises(ValueError, match="is not a checkpoint, or is cut off"):
+        with pytest.raises(ValueError, match="is not a checkpoint, or is truncated"):
             read(path)
     with pytest.raises(FileNotFoundError):
         torch_ebm.checkpoint_values(tmp_path / "none.pt")

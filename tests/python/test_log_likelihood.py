@@ -182,11 +182,11 @@ def test_a_comparison_is_a_sentence():
         b = estimate(10.0 + shift, 0.1, 9.8 + shift, 10.2 + shift, **options)
         return str(compare_log_likelihoods(first_column, first_column, data(), 10.0, b))
 
-    assert sentence(1) == "A is better by 1.0000 nats an example [0.8000, 1.2000]"
-    assert sentence(-1) == "B is better by 1.0000 nats an example [0.8000, 1.2000]"
+    assert sentence(1) == "A is better by 1.0000 nats per example [0.8000, 1.2000]"
+    assert sentence(-1) == "B is better by 1.0000 nats per example [0.8000, 1.2000]"
     unknown = sentence(0.1, warning="Doubt.")
-    assert unknown.startswith("No difference can be told: A - B = 0.1000 nats an example [-0.1000,")
-    assert unknown.endswith(". Of B: Doubt.")
+    assert unknown.startswith("No significant difference: A - B = 0.1000 nats per example
+    [-0.1000,") assert unknown.endswith(". Of B: Doubt.")
 
 
 def test_swapping_the_models_changes_the_sign():
