@@ -121,7 +121,7 @@ def boltzmann_gibbs(
         weight, bias: the parameters, (D, D) and (D,).
         beta: inverse temperature, one number, shape (), or one for every chain, (N,). Default 1.
         clamp: boolean, (D,) or (N, D); true where a unit keeps its value.
-        generator: draws one key from it; default: torch's default generator.
+        generator: one key is drawn from it; default: torch's default generator.
 
     Returns:
         The new states, detached, (N, D).
@@ -163,7 +163,7 @@ def boltzmann_gibbs_with_gradients(
         x: zeros and ones, (N, D).
         weight, bias: the parameters, (D, D) and (D,).
         beta: inverse temperature, one number, shape (), or one for every chain, (N,). Default 1.
-        generator: draws one key from it; default: torch's default generator.
+        generator: one key is drawn from it; default: torch's default generator.
 
     Returns:
         The new states, detached, (N, D), and the mean acceptance probability of every chain, (N,),

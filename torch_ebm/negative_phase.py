@@ -136,8 +136,8 @@ class NaiveMCMC(NegativePhase):
     Args:
         shape: of one state.
         sampler: a transition of all chains; default: one step of :func:`torch_ebm.gibbs`.
-        law: of the first states, see :func:`start_states`.
-        seed: its low 32 bits count; default: drawn from torch's default generator.
+        law: distribution of the first states, see :func:`start_states`.
+        seed: only its low 32 bits count; default: drawn from torch's default generator.
     """
 
     like: Tensor
@@ -191,8 +191,8 @@ class PCD(NegativePhase):
     Args:
         shape: of one state.
         sampler: a transition of all chains; default: one step of :func:`torch_ebm.gibbs`.
-        law: of the first states, see :func:`start_states`.
-        seed: its low 32 bits count; default: drawn from torch's default generator.
+        law: distribution of the first states, see :func:`start_states`.
+        seed: only its low 32 bits count; default: drawn from torch's default generator.
 
     Attributes:
         chains: a buffer, (n_chains, ...).

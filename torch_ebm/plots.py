@@ -1,7 +1,7 @@
-"""Pictures of models, samples and estimates. Needs matplotlib: ``pip install torch_ebm[plots]``.
+"""Plots of models, samples and estimates. Needs matplotlib: ``pip install torch_ebm[plots]``.
 
-Every function returns a :class:`matplotlib.figure.Figure` that belongs to no window and no global
-state: save it with ``figure.savefig(path)``, or let a notebook show it.
+Every function returns a :class:`matplotlib.figure.Figure` with no window and no global state: save
+it with ``figure.savefig(path)``, or let a notebook show it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 _PAPER = "#f0f1f3"
-_HIDDEN = "#f3d9a4"  # pixels that are not known
+_HIDDEN = "#f3d9a4"  # unknown pixels
 
 
 def _as_images(x: Tensor, image_shape: Sequence[int]) -> Tensor:
@@ -46,7 +46,7 @@ def _as_images(x: Tensor, image_shape: Sequence[int]) -> Tensor:
 
 
 def _mosaic(x: Tensor, n_columns: int, gap: int) -> Tensor:
-    """The images (N, h, w) in rows of ``n_columns``, in one; NaN where there is none."""
+    """The images (N, h, w) as one image, in rows of ``n_columns``; NaN between them."""
     n, height, width = x.shape
     n_rows = math.ceil(n / n_columns)
     out = torch.full(
@@ -82,10 +82,10 @@ def _bare(axes: Any) -> None:
 
 
 def _grid(colours: Tensor, n_columns: int, right: float = 0.2) -> tuple[Figure, Any]:
-    """A figure with the picture ``colours``, half an inch or more for each image.
+    """A figure of the mosaic ``colours``, with half an inch or more for each image.
 
     Args:
-        right: inches to leave for what stands beside the picture.
+        right: inches to leave free to the right of the mosaic.
     """
     width = n_columns * max(0.55, min(1.0, 8 / n_columns))
     height = width * colours.shape[0] / colours.shape[1]
@@ -137,13 +137,13 @@ def images(
     column_labels: Optional[Sequence[str]] = None,
     title: Optional[str] = None,
 ) -> Figure:
-    """A grid of images, such as samples: 0 is nearly white, 1 black, NaN (not known) yellow.
+    """A grid of images, such as samples: 0 is nearly white, 1 black, NaN (unknown) yellow.
 
     Args:
-        x: (N, height * width), NaN or between 0 and 1; drawn as the nearer of these beyond them.
+        x: (N, height * width), NaN or between 0 and 1; other values are clamped to this range.
         image_shape: (height, width).
         n_columns: default: about as many as rows.
-        column_labels: one text over every column.
+        column_labels: one label above every column.
 
     Raises:
         ValueError: shapes that do not fit.
@@ -157,7 +157,7 @@ def images(
         )
     gap = max(1, image_shape[1] // 8)
     height, width = image_shape
-    # The gaps are NaN and so are hidden pixels: a second mosaic tells them apart.
+    # Both gaps and hidden pixels are NaN: a second mosaic tells them apart.
     hidden = _mosaic(pictures.isnan().double(), n_columns, gap) == 1
     mosaic = _mosaic(pictures.nan_to_num(0).clamp(0, 1), n_columns, gap)
     mpl = matplotlib_module()
@@ -187,7 +187,7 @@ def training_curve(
     baseline_label: str = "independent units",
     title: Optional[str] = "Mean log-probability during training",
 ) -> Figure:
-    """Mean log-probability over training, of the training data and of data held out.
+    """Mean log-probability of the training data and of held-out data, during training.
 
     Args:
         baseline: a value to beat, drawn as a dashed line.

@@ -1,4 +1,4 @@
-"""Progress bars and Ctrl-C for the operators that run long."""
+"""Progress bars and Ctrl-C for long-running operators."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def progress_bar() -> Iterator[None]:
 
 
 def bars_are_shown() -> bool:
-    """Whether this is inside a :func:`progress_bar`."""
+    """Whether a :func:`progress_bar` is active."""
     return _enabled
 
 
 def _progress(operation: str, done: int, total: int) -> None:
-    # Called ten times a second at most. Being called is what lets Python notice Ctrl-C: the
-    # interpreter raises KeyboardInterrupt here, and the operator passes it on.
+    # Called at most ten times a second. The call itself lets Python notice Ctrl-C: the interpreter
+    # raises KeyboardInterrupt here, and the operator passes it on.
     global _bar
     if not _enabled:
         return

@@ -29,14 +29,14 @@ def pseudolikelihood(
         l(x) = -sum_i log p(x_i | x_-i)
              = sum_i log(1 + sum over the other states of site i of exp(E(x) - E(x')))
 
-    With ``blocks`` the composite likelihood, -sum_b log p(x_b | the other sites) (Lindsay 1988):
-    the generalised pseudolikelihood if the blocks cover the sites, and the conditional likelihood
-    of some sites given the others if they are one block.
+    With ``blocks`` it is the composite likelihood, -sum_b log p(x_b | the other sites) (Lindsay
+    1988): the generalised pseudolikelihood if the blocks cover the sites, and the conditional
+    likelihood of some sites given the others if there is one block.
 
-    Consistent, as every conditional log likelihood is. It fails where conditionals say little of
-    the joint law: the weights of modes that are far apart are not learned.
+    Consistent, as every conditional log-likelihood is. It fails where conditionals say little about
+    the joint distribution: the weights of modes that are far apart are not learned.
 
-    An energy with a method ``flip_differences``, such as an RBM, gives the differences of single
+    An energy with a method ``flip_differences``, such as an RBM, computes the differences of single
     bits itself; any other is called for the neighbours of x.
 
     Args:
@@ -44,15 +44,15 @@ def pseudolikelihood(
         x: zeros and ones, (N, ...), or, if ``categorical``, one-hot, (N, ..., K); floating.
         categorical: the last dimension of ``x`` holds the K >= 2 states of a site, one-hot.
         blocks: integers, (B, k): rows of sites, numbered in the order of memory, whose joint
-            conditional law is taken; none twice in a row, and K^k (2^k) must be at most 4096.
-            Default: every site alone.
-        n_sites: estimate the sum, without bias, from that many sites (or blocks) of every example,
+            conditional distribution is used; no site twice in a row, and K^k (2^k) must be at most
+            4096. Default: every site alone.
+        n_sites: estimate the sum, without bias, from this many sites (or blocks) of every example,
             drawn without replacement. Default: all.
-        chunk_size: about how many states ``energy`` is asked for at a time, at least those of one
-            site (or block). Then no graph is kept: the backward pass computes the energies again,
-            with the memory of one call, and the energy must not change before (no dropout, other
-            mode or precision, ``functional_call`` or compiled energy). Hooks of parameters run in
-            every call. Default: as many states as hold about 2^20 numbers, with the graph of all.
+        chunk_size: about how many states ``energy`` is given at a time, at least those of one site
+            (or block). No graph is then kept: the backward pass recomputes the energies, with the
+            memory of one call. Until then the energy must not change (no dropout, no other mode or
+            precision, no ``functional_call``, no compiled energy). Hooks of parameters run in every
+            call. Default: as many states as hold about 2^20 numbers, with the graph of all.
         weights, reduction, generator: see :mod:`torch_ebm.criterion`.
 
     Returns:
@@ -60,7 +60,7 @@ def pseudolikelihood(
 
     Raises:
         TypeError: ``blocks`` that are not integers.
-        ValueError: states that are not as said above, blocks that do not fit, or options out of
+        ValueError: states other than those described above, invalid blocks, or options out of
             range.
     """
     return run_criterion(

@@ -16,7 +16,7 @@ class QuadratureLogZ(NamedTuple):
 
     log_z: Tensor
     error: Tensor
-    """|log_z - the same of half as many points a side|: a bound, where the energy is smooth."""
+    """|log_z - the same with half as many points per side|: a bound for a smooth energy."""
     border: Tensor
     """The highest density at the border over the highest of all: 0 if the box holds the mass."""
 
@@ -33,20 +33,20 @@ def quadrature_log_z(
 ) -> QuadratureLogZ:
     """log Z of an energy of states of shape (d,), d of 1, 2 or 3, on the box low <= x <= high.
 
-    The sum over a grid, in every dimension of ``n_panels`` panels of 16 Gauss-Legendre points, in
+    A sum over a grid with ``n_panels`` panels of 16 Gauss-Legendre points in every dimension, in
     batches of at most 16384 states. Deterministic, without gradient. For smooth energies the error
-    falls exponentially as panels are added, until that of ``dtype`` is left. Look at ``error`` for
-    whether there are enough, and at ``border`` for whether the box is large enough for an energy
-    that does not end with it.
+    falls exponentially as panels are added, until only that of ``dtype`` is left. ``error`` shows
+    whether there are enough panels. ``border`` shows whether the box is large enough, for an energy
+    that extends beyond it.
 
     Args:
         low, high: corners of the box, d finite numbers each.
-        n_panels: a side; default 64, 32 or 8, that is 1024, 512^2 or 128^3 points.
+        n_panels: per side; default 64, 32 or 8, that is 1024, 512^2 or 128^3 points.
         dtype, device: of the states that ``energy`` is given; default: torch's defaults.
 
     Raises:
         ValueError: a ``low`` that is not below its ``high``, ``n_panels`` not between 1 and 65536,
-            an energy that is NaN or -inf, or +inf (which forbids a state) all over the box.
+            an energy that is NaN or -inf, or +inf (which forbids a state) in the whole box.
     """
     with as_argument(energy) as argument:
         return QuadratureLogZ(

@@ -33,11 +33,11 @@ def raise_log_likelihood(
     """Conservative log-likelihoods of examples x, (N, ...), by RAISE (Burda, Grosse & Salakhutdinov
     2015).
 
-    With K temperatures annealing is a generative model of its own, from the base to its last states.
-    The probability that it gives to x is estimated without bias from ``n_chains`` chains that begin
-    at x and go down to the base. Its logarithm is too low on average, and the annealing model tends
-    to that of ``energy`` as K grows: where :func:`torch_ebm.ais` flatters a model, because its log Z
-    is too low, this does not.
+    Annealing with K temperatures is itself a generative model, from the base to its last states.
+    The probability that it gives to x is estimated without bias from ``n_chains`` chains that start
+    at x and go down to the base. The logarithm of the estimate is too low on average, and the
+    annealing model tends to that of ``energy`` as K grows. :func:`torch_ebm.ais` flatters a model,
+    because its log Z is too low; this does not.
 
     Args:
         base, sampler, betas, base_visible_bias: as for :func:`torch_ebm.ais`.
@@ -64,7 +64,7 @@ def raise_log_likelihood(
     log_z_base = path.log_z_base()
     log_likelihoods = []
     for examples in tqdm(x.detach().split(batch_size), desc="RAISE", disable=not progress):
-        # The last transition of the annealing model, backwards, then the way down.
+        # The last transition of the annealing model in reverse, then down to the base.
         first = path.move(examples.repeat_interleave(n_chains, 0), generator)
         log_weights = torch.zeros(len(first), dtype=torch.float64, device=x.device)
         _, log_weights, _ = path.anneal(

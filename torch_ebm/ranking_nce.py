@@ -25,15 +25,16 @@ def ranking_nce(
 ) -> Tensor:
     """Ranking noise-contrastive estimation (Ma & Collins 2018; InfoNCE, van den Oord et al. 2018).
 
-    Which one of 1 + nu states is the example x, and which are its noise samples y_k? ::
+    The model tells the example x from its nu noise samples y_k::
 
         l(x) = -log( exp s(x) / (exp s(x) + sum_k exp s(y_k)) )
         s(u) = -E(u) - log p_noise(u)
 
     Z cancels, and so does a constant in the log density of the noise.
 
-    Consistent if the noise is wherever the data are; as nu grows, as efficient as maximum
-    likelihood. It fails as :func:`torch_ebm.nce` does, where noise is told from data at a glance.
+    Consistent if the noise has positive density wherever the data have. As nu grows, it becomes as
+    efficient as maximum likelihood. Like :func:`torch_ebm.nce`, it fails where noise is easily told
+    from data.
 
     Args:
         energy: any callable or module that maps (N, ...) to energies (N,).

@@ -26,18 +26,18 @@ def ratio_matching(
 
         l(x) = sum_i g(p(x) / p(x^i))^2 = sum_i sigmoid(E(x) - E(x^i))^2,     g(u) = 1 / (1 + u)
 
-    with x^i = x but for unit i, which is flipped. The sum over the units, not their mean.
+    where x^i is x with unit i flipped. It is the sum over the units, not their mean.
 
-    Consistent: up to a constant it is the squared distance of the model's and the data's ratios of
-    neighbouring probabilities, after the transform g. It fails as the pseudolikelihood does: only
-    neighbours are compared.
+    Consistent: up to a constant it is the squared distance between the model's and the data's
+    ratios of neighbouring probabilities, after the transform g. It fails as the pseudolikelihood
+    does, since only neighbours are compared.
 
     Args:
         energy: any callable or module that maps (N, ...) to energies (N,).
         x: zeros and ones, (N, ...), floating.
-        n_sites: estimate the sum, without bias, from that many units of every example, drawn
+        n_sites: estimate the sum, without bias, from this many units of every example, drawn
             without replacement. Default: all.
-        chunk_size: how many states ``energy`` is asked for at a time; see
+        chunk_size: how many states ``energy`` is given at a time; see
             :func:`torch_ebm.pseudolikelihood`.
         weights, reduction, generator: see :mod:`torch_ebm.criterion`.
 

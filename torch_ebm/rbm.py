@@ -12,7 +12,7 @@ from ._arguments import as_beta
 
 _INITIAL_WEIGHT_SCALE = 0.01
 
-#: Of the smaller layer, for exact samples.
+#: The most units that the smaller layer may have for exact samples.
 MAX_SAMPLED_UNITS = 20
 
 
@@ -130,7 +130,7 @@ class RBM(torch.nn.Module):
     def flip_differences(self, x: Tensor, sites: Optional[Tensor] = None) -> Tensor:
         """F(x with one unit flipped) - F(x): (N, V), or of the units ``sites`` (int64), (N, m).
 
-        In O(N m H) time and O(N (V + H) + V H) memory, forward and backward.
+        Takes O(N m H) time and O(N (V + H) + V H) memory, forward and backward.
         """
         return torch.ops.torch_ebm.rbm_flip_differences(
             x, self.weight, self.visible_bias, self.hidden_bias, sites
@@ -145,8 +145,8 @@ class RBM(torch.nn.Module):
     def sample(self, n: int, generator: Optional[torch.Generator] = None) -> Tensor:
         """``n`` exact and independent samples of the visible units, (n, V).
 
-        By enumeration of the smaller layer, which may have at most 20 units and of which the other
-        is then drawn. On the CPU, sample i has the same random numbers whatever n.
+        The smaller layer, of at most 20 units, is enumerated; the other is drawn given it. On the
+        CPU, sample i has the same random numbers whatever n.
         """
         return torch.ops.torch_ebm.rbm_sample(
             self.weight, self.visible_bias, self.hidden_bias, n, generator=generator
@@ -174,7 +174,7 @@ def rbm_gibbs(
         weight, visible_bias, hidden_bias: the parameters, (V, H), (V,), (H,).
         beta: inverse temperature, one number, shape (), or one for every chain, (N,). Default 1.
         clamp: boolean, (V,) or (N, V); true where a visible unit keeps its value.
-        generator: draws one key from it; default: torch's default generator.
+        generator: one key is drawn from it; default: torch's default generator.
 
     Returns:
         The visible (N, V) and hidden (N, H) states of the last step, detached.
@@ -199,8 +199,9 @@ def rbm_gibbs(
 def base_rate_bias(data: Tensor, pseudocount: float = 1.0) -> Tensor:
     """Visible biases of independent units that have the frequencies of ``data`` (N, V).
 
-    The logit of the mean, after adding ``pseudocount`` examples of ones and as many of zeros: the
-    base-rate model of Salakhutdinov & Murray (2008), and a good start for ``visible_bias``.
+    They are the logits of the mean, after adding ``pseudocount`` examples of ones and as many of
+    zeros: the base-rate model of Salakhutdinov & Murray (2008), and a good initial
+    ``visible_bias``.
 
     Raises:
         ValueError: data other than 0 and 1, or ``pseudocount`` <= 0.

@@ -12,18 +12,18 @@ from . import _library  # noqa: F401
 
 
 class RBMPath(torch.nn.Module):
-    """A path of R RBMs, its knots, for annealing.
+    """A path through R RBMs, its knots, for annealing.
 
-    Knot r stands at inverse temperature ``betas[r]``; between two knots weights and biases are
-    linear in beta, which makes the joint law of v and h the geometric average of both knots'. The
-    first knot has no weights, so that its visible units are independent; the last one is the
-    model, and ``forward(v)`` its free energy::
+    Knot r is at inverse temperature ``betas[r]``. Between two knots weights and biases are linear
+    in beta, so that the joint distribution of v and h is the geometric average of those of the
+    knots. The first knot has no weights, so that its visible units are independent; the last one
+    is the model, and ``forward(v)`` its free energy::
 
         path = torch_ebm.moment_averaged_path(rbm, torch_ebm.base_rate_bias(data))
         torch_ebm.ais(path, path.base())
 
     With two knots, (0, bA, 0) and the model, it is the path that :func:`torch_ebm.ais` takes to an
-    RBM by itself. The module can be scripted; its state dict is that of the C++
+    RBM by default. The module can be scripted; its state dict is that of the C++
     ``torch_ebm::RBMPath``. Knots are buffers: they get no gradients.
 
     Args:
@@ -57,7 +57,7 @@ class RBMPath(torch.nn.Module):
         return f"n_knots={n_knots}, n_visible={n_visible}, n_hidden={n_hidden}"
 
     def base(self) -> Independent:
-        """The law of the visible units at beta = 0."""
+        """The distribution of the visible units at beta = 0."""
         return Independent(Bernoulli(logits=self.visible_bias[0]), 1)
 
     def forward(self, visible: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ class RBMPath(torch.nn.Module):
         """Weight (V, H), visible bias (V,) and hidden bias (H,) at ``beta``, (), in [0, 1].
 
         Raises:
-            ValueError: another beta, or one for every chain.
+            ValueError: a beta outside [0, 1], or one for every chain.
         """
         return torch.ops.torch_ebm.rbm_path_at(
             self.weight, self.visible_bias, self.hidden_bias, self.betas, beta

@@ -14,13 +14,13 @@ from .sampler import Sampler, Samples, sampler_argument
 
 
 def recovery_energy(energy: Energy, noisy: Tensor, *, sigma: float) -> Energy:
-    """The conditional energy of what x was before N(0, sigma^2 I) made it ``noisy``, a module::
+    """The conditional energy of x given ``noisy`` = x + N(0, sigma^2 I) noise, as a module::
 
         E(x) + |noisy - x|^2 / (2 sigma^2)
 
-    An energy for every sampler: row n of its batches is given row n of ``noisy``, (N, ...). A batch
-    of R N states, as of R replicas, is given ``noisy`` R times. It has a method ``value_and_score``
-    where ``energy`` has one.
+    Any sampler can use it. Row n of its batches belongs to row n of ``noisy``, (N, ...). A batch of
+    R N states, as of R replicas, gets ``noisy`` R times. It has a method ``value_and_score`` if
+    ``energy`` has one.
 
     Raises:
         TypeError: ``noisy`` is not floating.
@@ -51,8 +51,8 @@ class _RecoveryEnergy(torch.nn.Module):
         n, shape = len(self._noisy), tuple(self._noisy.shape)
         if x.shape[1:] != shape[1:] or len(x) % n:
             raise ValueError(
-                f"recovery_energy: x must have the shape of noisy, {shape}, or be several such, got "
-                f"{tuple(x.shape)}"
+                f"recovery_energy: x must have the shape of noisy, {shape}, or be several such,"
+                f" got {tuple(x.shape)}"
             )
         return self._noisy.repeat(len(x) // n, *[1] * (x.dim() - 1)) - x
 
@@ -79,18 +79,19 @@ def recovery_likelihood(
     generator: Optional[torch.Generator] = None,
 ) -> Tensor:
     """Recovery likelihood (Gao, Song, Poole, Wu & Kingma 2021): the likelihood of x given
-    x~ = x + sigma noise, p(x | x~) proportional to exp(-E(x) - |x~ - x|^2 / (2 sigma^2)), which is far
-    easier to sample than p(x): of one mode, around x~, if sigma is small::
+    x~ = x + sigma noise. The conditional p(x | x~), proportional to
+    exp(-E(x) - |x~ - x|^2 / (2 sigma^2)), is far easier to sample than p(x): if sigma is small, it
+    has one mode, around x~::
 
         l(x) = E(x) - E(x'),     x' drawn from p(x' | x~) by the sampler, started at x~
 
-    Its gradient is that of -log p(x | x~); its value is no likelihood and says nothing of how good
-    the model is.
+    Its gradient is that of -log p(x | x~). Its value is not a likelihood and does not measure how
+    good the model is.
 
-    Consistent if the sampler draws from the conditional law. A short chain from x~ is biased as
-    contrastive divergence is. It fails where sigma is small against the distance of modes, whose
-    weights are then not learned. The paper has an energy for each of many sigmas; here one energy
-    is that of the data, without noise.
+    Consistent if the sampler draws from the conditional distribution. A short chain from x~ is
+    biased, as contrastive divergence is. It fails where sigma is small compared with the distance
+    between modes, whose weights are then not learned. The paper has an energy for each of many
+    sigmas; here a single energy models the data without noise.
 
     Args:
         energy: any callable or module that maps (N, ...) to energies (N,).
@@ -99,9 +100,9 @@ def recovery_likelihood(
         sampler: called as ``sampler(conditional, noisy, generator=...)`` with a
             :func:`recovery_energy`: for example ``functools.partial(torch_ebm.mala, step_size=0.1,
             n_steps=30)``. A scripted module is called as ``sampler(noisy, beta, generator)``, with
-            beta 1, and moves the states of a conditional energy of its own.
-        weights, reduction, generator: see :mod:`torch_ebm.criterion`. Noise and sampler draw from
-            the same generator.
+            beta 1, and must contain the conditional energy itself.
+        weights, reduction, generator: see :mod:`torch_ebm.criterion`. The noise and the sampler
+            draw from the same generator.
 
     Returns:
         One number, shape (), or, with ``reduction="none"``, (N,).
@@ -125,7 +126,8 @@ def recovery_likelihood(
 
 
 def _of_conditional(sampler: Sampler, sigma: float) -> Sampler:
-    """``sampler`` as the operator calls it: the states that it starts at are the noisy examples."""
+    """``sampler`` as the operator calls it: the states that it starts from are the noisy
+    examples."""
     if isinstance(sampler, torch.jit.ScriptModule) or not callable(sampler):
         return sampler
 

@@ -1,4 +1,4 @@
-"""The replay buffer: negative samples from chains that are kept, and now and then started anew."""
+"""The replay buffer: negative samples from persistent chains that are occasionally restarted."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ from .sampler import Sampler
 class ReplayBuffer(NegativePhase):
     """Chains kept in a buffer larger than a batch (Du & Mordatch 2019; Grathwohl et al. 2020).
 
-    A call draws ``n_chains`` different slots at random, starts each of them anew from ``law`` with
-    probability ``reinit_probability``, runs the sampler and writes every result back to its own
-    slot.
+    A call draws ``n_chains`` different slots at random, restarts each of them from ``law`` with
+    probability ``reinit_probability``, runs the sampler and writes every result back to its slot.
 
     Args:
         shape: of one state.
         sampler: a transition of all chains, for example
             ``functools.partial(langevin, n_steps=60)``.
-        law: of new states, see :func:`start_states`.
-        seed: its low 32 bits count; default: drawn from torch's default generator.
+        law: distribution of new states, see :func:`start_states`.
+        seed: only its low 32 bits count; default: drawn from torch's default generator.
 
     Attributes:
         states: a buffer, (capacity, ...).
-        age: the calls that every state has been through since it was drawn from the law, a buffer,
-            (capacity,), int64.
+        age: the number of calls that have moved each state since it was drawn from ``law``, a
+            buffer, (capacity,), int64.
 
     Raises:
         ValueError: not 1 <= ``n_chains`` <= ``capacity``, ``reinit_probability`` outside [0, 1].

@@ -18,10 +18,10 @@ class ReplicaSamples(NamedTuple):
 
     Attributes:
         x: the last states, (R, N, ...), detached; rung 0 is the target's.
-        swap_rate: mean acceptance probability of the swaps that were tried between rungs r and r +
-            1, (R - 1,), float64; NaN where none was.
+        swap_rate: mean acceptance probability of the attempted swaps between rungs r and r + 1,
+            (R - 1,), float64; NaN if there were none.
         trajectory: the states of rung 0 after every ``thin``-th step, (n_steps // thin, N, ...).
-        replica: the rung at which the replica that began at rung r stands after every step,
+        replica: the rung, after every step, of the replica that began at rung r,
             (n_steps, R, N), int16.
     """
 
@@ -46,14 +46,14 @@ def replica_exchange(
 ) -> ReplicaSamples:
     """Replica exchange of N independent ladders of R rungs (Swendsen & Wang 1986; Geyer 1991).
 
-    Rung r has the law exp(-E_b), where E_b(x) is the energy at inverse temperature b =
-    ``betas[r]``: ``tempered(x, b)`` if the energy defines it (an RBM does), else b E(x). A step
+    The target of rung r is exp(-E_b), where E_b(x) is the energy at inverse temperature
+    b = ``betas[r]``: ``tempered(x, b)`` if the energy defines it (an RBM does), else b E(x). A step
     moves all R N states by one call of ``sampler``, then exchanges the states of neighbouring
     rungs, those of pairs (0, 1), (2, 3), ... in even steps and (1, 2), (3, 4), ... in odd ones,
     with probability ``min(1, exp(E_a(x) + E_b(y) - E_a(y) - E_b(x)))``. Both parts leave the
-    product of the rungs' laws invariant, if the sampler does; their composition is not reversible,
-    and for that reason carries states along the ladder faster than pairs drawn at random (Okabe et
-    al. 2001; Syed et al. 2022).
+    product of the targets invariant, if the sampler does. Their composition is not reversible, and
+    therefore carries states along the ladder faster than random pairs (Okabe et al. 2001; Syed et
+    al. 2022).
 
     Args:
         x: (R, N, ...), floating.
@@ -61,15 +61,15 @@ def replica_exchange(
         sampler: any sampler, for example ``functools.partial(torch_ebm.mala,
             step_size=0.1)``; it gets one ``beta`` for every row. Or a scripted module, whose
             ``forward(x, beta, generator)`` returns the new states.
-        first_step: how many steps were made before: it decides which pairs are swapped next, so
-            that two short runs are one long run.
+        first_step: the number of steps already made. It decides which pairs are swapped next, so
+            that two short runs equal one long run.
         n_steps, thin, inplace: see :mod:`torch_ebm.sampler`.
-        generator: the swaps draw one key from it, and the sampler its own in every step. What
-            ladder i draws depends on the number of ladders: the sampler sees R N rows.
+        generator: the swaps draw one key from it, and the sampler its own in every step. The
+            numbers of ladder i depend on the number of ladders: the sampler sees R N rows.
 
     Raises:
         ValueError: a ladder that does not decrease or does not fit ``x``; a sampler that returns
-            states of another shape. A swap between energies that are NaN or infinite is refused.
+            states of another shape. A swap between energies that are NaN or infinite is rejected.
     """
     with as_argument(energy) as energy_argument, sampler_argument(sampler, energy) as move:
         return ReplicaSamples(

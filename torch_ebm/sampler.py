@@ -9,11 +9,11 @@ A sampler is called as ``sampler(energy, x, *, ...)`` and returns :class:`Sample
   exp(-beta E(x)), or exp(-tempered(x, beta)) if the energy has a method ``tempered``;
 * ``thin``: keep the states after every ``thin``-th step; 0 keeps none;
 * ``inplace``: write the last states into ``x``. If a step raises, ``x`` then holds the states of
-  the last step that was completed; otherwise ``x`` is never changed;
-* ``generator``: where the one key of the call is drawn from; default: torch's default generator.
+  the last completed step; otherwise ``x`` is never changed;
+* ``generator``: source of the one key per call; default: torch's default generator.
 
 All raise ValueError for no chains, ``n_steps`` < 1, ``thin`` < 0 and a ``beta`` that is negative,
-not finite or of another shape; what ``energy`` raises comes through with its own type.
+not finite or of another shape. Exceptions of ``energy`` keep their type.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Samples(NamedTuple):
             float64; 1 where every step is accepted.
         trajectory: the states after every ``thin``-th step, (n_steps // thin, N, ...); (0, N, ...)
             if ``thin`` is 0.
-        energy: the energies of ``x`` at ``beta``, (N,), float64, from samplers that know them;
+        energy: the energies of ``x`` at ``beta``, (N,), float64, from samplers that compute them;
             otherwise None.
     """
 
@@ -64,7 +64,7 @@ _S = TypeVar("_S")
 
 
 def own_sampler(sampler: _S) -> _S:
-    """Marks a function or class whose Samples are right about the energy they were made from."""
+    """Marks a function or class whose Samples hold the right energies of the target."""
     _own.append(sampler)
     return sampler
 
@@ -88,8 +88,8 @@ def run_sampler(op: str, energy: Energy, x: Tensor, *, beta: object, **options: 
 def sampler_argument(sampler: Sampler, energy: Energy) -> Iterator[object]:
     """The value to pass for an operator's ``Any sampler``, valid inside the ``with`` block.
 
-    A scripted module is passed as it is: its ``forward(x, beta, generator)`` moves the states of an
-    energy of its own. Any other callable moves those of ``energy``.
+    A scripted module is passed as it is: its ``forward(x, beta, generator)`` must contain the
+    energy itself. Any other callable is given ``energy``.
 
     Raises:
         TypeError: ``sampler`` is not callable.
@@ -100,7 +100,7 @@ def sampler_argument(sampler: Sampler, energy: Energy) -> Iterator[object]:
     if not callable(sampler):
         raise TypeError(f"sampler must be callable, got {type(sampler).__name__}")
 
-    # Any other may have moved by a surrogate of the energy, or have changed the states since.
+    # Other samplers may use a surrogate of the energy, or change the states afterwards.
     knows_energies = _is_own(sampler)
 
     def move(

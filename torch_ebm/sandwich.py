@@ -22,27 +22,27 @@ from .sampler import Sampler
 
 
 class Sandwich(NamedTuple):
-    """What :func:`sandwich` returns. Prints as a line for each estimate, and the warning."""
+    """The result of :func:`sandwich`. Prints as one line per estimate, and the warning."""
 
     forward: LogZEstimate
-    """By annealing from the base to the model: the stochastic lower bound."""
+    """From annealing up, from the base to the model: the stochastic lower bound."""
     reverse: LogZEstimate
-    """By annealing back: the stochastic upper bound."""
+    """From annealing down, from the model to the base: the stochastic upper bound."""
     bridge: LogZEstimate
-    """From the weights of both ways: in general far better than either."""
+    """From the weights of both directions: usually far better than either."""
     exact_samples: bool
-    """Whether the way down began at exact samples. If not, the upper bound holds only as far as the
-    chains that made them have mixed: what they never visit is missing from it.
+    """Whether annealing down started from exact samples. If not, the upper bound holds only as far
+    as the chains that made them have mixed: what they never visit is missing from it.
     """
     warning: str = ""
-    """Where the two ways disagree, by how much; empty if they do not."""
+    """By how much the two directions disagree; empty if they agree."""
 
     def __str__(self) -> str:
         mixed = "" if self.exact_samples else ", only as far as the chains have mixed"
         lines = [
             f"lower bound: {self.forward}",
             f"upper bound{mixed}: {self.reverse}",
-            f"from both ways: {self.bridge}",
+            f"both directions: {self.bridge}",
         ]
         return "\n".join([*lines, self.warning] if self.warning else lines)
 
@@ -63,20 +63,21 @@ def sandwich(
 ) -> Sandwich:
     """log Z between two bounds, by bidirectional Monte Carlo (Grosse, Ghahramani & Adams 2015).
 
-    :func:`torch_ebm.ais` is a stochastic lower bound on log Z, and :func:`torch_ebm.reverse_ais`
-    from exact samples an upper one: they meet as ``betas`` grow in number, and show how far the
-    annealing is from slow enough. The third estimate is that of Bennett (1976) from the weights of
-    both ways (Crooks 2000). For it to be right the samples must be exact and the sampler
-    reversible, as Metropolis samplers and Gibbs sampling with a random scan are; Gibbs sampling in
-    a fixed order is not.
+    :func:`torch_ebm.ais` gives a stochastic lower bound on log Z, and
+    :func:`torch_ebm.reverse_ais`, from exact samples, an upper bound. The two meet as the number of
+    ``betas`` grows; their gap shows whether the annealing is slow enough. The third estimate is
+    that of Bennett (1976), from the weights of both directions (Crooks 2000). It is right only if
+    the samples are exact and the sampler is reversible, as Metropolis samplers and Gibbs sampling
+    with a random scan are; Gibbs sampling in a fixed order is not.
 
-    The samples are ``x``; or those that the model gives, :meth:`torch_ebm.RBM.sample`; or the last
-    states of the way up, drawn anew by their weights and moved ``n_burn_in`` times at beta = 1.
+    The samples are ``x``, if given; otherwise exact samples of the model, if it has them
+    (:meth:`torch_ebm.RBM.sample`); otherwise the last states of annealing up, resampled by their
+    weights and moved ``n_burn_in`` times at beta = 1.
 
     Args:
-        energy, base, sampler, n_chains, betas, base_visible_bias: as for :func:`torch_ebm.ais`, but
-            that the default for binary states is Gibbs sampling with a random scan, with as many
-            updates as sites at every temperature.
+        energy, base, sampler, n_chains, betas, base_visible_bias: as for :func:`torch_ebm.ais`,
+            except that the default for binary states is Gibbs sampling with a random scan, with as
+            many updates as sites at every temperature.
         x: exact, independent samples of the model, (M, ...), M >= 2.
         progress: show progress bars.
 
@@ -106,7 +107,7 @@ def _reversible_sampler(
     base_visible_bias: Optional[Tensor],
     generator: torch.Generator,
 ) -> Optional[Sampler]:
-    """One sampler for both ways, which a pilot run may have to find; None for an RBM's own path."""
+    """One sampler for both directions, from a pilot run if needed; None for an RBM's own path."""
     path = path_of("sandwich", energy, base, sampler, base_visible_bias)
     if sampler is not None or base is None:
         return sampler
@@ -125,8 +126,8 @@ def _gives_samples(energy: Energy) -> bool:
 
 
 def _bridged(forward: LogZEstimate, reverse: LogZEstimate) -> LogZEstimate:
-    """The log weights, those of the way down with the other sign, are the log ratios of two laws of
-    whole paths.
+    """Bridges between the two distributions over whole paths: their log ratios are the log weights,
+    those of annealing down with the opposite sign.
     """
     log_mean = forward.log_weights.logsumexp(0) - math.log(len(forward.log_weights))
     log_z_base = forward.log_z - log_mean

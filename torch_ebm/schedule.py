@@ -23,8 +23,8 @@ def linear_schedule(n_steps: int) -> Tensor:
 def sigmoid_schedule(n_steps: int, *, steepness: float = 4.0) -> Tensor:
     """``n_steps`` + 1 inverse temperatures from 0 to 1, denser near both ends, float64.
 
-    They are sigmoid(``steepness`` (2 k / n_steps - 1)), shifted and stretched to begin at 0 and end
-    at 1 (Grosse, Ghahramani & Adams 2015, section 4.1, with steepness 4).
+    They are sigmoid(``steepness`` (2 k / n_steps - 1)), shifted and scaled to begin at 0 and end at
+    1 (Grosse, Ghahramani & Adams 2015, section 4.1, with steepness 4).
 
     Raises:
         ValueError: ``n_steps`` < 1, or ``steepness`` that is not positive and finite.
@@ -42,19 +42,19 @@ def adaptive_schedule(
     max_temperatures: int = 100_000,
     generator: Optional[torch.Generator] = None,
 ) -> Tensor:
-    """Inverse temperatures from 0 to 1 between which the weights of N chains spread equally.
+    """Inverse temperatures from 0 to 1 with equal loss of weight of N chains between neighbours.
 
-    Every next one is the largest at which the conditional ESS, (sum_i W_i w_i)^2 / sum_i W_i w_i^2
-    for normalised weights W and their growth w, stays (Zhou, Johansen & Aston 2016, section 3.3.2).
-    The chains are a pilot run, with resampling, and thrown away: an estimate of log Z along a path
-    that its own chains chose would be biased.
+    Each is the largest at which the conditional ESS, (sum_i W_i w_i)^2 / sum_i W_i w_i^2 for
+    normalised weights W and their growth w, does not fall below ``conditional_ess`` (Zhou, Johansen
+    & Aston 2016, section 3.3.2). The chains are a pilot run, with resampling, and are discarded: an
+    estimate of log Z along a path chosen by its own chains would be biased.
 
     Args:
         energy: with the path to follow, see :func:`annealed_energy`.
-        x: (N, ...), drawn from the law at beta = 0.
+        x: (N, ...), drawn from the distribution at beta = 0.
         sampler: see :func:`torch_ebm.anneal`.
-        conditional_ess: as a share of the chains, in (0, 1). Four times as many temperatures take
-            1 - (1 - c) / 16 in the place of c.
+        conditional_ess: as a share of the chains, in (0, 1). For four times as many temperatures,
+            replace c by 1 - (1 - c) / 16.
 
     Returns:
         (K + 1,), float64.

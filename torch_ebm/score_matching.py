@@ -1,4 +1,4 @@
-"""Score matching: the criterion of continuous data that needs no noise."""
+"""Score matching: a criterion for continuous data that needs no noise."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def score_matching(
     reduction: Reduction = "mean",
     generator: Optional[torch.Generator] = None,
 ) -> Tensor:
-    """Score matching (Hyvarinen 2005) of continuous data. With the score s = -dE/dx and a weight h::
+    """Score matching (Hyvarinen 2005) of continuous data. With the score s = -dE/dx and a weight
+    h::
 
         l(x) = sum_i [ h(x_i) s_i^2 / 2 + h(x_i) ds_i/dx_i + h'(x_i) s_i ]
 
@@ -39,21 +40,22 @@ def score_matching(
     ``"box"``          low <= x_i <= high    (x_i - low)(high - x_i)    Yu, Drton & Shojaie 2022
     =================  ====================  =========================  ============================
 
-    h p s must vanish where the domain ends: that is what h is for. Without it, the end of a density
-    that does not vanish there is taken for a fact of its score.
+    h p s must vanish where the domain ends, which h ensures. Without h, a density that does not
+    vanish at the end of the domain would bias the score there.
 
-    Consistent. It fails where the data's density has parts that are far apart, whose weights are not
-    learned, and for an energy without second derivatives: if all of them are exactly 0, as those of a
-    network of ReLU units are, it warns (once a process; the quadratic term of a confined network hides
-    it). Use a smooth activation then, or :func:`denoising_score_matching`. The Laplacian is exact and
-    takes D passes of autograd besides that of the score; :func:`sliced_score_matching` takes one.
+    Consistent. It fails where the data's density has distant parts, whose weights are not learned,
+    and for an energy without second derivatives. If all of them are exactly 0, as for a ReLU
+    network, it warns (once per process; the quadratic term of a confined network hides this). Then
+    use a smooth activation, or :func:`denoising_score_matching`. The Laplacian is exact and takes D
+    passes of autograd besides that of the score; :func:`sliced_score_matching` takes one.
 
     Args:
-        energy: any callable or module that maps (N, ...) to energies (N,), twice differentiable in x.
-        x: (N, ...), floating. At an end of the domain itself an infinite energy gives NaN.
-        domain, low, high: see above; ``low`` and ``high`` are given for ``"box"`` and no other.
+        energy: any callable or module that maps (N, ...) to energies (N,), twice differentiable in
+            x.
+        x: (N, ...), floating. Exactly at an end of the domain, an infinite energy gives NaN.
+        domain, low, high: see above; ``low`` and ``high`` are for ``"box"`` only.
         chunk_size: about how many second derivatives, of the N D, are computed at a time; the
-            backward pass computes them again, see :func:`torch_ebm.pseudolikelihood`. Default: as
+            backward pass recomputes them, see :func:`torch_ebm.pseudolikelihood`. Default: as
             many as hold about 2^20 numbers, with the graph of all.
         weights, reduction, generator: see :mod:`torch_ebm.criterion`; no random numbers are drawn.
 
@@ -61,8 +63,8 @@ def score_matching(
         One number, shape (), or, with ``reduction="none"``, (N,).
 
     Raises:
-        ValueError: data outside of the domain, an unknown domain, a box with ``low`` >= ``high``, or an
-            energy that does not depend differentiably on x.
+        ValueError: data outside the domain, an unknown domain, a box with ``low`` >= ``high``, or
+            an energy that does not depend differentiably on x.
     """
     return run_criterion(
         "score_matching",

@@ -31,29 +31,30 @@ def sliced_score_matching(
 
         l(x) = 1/M sum_m [ v_m' (ds/dx) v_m + |s|^2 / 2 ]
 
-    or, not ``variance_reduced``, with (v_m' s)^2 / 2 in the place of |s|^2 / 2. A projection is of a
-    whole example, and nothing is divided by D: the expectation over the projections is
+    or, without ``variance_reduced``, with (v_m' s)^2 / 2 in place of |s|^2 / 2. A projection is of
+    a whole example, and nothing is divided by D: the expectation over the projections is
     :func:`score_matching`.
 
-    With ``method="finite_difference"`` (Pang et al. 2020) derivatives along v come from the energies E+
-    and E- at x + eps v and x - eps v::
+    With ``method="finite_difference"`` (Pang et al. 2020) derivatives along v come from the
+    energies E+ and E- at x + eps v and x - eps v::
 
         v' (ds/dx) v = -(E+ - 2 E + E-) / eps^2        v's = -(E+ - E-) / (2 eps)
 
-    whose bias is O(eps^2), and none for a quadratic energy. Rounding adds about u abs(E) / eps^2, where
-    u is 6e-8 in float32 and 1e-16 in float64. No derivative in x is left but the one of |s|^2, if the
-    variance is reduced.
+    whose bias is O(eps^2), and 0 for a quadratic energy. Rounding adds about u abs(E) / eps^2,
+    where u is 6e-8 in float32 and 1e-16 in float64. The only derivative in x left is that of |s|^2,
+    if the variance is reduced.
 
-    Consistent, finite differences up to their bias. It fails where :func:`score_matching` does; with
-    autograd it warns as that does.
+    Consistent; finite differences up to their bias. It fails where :func:`score_matching` does, and
+    with autograd it gives the same warning.
 
     Args:
-        energy: any callable or module that maps (N, ...) to energies (N,), twice differentiable in x.
+        energy: any callable or module that maps (N, ...) to energies (N,), twice differentiable in
+            x.
         x: (N, ...), floating.
         projections: "rademacher", signs, or "gaussian"; signs give the smaller variance.
         n_projections: M, drawn for every example.
-        variance_reduced: |s|^2 / 2 exactly; it costs nothing but in finite differences.
-        method, eps: see above; ``eps`` is used by finite differences alone.
+        variance_reduced: use the exact |s|^2 / 2; this costs extra only with finite differences.
+        method, eps: see above; ``eps`` is used by finite differences only.
         chunk_size: how many second derivatives, of the N M, are computed at a time; see
             :func:`score_matching`.
         weights, reduction, generator: see :mod:`torch_ebm.criterion`.

@@ -15,14 +15,14 @@ from .sampler import Sampler, sampler_argument
 
 
 class LadderEnergies(NamedTuple):
-    """What :func:`ladder_energies` returns for R rungs of N chains.
+    """The result of :func:`ladder_energies` for R rungs of N chains.
 
     Attributes:
-        energies: the energies at every rung of the states of every rung, tempered: (R at, R of,
-            n_steps, N), float64. ``energies.flatten(1)`` is what :func:`mbar` takes, with counts of
-            n_steps N.
+        energies: tempered energies: those at rung i of the states of rung j, (R, R, n_steps, N)
+            for i, j, step and chain, float64. :func:`mbar` takes ``energies.flatten(1)``, with
+            counts of n_steps N.
         x: the last states, (R, N, ...), detached.
-        swap_rate: see :class:`ReplicaSamples`; of the run, burn-in included.
+        swap_rate: see :class:`ReplicaSamples`; of the whole run, including burn-in.
     """
 
     energies: Tensor
@@ -41,7 +41,7 @@ def ladder_energies(
     n_burn_in: int = 0,
     generator: Optional[torch.Generator] = None,
 ) -> LadderEnergies:
-    """Runs :func:`replica_exchange`, and keeps what the estimators of log Z need of it.
+    """Runs :func:`replica_exchange`, and keeps the energies that estimators of log Z need.
 
     Args:
         energy, x, betas, sampler, generator: see :func:`replica_exchange`.
@@ -80,9 +80,9 @@ def tempered_log_z(
 ) -> LogZEstimate:
     """log Z at ``betas[0]`` from N independent ladders that exchange replicas.
 
-    The standard error is that of a jackknife over the ladders, in at most 20 groups: it knows how
-    the samples depend on each other, within a chain and between rungs. Energies of all rungs at all
-    rungs are kept, R^2 N n_steps numbers.
+    The standard error is that of a jackknife over the ladders, in at most 20 groups. It accounts
+    for the dependence of the samples, within a chain and between rungs. Energies of all rungs at
+    all rungs are kept, R^2 N n_steps numbers.
 
     Args:
         energy, x, betas, sampler, generator: see :func:`replica_exchange`; N >= 2.
@@ -91,16 +91,16 @@ def tempered_log_z(
         log_z_base: log Z at ``betas[-1]``, for example that of beta = 0.
         method: ``"mbar"``; ``"bridge"``, the sum over neighbouring rungs of Bennett's ratios; or
             ``"thermodynamic_integration"``, along straight lines between the energies of
-            neighbouring rungs, with an interval that is longer on both sides by an estimate of what
-            the rule leaves out.
+            neighbouring rungs, with an interval that is widened on both sides by an estimate of the
+            quadrature error.
 
     Returns:
-        ``ess`` is the least effective number of samples in the overlap of two neighbouring rungs,
-        as :func:`bridge_sampling` has it, as if they were independent. ``log_weights`` is empty,
-        ``betas`` the ladder. Warns if the ESS is below 10 or the interval longer than 2.
+        ``ess`` is the smallest effective number of samples in the overlap of two neighbouring
+        rungs, as in :func:`bridge_sampling`, as if they were independent. ``log_weights`` is empty,
+        ``betas`` is the ladder. Warns if the ESS is below 10 or the interval longer than 2.
 
     Raises:
-        ValueError: as :func:`replica_exchange`; fewer than two ladders; another method; energies
+        ValueError: as :func:`replica_exchange`; fewer than two ladders; an unknown method; energies
             that are NaN; rungs that do not overlap.
     """
     ladder = as_ladder(betas)

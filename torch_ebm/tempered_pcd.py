@@ -19,17 +19,18 @@ from .sampler import Sampler
 class TemperedPCD(NegativePhase):
     """Persistent chains at every rung of a ladder (Desjardins et al. 2010; Cho, Raiko & Ilin 2010).
 
-    They are moved by :func:`torch_ebm.replica_exchange`, so that hot chains cross between modes
-    where those of PCD would stay. The negative samples are those of rung 0.
+    They are moved by :func:`torch_ebm.replica_exchange`: hot chains cross between modes in which
+    those of PCD would stay. The negative samples are those of rung 0.
 
     Args:
         shape: of one state.
-        betas: (R,), strictly decreasing, from the model's, usually 1; not saved with the module.
+        betas: (R,), strictly decreasing; the first is the model's, usually 1. Not saved with the
+            module.
         sampler: as for :func:`torch_ebm.replica_exchange`; default: one step of
             :func:`torch_ebm.gibbs`.
-        n_steps: of replica exchange in every call.
-        law: of the first states, see :func:`start_states`.
-        seed: its low 32 bits count; default: drawn from torch's default generator.
+        n_steps: steps of replica exchange per call.
+        law: distribution of the first states, see :func:`start_states`.
+        seed: only its low 32 bits count; default: drawn from torch's default generator.
 
     Attributes:
         chains: a buffer, (R, n_chains, ...).
@@ -37,7 +38,7 @@ class TemperedPCD(NegativePhase):
         swap_rate: of the last call, (R - 1,); None before the first.
 
     Raises:
-        ValueError: in a call, for ``betas`` or ``n_steps`` that replica exchange refuses.
+        ValueError: in a call, for ``betas`` or ``n_steps`` that replica exchange rejects.
     """
 
     chains: Tensor

@@ -27,23 +27,24 @@ def tempered_transitions(
 ) -> Samples:
     """Tempered transitions of N chains (Neal 1996).
 
-    A proposal climbs the ladder by one move of ``sampler`` at each of ``betas[1:]``, comes down by
-    one at each of them in the reverse order, and is accepted with the product of the ratios of
-    neighbouring tempered laws on the way: the law at ``betas[0]`` is left exactly invariant.
+    A proposal climbs the ladder by one move of ``sampler`` at each of ``betas[1:]``, and comes down
+    by one at each of them in reverse order. It is accepted with the product of the ratios of
+    neighbouring tempered densities on the way. This leaves the distribution at ``betas[0]`` exactly
+    invariant.
 
     Args:
         x: (N, ...), floating.
         betas: (R,), strictly decreasing, finite and >= 0; the first is the target's, usually 1.
         sampler: as for :func:`torch_ebm.replica_exchange`. It must be reversible at every
-            temperature: ``mala``, ``hmc``, ``nuts``, ``gibbs_with_gradients``, a random scan, the
-            block Gibbs step of an RBM on its visible units; not a systematic sweep, and no
+            temperature: ``mala``, ``hmc``, ``nuts``, ``gibbs_with_gradients``, a random scan, or
+            the block Gibbs step of an RBM on its visible units; not a systematic sweep or an
             unadjusted sampler.
         n_steps, thin, inplace: see :mod:`torch_ebm.sampler`.
         generator: the decisions draw one key from it, and the sampler its own for every move.
 
     Raises:
         ValueError: a ladder that does not decrease; a sampler that returns states of another shape.
-            A way over energies that are NaN or infinite is refused.
+            A proposal that meets energies that are NaN or infinite is rejected.
     """
     with as_argument(energy) as energy_argument, sampler_argument(sampler, energy) as move:
         return Samples(

@@ -1,19 +1,19 @@
 """Tests of exactness for *your* energy and sampler, with a stated rate of false alarms.
 
-A wrong acceptance ratio still gives pretty pictures. What gives it away is a model that is small
-enough to be enumerated, or a law that can be sampled directly: chains that start with exactly the
-right law must keep it::
+A wrong acceptance ratio still gives pretty pictures. To detect it, use a model that is small enough
+to be enumerated, or a distribution that can be sampled directly: chains that start from exactly the
+right distribution must keep it::
 
     states = testing.enumerate_states((6,))
     testing.check_invariance(my_sampler, my_energy, states).require()
 
-Every check returns a :class:`Check`, whose ``require()`` raises AssertionError if a right sampler
-would look so bad with probability below ``alpha``, one in a million by default. Invariance cannot
-see a sampler that does not move: add :func:`check_convergence` or :func:`check_detailed_balance`,
-which look at where chains go.
+Every check returns a :class:`Check`, whose ``require()`` raises AssertionError if a correct sampler
+would look this bad with probability below ``alpha``, one in a million by default. Invariance does
+not detect a sampler that never moves: add :func:`check_convergence` or
+:func:`check_detailed_balance`, which look at where chains go.
 
-A sampler is what it is everywhere here: ``sampler(energy, x, generator=...)``, and ``beta=...``
-where one is given, that returns :class:`torch_ebm.Samples` or new states (see
+Samplers are as everywhere in the package: called as ``sampler(energy, x, generator=...)``, with
+``beta=...`` if one is given, they return :class:`torch_ebm.Samples` or new states (see
 :data:`torch_ebm.Sampler`).
 """
 
@@ -31,7 +31,7 @@ from ._arguments import as_beta
 from .energy import Energy, has_method
 from .sampler import Sampler, Samples
 
-#: Cells of a chi-square test with fewer expected counts are put together.
+#: Cells of a chi-square test with fewer expected counts are pooled.
 MIN_EXPECTED = 10
 
 
@@ -41,8 +41,8 @@ class Check:
 
     Attributes:
         what: what was checked.
-        p_value: how probable a result at least this bad is if all is right; already multiplied by
-            the number of quantities that were looked at.
+        p_value: the probability of a result at least this bad if all is right, already multiplied
+            by the number of quantities tested.
         detail: the statistic, and where it is worst.
     """
 
@@ -63,7 +63,7 @@ def chi_square_check(counts: Tensor, probabilities: Tensor, what: str = "counts"
     """Pearson's test that ``counts`` (K,) were drawn from ``probabilities`` (K,), known up to a
     factor.
 
-    The rarest states are put together until :data:`MIN_EXPECTED` counts are expected of them.
+    The rarest states are pooled until :data:`MIN_EXPECTED` counts are expected for them.
 
     Raises:
         ValueError: too few counts for two such cells.
@@ -96,7 +96,7 @@ def chi_square_check(counts: Tensor, probabilities: Tensor, what: str = "counts"
 
 
 def mean_check(samples: Tensor, mean: Union[float, Tensor], what: str = "mean") -> Check:
-    """A z-test that independent ``samples``, (N,) or (N, D), have this mean, in every column."""
+    """A z-test that independent ``samples``, (N,) or (N, D), have this mean in every column."""
     samples = samples.detach().double().reshape(len(samples), -1)
     error = samples.std(0) / math.sqrt(len(samples))
     difference = samples.mean(0) - torch.as_tensor(mean).double().flatten()
@@ -106,7 +106,7 @@ def mean_check(samples: Tensor, mean: Union[float, Tensor], what: str = "mean") 
 
 
 def _two_sided(z: float, n: int) -> float:
-    """P(|Z| > z) for the worst of n; a z that is NaN is as bad as can be."""
+    """P(|Z| > z) for the worst of n; a z that is NaN counts as infinite."""
     return 0.0 if math.isnan(z) else min(1.0, math.erfc(z / math.sqrt(2)) * n)
 
 
@@ -153,7 +153,7 @@ def exact_law(energy: Energy, states: Tensor, beta: Optional[float] = None) -> T
 
 
 class _Index:
-    """Numbers of states, by their values."""
+    """Maps states to their numbers, by their values."""
 
     def __init__(self, states: Tensor) -> None:
         flat = states.flatten(1)
@@ -208,10 +208,10 @@ def check_invariance(
     n_calls: int = 3,
     seed: int = 0,
 ) -> Check:
-    """Chains that start with the exact law of ``energy`` on ``states`` (S, ...) still have it after
-    ``n_calls``.
+    """Chains that start from the exact distribution of ``energy`` on ``states`` (S, ...) still have
+    it after ``n_calls``.
 
-    Sees every wrong target; does not see a sampler that stays where it is.
+    Detects every wrong target, but not a sampler that stays where it is.
     """
     generator, law = torch.Generator().manual_seed(seed), exact_law(energy, states, beta)
     start = _exact_start(law, states, n_chains, generator)
@@ -230,10 +230,10 @@ def check_convergence(
     n_calls: int = 100,
     seed: int = 0,
 ) -> Check:
-    """Chains that all start at state number ``start`` have the exact law after ``n_calls``, which
-    must be many.
+    """Chains that all start at state number ``start`` have the exact distribution after
+    ``n_calls``, which must be many.
 
-    Sees what invariance does not: a sampler that skips a unit, or does not move.
+    Detects what invariance does not: a sampler that skips a unit, or does not move.
     """
     generator, law = torch.Generator().manual_seed(seed), exact_law(energy, states, beta)
     x = states[start].expand(n_chains, *states.shape[1:]).clone()
@@ -261,9 +261,7 @@ def transition_counts(
 
 
 def check_transitions(counts: Tensor, transition_matrix: Tensor) -> Check:
-    """``counts`` of :func:`transition_counts` have the law of an exact ``transition_matrix``
-    (S, S).
-    """
+    """``counts`` of :func:`transition_counts` agree with an exact ``transition_matrix`` (S, S)."""
     checks = [
         chi_square_check(row, exact, f"from state {i}")
         for i, (row, exact) in enumerate(zip(counts, transition_matrix, strict=True))
@@ -273,11 +271,11 @@ def check_transitions(counts: Tensor, transition_matrix: Tensor) -> Check:
 
 
 def check_detailed_balance(counts: Tensor, law: Tensor) -> Check:
-    """p_i P_ij = p_j P_ji for all pairs, as every reversible sampler has it. A systematic sweep
-    does not.
+    """p_i P_ij = p_j P_ji for all pairs, as for every reversible sampler. A systematic sweep fails
+    this.
 
-    With as many chains from every state, a share p_j / (p_i + p_j) of the moves between i and j go
-    from i to j: a binomial test of every pair.
+    With equally many chains from every state, a share p_j / (p_i + p_j) of the moves between i and
+    j go from i to j: a binomial test of every pair.
     """
     i, j = torch.triu_indices(*counts.shape, 1)
     moves, total = counts[i, j].double(), (counts[i, j] + counts[j, i]).double()
@@ -293,7 +291,7 @@ def check_detailed_balance(counts: Tensor, law: Tensor) -> Check:
 
 
 def _binomial_two_sided(k: int, n: int, probability: Tensor) -> float:
-    """Twice the smaller tail, k included."""
+    """Twice the smaller tail, including k."""
     x = torch.arange(n + 1, dtype=torch.float64)
     size = torch.tensor(float(n), dtype=torch.float64)
     log_choose = torch.lgamma(size + 1) - torch.lgamma(x + 1) - torch.lgamma(size - x + 1)
@@ -312,12 +310,13 @@ def check_swap_rule(
     n_chains: int = 20_000,
     seed: int = 0,
 ) -> Check:
-    """Replicas that start with the product of the exact laws at ``betas`` still have it, rung by
-    rung and jointly.
+    """Replicas that start from the product of the exact distributions at ``betas`` still have it,
+    rung by rung and jointly.
 
-    ``exchange(energy, x, generator=...)`` takes and returns replicas (R, N, ...), or something with
-    them as ``x``: a tempering move, with or without transitions at each temperature. Sees swaps
-    that use another energy than the one that the transitions leave invariant, whatever is swapped.
+    ``exchange(energy, x, generator=...)`` takes replicas (R, N, ...) and returns them, or an object
+    with them as ``x``: a tempering move, with or without transitions at each temperature. Detects
+    swaps that use a different energy than the one that the transitions leave invariant, whatever is
+    swapped.
     """
     generator, index = torch.Generator().manual_seed(seed), _Index(states)
     laws = torch.stack([exact_law(energy, states, beta) for beta in betas])
@@ -335,7 +334,7 @@ def check_swap_rule(
     return _together(checks, "swap rule")
 
 
-# --- Laws that can be sampled ---------------------------------------------------------------------
+# --- Distributions that can be sampled ------------------------------------------------------------
 
 
 def check_keeps_law(
@@ -348,12 +347,12 @@ def check_keeps_law(
     n_calls: int = 1,
     seed: int = 0,
 ) -> Check:
-    """Chains that start at independent ``exact_samples`` (N, ...) of the law keep the mean of every
-    statistic.
+    """Chains that start from independent ``exact_samples`` (N, ...) of the distribution keep the
+    mean of every statistic.
 
     ``statistics`` maps states (N, ...) to (N, D); by default the coordinates, their squares and the
-    energy. The test is of the differences chain by chain, whose mean is zero exactly, whatever the
-    law's own moments are.
+    energy. The test is of the differences chain by chain, whose mean is exactly zero, whatever the
+    moments of the distribution are.
     """
 
     def default(x: Tensor) -> Tensor:
@@ -378,9 +377,9 @@ def check_joint(
     """Geweke's joint test (2004): a sampler of z given data y, between exact draws of y given z.
 
     Chains start at z ~ ``prior(n_chains, generator)`` and y ~ ``data_given(z, generator)``. A round
-    is the sampler on ``energy_given(y)``, an energy of N rows tied to the N data, and y drawn anew.
-    z must keep its prior and the pair its law: first and second moments of z, and products with y,
-    against a fresh draw.
+    runs the sampler on ``energy_given(y)``, an energy of N rows tied to the N data, and then draws
+    y anew. z must keep its prior, and the pair its joint distribution: first and second moments of
+    z, and products with y, are compared with a fresh draw.
     """
 
     def moments(z: Tensor, y: Tensor) -> Tensor:
@@ -402,12 +401,12 @@ def check_joint(
 def check_gradient_vanishes(
     loss: Callable[[], Tensor], parameters: Sequence[Tensor], *, n_repeats: int = 400
 ) -> Check:
-    """The gradient of ``loss()`` in ``parameters`` has mean zero: so it must be at the true
+    """The gradient of ``loss()`` in ``parameters`` has mean zero, as it must at the true
     parameters.
 
-    ``loss`` draws its data, and its negative samples if it has any, anew in every call, from the
-    model itself. Sees biased surrogates: a regulariser that is always on, a trace that is divided
-    by the dimension.
+    ``loss`` must draw its data, and its negative samples if it has any, anew in every call, from
+    the model itself. Detects biased surrogates: a regulariser that is always on, a trace that is
+    divided by the dimension.
     """
     gradients = [
         torch.cat([g.flatten() for g in torch.autograd.grad(loss(), list(parameters))])

@@ -1,4 +1,4 @@
-"""Notices training that goes wrong, and says why."""
+"""Detects training that goes wrong, and explains why."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from . import _library  # noqa: F401
 
 
 class TrainingWarning(UserWarning):
-    """Training goes wrong; the text says how, why, and what to do."""
+    """Training is going wrong; the text says how, why, and what to do."""
 
 
 class TrainingMonitor:
     """Call :meth:`update` after every gradient and :meth:`end_epoch` after every epoch.
 
-    Looks for energies that are not finite, an energy gap that explodes (more than 3 standard
-    deviations of the energies), chains that are frozen (fewer than 1% move in an update) and chains
-    that collapsed (vary less than 0.05 times as much as the data).
+    Detects energies that are not finite, an exploding energy gap (more than 3 standard deviations
+    of the energies), frozen chains (fewer than 1% move in an update) and collapsed chains (which
+    vary less than 0.05 times as much as the data).
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class TrainingMonitor:
         negative: Tensor,
         start: Tensor,
     ) -> None:
-        """Looks at one update.
+        """Examines one update.
 
         Args:
             positive_energies, negative_energies: of the data and of the negative samples, (N,),
@@ -49,16 +49,15 @@ class TrainingMonitor:
         self._monitor.update(positive_energies, negative_energies, positive, negative, start)
 
     def end_epoch(self) -> list[str]:
-        """Warns with :class:`TrainingWarning` of what went wrong in the epoch, and returns the
-        texts.
-        """
+        """Issues a :class:`TrainingWarning` for each problem in the epoch, and returns the
+        texts."""
         found = self._monitor.end_epoch()
         for text in found:
             warnings.warn(text, TrainingWarning, stacklevel=2)
         return found
 
     def state_dict(self) -> dict[str, list[float]]:
-        """All that it remembers."""
+        """The whole state."""
         return {"state": self._monitor.state()}
 
     def load_state_dict(self, state: dict[str, list[float]]) -> None:

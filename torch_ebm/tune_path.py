@@ -13,7 +13,7 @@ from .sampler import Samples, own_sampler
 
 @own_sampler
 class PathTuning(NamedTuple):
-    """Step sizes and diagonal inverse masses along a path. It is a sampler: call it as one."""
+    """Step sizes and diagonal inverse masses along a path. Call it like any sampler."""
 
     sampler: str
     """"hmc" or "mala"."""
@@ -36,8 +36,8 @@ class PathTuning(NamedTuple):
     ) -> Samples:
         """``n_steps`` transitions at ``beta``.
 
-        Between two temperatures masses are interpolated linearly, as the precisions of Gaussian
-        laws change along a geometric path, and step sizes geometrically.
+        Between two temperatures masses are interpolated linearly, as the precisions of Gaussians
+        change along a geometric path, and step sizes geometrically.
 
         Raises:
             ValueError: ``beta`` that is not one number for all chains; and as the sampler does.
@@ -73,22 +73,22 @@ def tune_path(
 ) -> PathTuning:
     """A pilot run along a path: :func:`torch_ebm.warm_up` at every temperature.
 
-    Each starts from the states that the last one left behind. What is found is fixed when an
-    estimate begins, which so stays unbiased::
+    Each starts from the last states of the one before. The tuning is fixed before an estimate
+    begins, which therefore stays unbiased::
 
         path = annealed_energy(energy, base)
         ais(energy, base, tune_path(path, base.sample((100,))))
 
     Args:
         energy: with the path to follow, see :func:`annealed_energy`.
-        x: (N, ...), drawn from the law at ``betas[0]``.
+        x: (N, ...), drawn from the distribution at ``betas[0]``.
         betas: (R,), R >= 2, strictly rising; default: 11 from 0 to 1, evenly spaced.
         sampler: "hmc" or "mala".
         n_steps: at each temperature, at least 20.
         target_acceptance, n_leapfrog: see :func:`torch_ebm.warm_up`.
 
     Raises:
-        ValueError: other betas or samplers; and as :func:`torch_ebm.warm_up` does.
+        ValueError: invalid betas, an unknown sampler; and as :func:`torch_ebm.warm_up` does.
     """
     if betas is None:
         betas = torch.linspace(0, 1, 11, dtype=torch.float64)

@@ -16,10 +16,10 @@ class UnbiasedCD(NegativePhase):
     """Negative samples with weights, unbiased (Jacob, O'Leary & Atchade 2020; Qiu, Zhang & Wang
     2020).
 
-    From every row of data start two chains a and b, of which a makes the first step alone; from
-    then on both make the same steps of :func:`torch_ebm.gibbs` with the same random numbers, until
-    at time tau a(tau) = b(tau - 1), and ever after. Then, whatever the data, an estimate of E f
-    without bias is::
+    Two chains, a and b, start from every row of data, and a makes the first step alone. From then
+    on both make the same steps of :func:`torch_ebm.gibbs` with the same random numbers, until they
+    meet at time tau, a(tau) = b(tau - 1), and stay together. Then, whatever the data, an unbiased
+    estimate of E f is::
 
         f(a(k)) + sum of f(a(t)) - f(b(t - 1)) over t = k + 1, ..., tau - 1
 
@@ -29,24 +29,25 @@ class UnbiasedCD(NegativePhase):
         negative = ucd(rbm, data)
         loss = rbm(data).mean() + torch_ebm.log_partition(rbm, negative, weights=ucd.weights)
 
-    The M >= N negative samples begin with the N states a(k). An energy with a Gibbs sampler of its
-    own must keep chains together that have met, as an RBM does: their random numbers may depend on
-    the generator and the row alone.
+    The M >= N negative samples begin with the N states a(k). An energy with its own Gibbs sampler
+    must keep chains together once they have met, as an RBM does: its random numbers may depend only
+    on the generator and the row.
 
     Args:
         n_steps: k; a larger one costs time and lowers the variance.
-        max_steps: how many steps the chains may take until all have met.
-        seed: its low 32 bits count; default: drawn from torch's default generator.
+        max_steps: the most steps that the chains may take until all have met.
+        seed: only its low 32 bits count; default: drawn from torch's default generator.
 
     Attributes:
-        weights: of the negative samples of the last call, (M,), 1 / N or -1 / N, of sum 1, in their
-            dtype, but at least float; None before the first.
+        weights: of the negative samples of the last call, (M,), each 1 / N or -1 / N, with sum 1,
+            in their dtype, but at least float; None before the first.
         start: for every negative sample, the state that its chain started from.
 
     Raises:
         ValueError: in a call, for no data, data that are not zeros and ones, ``n_steps`` < 1 or
             ``max_steps`` < ``n_steps``.
-        RuntimeError: in a call, if chains have not met after ``max_steps`` steps; it says how many.
+        RuntimeError: in a call, if chains have not met after ``max_steps`` steps; the message says
+            how many.
     """
 
     def __init__(

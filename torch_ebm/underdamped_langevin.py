@@ -29,21 +29,21 @@ def underdamped_langevin(
     """Underdamped Langevin dynamics of N chains by the BAOAB splitting (Leimkuhler & Matthews
     2013).
 
-    Not exact, but the bias of the states is of order ``step_size``^2 only, and on a Gaussian a long
-    call has none. One score a step. Momenta are drawn anew in every call: they are never shared or
-    carried over.
+    Not exact, but the bias of the states is only of order ``step_size``^2, and for a Gaussian a
+    long call has none. Each step takes one score. Momenta are drawn anew in every call: they are
+    never shared or carried over.
 
     Args:
         step_size: one number, a list with one for every step, or a tensor with one for every chain,
             (N,).
         friction: the rate at which momenta are forgotten, per unit of time.
-        inverse_mass: the diagonal of M^-1, about the variance of every unit: of the shape of one
+        inverse_mass: the diagonal of M^-1, ideally the variance of every unit: of the shape of one
             state, of all, or (); default 1.
         n_steps, beta, thin, inplace, generator: see :mod:`torch_ebm.sampler`.
 
     Raises:
         ValueError: a step size, ``friction`` or ``inverse_mass`` <= 0, a score or a state that is
-            not finite (the chain and step are named).
+            not finite (the message names the chain and step).
     """
     return run_sampler(
         "underdamped_langevin",

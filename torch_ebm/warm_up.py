@@ -13,7 +13,7 @@ from .energy import Energy, as_argument
 
 
 class WarmUp(NamedTuple):
-    """Where the chains are after a warm-up, and what to call their sampler with from there.
+    """The states of the chains after a warm-up, and the parameters for their sampler.
 
     Attributes:
         x: the last states, (N, ...).
@@ -41,13 +41,12 @@ def warm_up(
 ) -> WarmUp:
     """Runs a sampler and adapts its step size and inverse mass.
 
-    The step size follows from dual averaging (Hoffman & Gelman 2014, algorithm 5), the diagonal
+    The step size comes from dual averaging (Hoffman & Gelman 2014, algorithm 5), the diagonal
     inverse mass from the variances of the states. The first 15 in 100 steps (75 at most) and the
-    last 20 are for the step size alone, those between for both, in windows that double in length
-    (Stan reference manual, "HMC algorithm parameters"; the last part is longer here). All chains
-    share one step size and one mass: they pool their acceptance and their states. While these
-    change the sampler is not exact; they are fixed in what is returned, so sampling from there on
-    is::
+    last 20 adapt the step size alone. The steps between adapt both, in windows that double in
+    length (Stan reference manual, "HMC algorithm parameters"; the last part is longer here). All
+    chains share one step size and one mass, and pool their acceptance rates and states. The sampler
+    is not exact during adaptation. The returned values are fixed, so sampling from there is exact::
 
         start = warm_up(energy, x)
         nuts(energy, start.x, step_size=start.step_size, inverse_mass=start.inverse_mass)
@@ -57,16 +56,16 @@ def warm_up(
         x: the states that N chains start from, (N, ...), floating; not changed.
         sampler: "nuts", "hmc" or "mala".
         n_steps: transitions of every chain, at least 20.
-        target_acceptance: the mean acceptance to aim at, in (0, 1); default 0.8, and 0.574 for MALA
-            (Roberts & Rosenthal 1998).
-        n_leapfrog: leapfrog steps of a transition, for "hmc".
+        target_acceptance: the mean acceptance rate to aim for, in (0, 1); default 0.8, and 0.574
+            for MALA (Roberts & Rosenthal 1998).
+        n_leapfrog: leapfrog steps per transition, for "hmc".
         max_depth: see :func:`nuts`.
         beta: inverse temperature, one number or one for every chain, (N,); default 1.
-        generator: where the one key of the call is drawn from; default: torch's default generator.
+        generator: source of the one key per call; default: torch's default generator.
 
     Raises:
-        ValueError: another sampler, ``n_steps`` < 20, ``target_acceptance`` outside (0, 1), and
-            what the sampler refuses.
+        ValueError: an unknown sampler, ``n_steps`` < 20, ``target_acceptance`` outside (0, 1), and
+            as the sampler does.
     """
     with as_argument(energy) as argument:
         states, step_size, inverse_mass = torch.ops.torch_ebm.warm_up(

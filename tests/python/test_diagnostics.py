@@ -79,14 +79,12 @@ def test_the_stored_values(chains, name, stored):
     assert float(getattr(torch_ebm, name)(x.float())) == pytest.approx(found, rel=1e-12)
 
 
-# --- AR(1) chains, whose correlations are known
-# -------------------------------------------------------
+# --- AR(1) chains, whose correlations are known -------------------------------------------------------
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.5, 0.9, -0.5])
 def test_the_autocorrelation_time_of_ar1(rho):
-    # 250 independent estimates. Their bias is of order time^2 / n_draws, below a tenth of the
-    # tolerance.
+    # 250 independent estimates. Their bias is of order time^2 / n_draws, below a tenth of the tolerance.
     exact = (1 + rho) / (1 - rho)
     time = torch_ebm.autocorrelation_time(ar1(rho, 2000, 4, 250, seed=3))
     assert float(time.mean()) == pytest.approx(exact, rel=0.03)
@@ -130,8 +128,7 @@ def test_the_autocorrelation_of_ar1_falls_geometrically():
     torch.testing.assert_close(mean, 0.8 ** torch.arange(15.0).double(), rtol=0, atol=0.01)
 
 
-# --- Invariances and special cases
-# --------------------------------------------------------------------
+# --- Invariances and special cases --------------------------------------------------------------------
 
 
 def test_ranks_know_no_scale_and_effective_sizes_no_unit():
@@ -201,8 +198,7 @@ def test_refused(name, x, error, text):
         getattr(torch_ebm, name)(x)
 
 
-# --- Round trips
-# --------------------------------------------------------------------------------------
+# --- Round trips --------------------------------------------------------------------------------------
 
 
 def trace(*replicas):
@@ -268,8 +264,7 @@ def test_traces_refused(rungs, error, text):
         torch_ebm.round_trips(rungs)
 
 
-# --- The summary
-# --------------------------------------------------------------------------------------
+# --- The summary --------------------------------------------------------------------------------------
 
 
 def test_the_summary_holds_what_its_functions_say():
@@ -315,8 +310,7 @@ def still(x):
         (
             normal(400, 4, 2) + torch.tensor([0, 0, 0, 3.0])[:, None],
             False,
-            r"Not converged: r_hat reaches 1\.\d{3}, not < 1.01, and ess_bulk falls to \d+, not >
-            400.",
+            r"Not converged: r_hat reaches 1\.\d{3}, not < 1.01, and ess_bulk falls to \d+, not > 400.",
         ),
         (ar1(0.5, 420, 4), False, r"Not converged: r_hat reaches 1\.\d{3}, not < 1.01."),
         (normal(95, 4), False, r"Not converged: ess_bulk falls to 3\d\d, not > 400."),
