@@ -126,8 +126,7 @@ def recovery_likelihood(
 
 
 def _of_conditional(sampler: Sampler, sigma: float) -> Sampler:
-    """``sampler`` as the operator calls it: the states that it starts from are the noisy
-    examples."""
+    """``sampler`` as the operator calls it: its initial states are the noisy examples."""
     if isinstance(sampler, torch.jit.ScriptModule) or not callable(sampler):
         return sampler
 

@@ -49,8 +49,7 @@ class TrainingMonitor:
         self._monitor.update(positive_energies, negative_energies, positive, negative, start)
 
     def end_epoch(self) -> list[str]:
-        """Issues a :class:`TrainingWarning` for each problem in the epoch, and returns the
-        texts."""
+        """Issues a :class:`TrainingWarning` for every problem of the epoch; returns the texts."""
         found = self._monitor.end_epoch()
         for text in found:
             warnings.warn(text, TrainingWarning, stacklevel=2)
