@@ -16,28 +16,30 @@ struct TORCH_EBM_API AISOptions {
   int64_t n_chains = 100;
   /// Inverse temperatures from 0 to 1, rising, (K + 1,). Default: 1001 of them, evenly spaced.
   std::optional<at::Tensor> betas = std::nullopt;
-  /// See anneal. Where groups resample, the weights of the estimate are theirs.
+  /// See anneal. Where groups resample, the estimate has one weight per group.
   int64_t n_groups = 1;
   double resample_below = 0;
   std::optional<at::Generator> generator = std::nullopt;
 };
 
-/// log Z by annealed importance sampling (Neal 2001), with its error: from samples of `base` along the geometric path
-/// to `energy` (annealed_energy), moved by `sampler` at every temperature. An energy that defines its own path, by
-/// `tempered` or `base_energy`, keeps it; then `base` must be its law at beta = 0.
-/// Throws ValueError for n_chains < 2, fewer than 2 groups where they resample, betas that do not rise from 0 to 1, a
-/// base that is not the law at beta = 0, and as anneal does.
+/// log Z by annealed importance sampling (Neal 2001), with its error: from samples of `base` along
+/// the geometric path to `energy` (annealed_energy), moved by `sampler` at every temperature. An
+/// energy that defines its own path, by `tempered` or `base_energy`, keeps it; then `base` must be
+/// its distribution at beta = 0.
+/// Throws ValueError for n_chains < 2, fewer than 2 groups where they resample, betas that do not
+/// rise from 0 to 1, a base that is not the distribution at beta = 0, and as anneal does.
 TORCH_EBM_API LogZEstimate ais(const Energy& energy, const NoiseDistribution& base,
                                const Sampler& sampler, const AISOptions& options = {});
 
-/// The same of an RBM by rbm_ais. base_visible_bias: (V,); base_rate_bias(data) serves well. Default: the model's own.
-/// Takes no groups.
+/// The same for an RBM, by rbm_ais. base_visible_bias: (V,); base_rate_bias(data) works well.
+/// Default: the model's own. Takes no groups.
 TORCH_EBM_API LogZEstimate ais(const RBM& rbm, const AISOptions& options = {},
                                const std::optional<at::Tensor>& base_visible_bias = std::nullopt);
 
-/// The way down (Grosse, Ghahramani & Adams 2015): from samples x of the model, (N, ...), to the base. Unbiased for
-/// 1 / Z: with exact samples, a stochastic upper bound on log Z, as ais is a lower one. Where the energy is +inf the base
-/// counts without these states. options.n_chains is not used.
+/// AIS downward (Grosse, Ghahramani & Adams 2015): from samples x of the model, (N, ...), to the
+/// base. With exact samples it is unbiased for 1 / Z, and so a stochastic upper bound on log Z,
+/// where ais gives a lower bound. States of energy +inf are left out of the base. options.n_chains
+/// is not used.
 TORCH_EBM_API LogZEstimate reverse_ais(const Energy& energy, const NoiseDistribution& base,
                                        const at::Tensor& x, const Sampler& sampler,
                                        const AISOptions& options = {});

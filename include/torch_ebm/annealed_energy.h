@@ -6,9 +6,10 @@
 
 namespace torch_ebm {
 
-/// `energy` on the geometric path from a law that is known: its energy at inverse temperature beta is
-/// (1 - beta) E_0 + beta E with E_0 = -base.log_prob (Neal 2001, eq. 3). At beta = 1, and for whoever asks for no
-/// temperature, it is `energy`; at beta = 0 the base, whose log Z is 0 if log_prob is normalised.
+/// `energy` on the geometric path from a known distribution: its energy at inverse temperature beta
+/// is (1 - beta) E_0 + beta E with E_0 = -base.log_prob (Neal 2001, eq. 3). At beta = 1, or without
+/// a temperature, it is `energy`. At beta = 0 it is the base, whose log Z is 0 if log_prob is
+/// normalised.
 TORCH_EBM_API Energy annealed_energy(const Energy& energy, const NoiseDistribution& base);
 
 }  // namespace torch_ebm

@@ -13,15 +13,16 @@ namespace torch_ebm {
 
 // The fully visible Boltzmann machine (Ackley, Hinton & Sejnowski 1985): D units that are 0 or 1,
 //     E(x) = -b.x - x W x / 2,
-// weight W (D, D), bias b (D,), both of one floating dtype and device. Only the symmetric part of W counts, and
-// its diagonal does not, so W may be trained as a free matrix.
+// weight W (D, D), bias b (D,), both of one floating dtype and device. Only the symmetric part of W
+// counts, without its diagonal, so W may be trained as an unconstrained matrix.
 
 /// Energies E(x), shape (N,), of x (N, D). Differentiable any number of times in all arguments.
 TORCH_EBM_API at::Tensor boltzmann_energy(const at::Tensor& x, const at::Tensor& weight,
                                           const at::Tensor& bias);
 
-/// E(x with one unit flipped) - E(x) = (2 x_i - 1) (b + W x)_i of x (N, D), zeros and ones, for all units, (N, D), or for
-/// the units `sites` of each, (N, m), int64: (N, m). Differentiable in the parameters any number of times.
+/// E(x with one unit flipped) - E(x) = (2 x_i - 1) (b + W x)_i of x (N, D), zeros and ones, for all
+/// units, (N, D), or for the units `sites` of each, (N, m), int64: (N, m). Differentiable in the
+/// parameters any number of times.
 TORCH_EBM_API at::Tensor boltzmann_flip_differences(
     const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
     const std::optional<at::Tensor>& sites = std::nullopt);
@@ -30,27 +31,28 @@ TORCH_EBM_API at::Tensor boltzmann_flip_differences(
 /// x_i = 1 with probability sigmoid(beta (b + W x)_i). Leaves exp(-beta E(x)) exactly invariant.
 ///
 /// x: (N, D) of zeros and ones. clamp: (D,) or (N, D). Returns the new states, detached.
-/// The random numbers of chain i depend on the generator's next key, i, the step and the unit alone, and so do
-/// its states: not on the number of chains or threads. Computed on the CPU, in float at least.
-/// Throws ValueError for states other than 0 and 1, N = 0, n_steps < 1, beta < 0, parameters that are not finite
-/// or so large that sums of them are not, wrong shapes; TypeError for other dtypes.
+/// The random numbers of chain i depend on the generator's next key, i, the step and the unit
+/// alone, and so do its states: not on the number of chains or threads. Computed on the CPU, in
+/// float at least.
+/// Throws ValueError for states other than 0 and 1, N = 0, n_steps < 1, beta < 0, parameters that
+/// are not finite or so large that sums of them are not, wrong shapes; TypeError for other dtypes.
 TORCH_EBM_API at::Tensor boltzmann_gibbs(const at::Tensor& x, const at::Tensor& weight,
                                          const at::Tensor& bias, const RunOptions& run = {},
                                          const std::optional<at::Tensor>& clamp = std::nullopt);
 
-/// Gibbs with gradients (Grathwohl, Swersky, Hashemi, Duvenaud & Maddison 2021, algorithm 1). A step proposes
-/// to flip one unit, i with probability softmax(d / 2)_i, where d_i is what the flip adds to -beta E (the energy
-/// is quadratic, so the gradient gives it exactly), and accepts by Metropolis & Hastings. Leaves
-/// exp(-beta E(x)) exactly invariant.
+/// Gibbs with gradients (Grathwohl, Swersky, Hashemi, Duvenaud & Maddison 2021, algorithm 1). A
+/// step proposes to flip one unit, i with probability softmax(d / 2)_i, where d_i is the change of
+/// -beta E by the flip (the energy is quadratic, so the gradient gives it exactly), and accepts or
+/// rejects by Metropolis-Hastings. Leaves exp(-beta E(x)) exactly invariant.
 ///
-/// x, guarantees and errors: as in boltzmann_gibbs. Returns the new states, detached, and the mean probability
-/// of accepting of every chain, (N,), float64.
+/// x, guarantees and errors: as in boltzmann_gibbs. Returns the new states, detached, and the mean
+/// acceptance probability of every chain, (N,), float64.
 TORCH_EBM_API std::tuple<at::Tensor, at::Tensor> boltzmann_gibbs_with_gradients(
     const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
     const RunOptions& run = {});
 
-/// The machine as a module: forward(x) is the energy E(x). Its parameters are named as in the Python module, so
-/// that state dicts are exchanged freely.
+/// The machine as a module: forward(x) is the energy E(x). Its parameters are named as in the
+/// Python module, so that state dicts can be exchanged freely.
 class TORCH_EBM_API BoltzmannMachineImpl : public torch::nn::Cloneable<BoltzmannMachineImpl>,
                                            public EnergyFunction {
  public:

@@ -13,29 +13,33 @@ namespace torch_ebm {
 struct TORCH_EBM_API ConcreteScoreMatchingOptions {
   /// x is one-hot, (N, ..., K): the last dimension holds the K >= 2 states of a site.
   bool categorical = false;
-  /// Estimate the sum from that many sites of every example, drawn without replacement. Absent: all.
+  /// Estimate the sum from this many sites of every example, drawn without replacement. Absent:
+  /// all.
   std::optional<int64_t> n_sites = std::nullopt;
-  /// How many states the energy is asked for at a time; see PseudolikelihoodOptions.
+  /// How many states the energy is given at a time; see PseudolikelihoodOptions.
   std::optional<int64_t> chunk_size = std::nullopt;
 };
 
-/// Concrete score matching (Meng, Choi, Song & Ermon 2022) of discrete data. The concrete score of a law p at x has an
-/// entry p(x') / p(x) - 1 for each neighbour x', here each state that differs from x in one site. Of each example, with
-/// d = E(x') - E(x),
-///     l(x) = sum over x' of c(x, x')^2 + 2 c(x, x') - 2 c(x', x),   c(x, x') = exp(-d) - 1 the model's score,
+/// Concrete score matching (Meng, Choi, Song & Ermon 2022) of discrete data. The concrete score of
+/// a distribution p at x has an entry p(x') / p(x) - 1 for each neighbour x', here each state that
+/// differs from x in one site. For each example, with d = E(x') - E(x),
+///     l(x) = sum over x' of c(x, x')^2 + 2 c(x, x') - 2 c(x', x),
+///          c(x, x') = exp(-d) - 1 the model's score,
 ///          = sum over x' of exp(-2 d) - 2 exp(d) + 1.
-/// Its expectation under the data is the squared distance of the model's and the data's scores, summed over x', less
-/// the mean square of the data's: because x' is a neighbour of x where x is one of x', the mixed term
-/// sum p(x) c(x, x') p(x') / p(x) is the expectation of c(x', x).
+/// Its expectation under the data is the squared distance between the model's and the data's
+/// scores, summed over x', minus the mean square of the data's: because x' is a neighbour of x
+/// exactly if x is one of x', the mixed term sum p(x) c(x, x') p(x') / p(x) is the expectation of
+/// c(x', x).
 ///
-/// Consistent, but the term of an example alone has no lower bound: it falls as the energy of a neighbour x' rises, as
-/// -2 exp(d), and only the term of x' itself, if x' is an example too, stops it. So it needs data that hold all
-/// neighbours of each example: few sites, and many examples. Elsewhere, and where differences of energies are large,
-/// for they count exponentially, take pseudolikelihood or ratio_matching, which have a lower bound.
+/// Consistent, but the term of a single example has no lower bound: it falls as -2 exp(d) as the
+/// energy of a neighbour x' rises, and only the term of x' itself, if x' is an example too, stops
+/// it. The criterion therefore needs data that contain all neighbours of each example: few sites
+/// and many examples. Energy differences count exponentially. Where they are large, or neighbours
+/// are missing, use pseudolikelihood or ratio_matching, which have a lower bound.
 ///
-/// x: (N, ...) of zeros and ones, or (N, ..., K), one-hot; floating. An energy with `flip_differences`, such as an RBM,
-/// gives the differences of single bits itself.
-/// Throws ValueError for other states and options out of range; NaN energies come through.
+/// x: (N, ...) of zeros and ones, or (N, ..., K), one-hot; floating. An energy with
+/// `flip_differences`, such as an RBM, computes the differences of single bits itself.
+/// Throws ValueError for other states and options out of range; a NaN energy gives NaN.
 TORCH_EBM_API at::Tensor concrete_score_matching(const Energy& energy, const at::Tensor& x,
                                                  const CriterionOptions& criterion = {},
                                                  const ConcreteScoreMatchingOptions& options = {});

@@ -13,20 +13,22 @@
 
 namespace torch_ebm {
 
-/// Standard deviations of noise, all > 0: one number; levels, of which each example draws one; or one for each example.
+/// Standard deviations of noise, all > 0: one number; levels, of which each example draws one; or
+/// one for each example.
 class TORCH_EBM_API NoiseScale {
  public:
   NoiseScale(double value) : levels_{value} {}                                  // NOLINT
   NoiseScale(std::vector<double> levels) : levels_(std::move(levels)) {}        // NOLINT
   NoiseScale(at::Tensor per_example) : per_example_(std::move(per_example)) {}  // NOLINT
-  /// From what the operator takes as `Any sigma`: a float, a list of floats or a tensor, () or (N,).
+  /// From what the operator takes as `Any sigma`: a float, a list of floats or a tensor, () or
+  /// (N,).
   static NoiseScale from_ivalue(const char* op, const c10::IValue& value);
 
   /// Throws ValueError unless it fits n examples, finite and positive.
   void check(const char* op, int64_t n) const;
-  /// Whether all examples have the same.
+  /// Whether all examples have the same scale.
   bool single() const;
-  /// That of each example of x, (N,) or (), like x; levels are drawn with `key`.
+  /// The scale of each example of x, (N,) or (), like x; levels are drawn with `key`.
   at::Tensor of_examples(const at::Tensor& x, uint64_t key) const;
 
  private:
@@ -36,24 +38,25 @@ class TORCH_EBM_API NoiseScale {
 
 struct TORCH_EBM_API DenoisingScoreMatchingOptions {
   NoiseScale sigma;
-  /// What multiplies each example's term: "none", 1, or "sigma_squared", under which levels count alike (Song & Ermon
-  /// 2019). Absent: "none" for a single sigma, where it is but a factor, else "sigma_squared", without which the
-  /// smallest sigma drowns the others.
+  /// What multiplies each example's term: "none", 1, or "sigma_squared", under which all levels
+  /// count equally (Song & Ermon 2019). Absent: "none" for a single sigma, where it is only a
+  /// constant factor, else "sigma_squared", without which the smallest sigma dominates.
   std::optional<std::string> weighting = std::nullopt;
 };
 
-/// Denoising score matching (Vincent 2011, equation 11): the score at x~ = x + sigma noise, noise ~ N(0, I), is that of
-/// the noise that was added. With the score s = -dE/dx, of each example
+/// Denoising score matching (Vincent 2011, equation 11): the score at x~ = x + sigma noise, noise ~
+/// N(0, I), is that of the noise that was added. With the score s = -dE/dx, for each example
 ///     l(x) = | s(x~) + (x~ - x) / sigma^2 |^2 / 2,
 /// with several sigmas (Song & Ermon 2019) sigma^2 times that.
 ///
-/// Consistent for the law of x~, not of x: exp(-E) becomes the density of the data smoothed by N(0, sigma^2 I), for
-/// Gaussian data of covariance S that of covariance S + sigma^2 I. An energy takes x alone and is not told the level:
-/// with several sigmas its score becomes the best compromise between the densities smoothed by each, which is that of
-/// none of them. Takes first derivatives of the energy in x alone, so that a network of ReLU units is no obstacle.
+/// Consistent for the distribution of x~, not of x: exp(-E) becomes the density of the data
+/// smoothed by N(0, sigma^2 I). For Gaussian data of covariance S, this has covariance S + sigma^2
+/// I. An energy depends on x alone, not on the noise level: with several sigmas its score becomes
+/// the best compromise between the smoothed densities, and matches none of them. Only first
+/// derivatives of the energy in x are taken, so ReLU networks work.
 ///
-/// x: (N, ...), floating. Throws ValueError for a sigma that is not positive and finite or does not fit, an unknown
-/// weighting, and an energy that has no score; NaN energies come through.
+/// x: (N, ...), floating. Throws ValueError for a sigma that is not positive and finite or does not
+/// fit, an unknown weighting, and an energy that has no score; a NaN energy gives NaN.
 TORCH_EBM_API at::Tensor denoising_score_matching(const Energy& energy, const at::Tensor& x,
                                                   const CriterionOptions& criterion,
                                                   const DenoisingScoreMatchingOptions& options);

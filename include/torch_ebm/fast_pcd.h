@@ -7,16 +7,20 @@
 namespace torch_ebm {
 
 /// Persistent chains that see the parameters plus fast weights (Tieleman & Hinton 2009):
-///     fast <- decay fast + fast_learning_rate g,    g = mean grad E(negative) - mean grad E(positive),
-/// g the gradient of the log-likelihood as it is estimated at the parameters themselves. The fast weights raise the
-/// energy where the chains are and so drive them on, also where the model itself mixes slowly.
+///     fast <- decay fast + fast_learning_rate g,
+///     g = mean grad E(negative) - mean grad E(positive),
+/// where g is the gradient of the log-likelihood, estimated at the parameters themselves. The fast
+/// weights raise the energy where the chains are, and so drive the chains on even where the model
+/// itself mixes slowly.
 ///
-/// `module` holds the parameters of the energy that forward is called with; those that require a gradient are
-/// moved. They are changed in place while the sampler runs and then restored to the last bit, whatever happens;
-/// `.grad` and graphs that were recorded before are left alone. `positive` is required.
+/// `module` holds the parameters of the energy that forward is called with; those that require a
+/// gradient are moved. They are changed in place while the sampler runs and are then restored bit
+/// for bit, even after an exception; `.grad` and graphs recorded before are left alone. `positive`
+/// is required.
 ///
-/// Throws ValueError for a module without such parameters, a fast_learning_rate that is not finite and >= 0, and a
-/// decay outside [0, 1]; in a call, for an energy that does not depend on them or a gradient that is not finite.
+/// Throws ValueError for a module without such parameters, a fast_learning_rate that is not finite
+/// and >= 0, and a decay outside [0, 1]; in a call, for an energy that does not depend on them or a
+/// gradient that is not finite.
 class TORCH_EBM_API FastPCDImpl : public PCDImpl {
  public:
   FastPCDImpl(int64_t n_chains, std::vector<int64_t> shape, const torch::nn::Module& module,

@@ -12,17 +12,18 @@ struct TORCH_EBM_API GibbsWithGradientsOptions {
   bool categorical = false;
 };
 
-/// Gibbs with gradients (Grathwohl et al. 2021, algorithm 1) of a discrete energy that is differentiable on the
-/// reals around its states: N chains, run.n_steps steps each. Leaves p(x) ~ exp(-beta E(x)) exactly invariant, and
-/// is reversible.
+/// Gibbs with gradients (Grathwohl et al. 2021, algorithm 1) of a discrete energy that is
+/// differentiable on the reals around its states: N chains, run.n_steps steps each. Leaves p(x) ~
+/// exp(-beta E(x)) exactly invariant, and is reversible.
 ///
-/// A step changes at most one site: with d, the first-order estimate of the change of -beta E, it proposes a site (and
-/// one of its other states) with probability softmax(d / 2), and accepts with the Metropolis-Hastings ratio. One
-/// gradient a step. An energy with a method `gibbs_with_gradients` of its own makes the steps of binary chains itself.
+/// A step changes at most one site: with d, the first-order estimate of the change of -beta E, it
+/// proposes a site (and one of its other states) with probability softmax(d / 2), and accepts with
+/// the Metropolis-Hastings ratio. Each step takes one gradient. An energy with its own method
+/// `gibbs_with_gradients` makes the steps of binary chains itself.
 ///
 /// x: (N, ...) of zeros and ones, or (N, ..., K), one-hot; floating.
-/// Throws ValueError for states that are not so, no chains, n_steps < 1, and chains that start where the energy or its
-/// score is not finite. A proposal where one is not finite is rejected.
+/// Throws ValueError for other states, no chains, n_steps < 1, and chains that start where the
+/// energy or its score is not finite. A proposal where one is not finite is rejected.
 TORCH_EBM_API Samples gibbs_with_gradients(const Energy& energy, const at::Tensor& x,
                                            const RunOptions& run = {},
                                            const GibbsWithGradientsOptions& options = {});

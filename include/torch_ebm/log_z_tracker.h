@@ -11,39 +11,46 @@
 
 namespace torch_ebm {
 
-/// log Z of a model while it is trained (Desjardins, Courville & Bengio 2011), from chains that train it: those of
-/// TemperedPCD at every rung of a ladder. An update costs energies of these chains only. It bridges
-///   - from the parameters of the last update to those of now, at every rung (log Z changes by this), and
-///   - between neighbouring rungs, down to the last one, whose log Z is known (log Z is this),
-/// and a Kalman filter puts both together over all updates.
+/// log Z of a model during training (Desjardins, Courville & Bengio 2011), from the chains that
+/// train it: those of TemperedPCD at every rung of a ladder. An update costs only energies of these
+/// chains. It bridges
+///   - at every rung, from the parameters of the last update to the current ones (the change of
+///     log Z), and
+///   - between neighbouring rungs, down to the last one, whose log Z is known (log Z itself),
+/// and a Kalman filter combines both over all updates.
 ///
-/// The chains that the gradient was taken from do not err at random in what it changed: a gradient step raises the
-/// energy exactly where they happen to be, and so the change of log Z that they see is too low, every time. The filter
-/// therefore tracks each rung's drift, this common error, beside log Z. Each step adds to the variance of both that of
-/// the estimated change.
+/// The chains that gave the gradient have a systematic error in the change that it makes: a
+/// gradient step raises the energy exactly where they happen to be, and so the change of log Z that
+/// they see is always too low. The filter therefore tracks each rung's drift, this common error,
+/// beside log Z. Each step adds the variance of the estimated change to that of both.
 ///
-/// The standard error is not the filter's, which takes the estimates for independent. What each of the N ladders brings
-/// in goes through the same filter, and it is the spread of the N results: it knows how their samples depend on each
-/// other, in time and between rungs. It does not know of chains that have not reached their laws. The interval is that
-/// of Student's law of N - 1 degrees of freedom. `ess` is the least effective number of samples in the overlap of two
-/// laws, as bridge_sampling has it. Warns if it is below 10, the interval longer than 2, or the bridges between rungs
-/// differ from what was tracked by more than 5 standard errors.
+/// The standard error is not that of the filter, which treats the estimates as independent. The
+/// contribution of each of the N ladders goes through the same filter, and the standard error is
+/// the spread of the N results. It thus accounts for the dependence of their samples, in time and
+/// between rungs. It does not account for chains that have not converged. The interval is that of
+/// Student's t distribution with N - 1 degrees of freedom. `ess` is the smallest effective number
+/// of samples in the overlap of two distributions, as in bridge_sampling. Warns if it is below 10,
+/// the interval longer than 2, or the bridges between rungs differ from the tracked values by more
+/// than 5 standard errors.
 class TORCH_EBM_API LogZTrackerImpl : public torch::nn::Module {
  public:
-  /// chains: as those that update will be given, (R, N, ...), N >= 2; only shape, dtype and device count.
-  /// betas: as for replica_exchange. Throws ValueError for others.
+  /// chains: like those that update will be given, (R, N, ...), N >= 2; only shape, dtype and
+  /// device count.
+  /// betas: as for replica_exchange. Throws ValueError for invalid arguments.
   LogZTrackerImpl(const at::Tensor& chains, const at::Tensor& betas);
 
-  /// chains: samples of `energy` at every rung. previous: the energy of the last update; the first does not use it.
-  /// log_z_base: log Z at the last rung, exactly. Call it between the negative phase and the step of the optimiser.
-  /// Throws ValueError for chains of another shape, energies that are NaN, and laws that do not overlap; nothing has
-  /// changed then.
+  /// chains: samples of `energy` at every rung. previous: the energy of the last update; the first
+  /// does not use it.
+  /// log_z_base: the exact log Z at the last rung. Call this between the negative phase and the
+  /// optimiser's step.
+  /// Throws ValueError for chains of another shape, energies that are NaN, and distributions that
+  /// do not overlap; the tracker is then unchanged.
   void update(const Energy& energy, const Energy& previous, const at::Tensor& chains,
               double log_z_base = 0);
 
-  /// Takes in an estimate of log Z at rung 0, of the parameters of the last update, from samples that have nothing to
-  /// do with the chains: ais, for example. Throws ValueError before the first update, and for numbers that are not
-  /// finite or a standard error < 0.
+  /// Adds an independent estimate of log Z at rung 0, for the parameters of the last update. It
+  /// must come from samples unrelated to the chains, for example from ais. Throws ValueError before
+  /// the first update, and for numbers that are not finite or a standard error < 0.
   void anchor(const LogZEstimate& estimate);
 
   /// Of rung 0. Throws ValueError before the first update.

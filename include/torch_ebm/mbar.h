@@ -6,27 +6,30 @@
 
 namespace torch_ebm {
 
-/// What mbar returns for K states, in float64.
+/// The result of mbar for K states, in float64.
 struct TORCH_EBM_API MBAREstimate {
   at::Tensor log_z;       ///< log Z_k / Z_0, (K,); the first is 0
   at::Tensor covariance;  ///< of log_z, (K, K); first row and column are 0
-  /// (K, K): how often, on average, a sample of state i might as well be one of state j; 0 where j has no samples.
+  /// (K, K): the mean probability that a sample of state i belongs to state j; 0 where j has no
+  /// samples.
   at::Tensor overlap;
 };
 
-/// log Z of K states from samples of some or all of them: the multistate Bennett acceptance ratio (Shirts & Chodera
-/// 2008, eqs. 11-12), of all estimators by bridges the one with the least asymptotic variance.
+/// log Z of K states from samples of some or all of them: the multistate Bennett acceptance ratio
+/// (Shirts & Chodera 2008, eqs. 11-12), the bridge estimator of least asymptotic variance.
 ///
-/// energies: (K, N), floating: E_k(x_n), with its inverse temperature in it, of every sample at every state; +inf where
-/// a state forbids a sample. counts: (K,), int64, the number of samples of each state, which add up to N; a state may
-/// have none. In which order the samples stand, and which state each came from, does not matter.
+/// energies: (K, N), floating: E_k(x_n), including the inverse temperature, of every sample at
+/// every state; +inf where a state forbids a sample. counts: (K,), int64, the number of samples of
+/// each state, which add up to N; a state may have none. The order of the samples, and which state
+/// each came from, do not matter.
 ///
-/// The covariance is the asymptotic one of independent samples (their eq. 8). The equations are solved to 1e-10 in log_z
-/// by Newton's method, with self-consistent iterations where that does not bring them closer. Memory beside the
-/// arguments does not grow with K N.
+/// The covariance is the asymptotic one of independent samples (their eq. 8). The equations are
+/// solved to 1e-10 in log_z by Newton's method, with self-consistent iterations where it makes no
+/// progress. Memory, apart from the arguments, does not grow with K N.
 ///
-/// Throws ValueError for other shapes, counts that do not fit, energies that are NaN or -inf, a state that no sample
-/// lies in the reach of; and where states fall into groups that hardly overlap, so that no ratio between them is known.
+/// Throws ValueError for other shapes, counts that do not fit, energies that are NaN or -inf, a
+/// state that forbids every sample, and states in groups that hardly overlap, so that no ratio
+/// between the groups is known.
 TORCH_EBM_API MBAREstimate mbar(const at::Tensor& energies, const at::Tensor& counts);
 
 }  // namespace torch_ebm

@@ -15,34 +15,38 @@
 namespace torch_ebm {
 
 struct TORCH_EBM_API MLPOptions {
-  /// What the hidden units do: "silu", "softplus" or "tanh". All are smooth, so that scores are.
+  /// The activation of the hidden units: "silu", "softplus" or "tanh". All are smooth, and so are
+  /// the scores.
   std::string activation = "silu";
-  /// c in c |x|^2 / 2. A network alone has no finite Z: it grows at most linearly, or not at all.
+  /// c in c |x|^2 / 2. A network alone has no finite Z, since it grows at most linearly, or not at
+  /// all.
   double confinement = 0;
 };
 
-/// Energies (N,) and scores -dE/dx (N, D) of x (N, D), by the chain rule written out: no graph is recorded, and
-/// parameters get no gradient. With h_0 = x and h_l = f(weights[l] h_{l-1} + biases[l]) but for the last layer,
-/// which is linear and has one unit, E(x) = h_L + confinement |x|^2 / 2.
+/// Energies (N,) and scores -dE/dx (N, D) of x (N, D), by an explicit chain rule: no graph is
+/// recorded, and parameters get no gradient. With h_0 = x and h_l = f(weights[l] h_{l-1} +
+/// biases[l]) except for the last layer, which is linear and has one unit, E(x) = h_L + confinement
+/// |x|^2 / 2.
 ///
-/// weights[l]: (out, in); biases[l]: (out,); at least two of each, of the floating dtype and device of x.
-/// Half precision is computed in float. Where all weights fit in the cache (256 KiB a layer), the results of a
-/// chain are the same bit for bit with any number of threads and chains; where they do not, the products are
-/// torch's, whose roundings may depend on the batch.
-/// Throws ValueError for wrong shapes, an unknown activation, a confinement that is negative or not finite;
-/// TypeError for wrong dtypes.
+/// weights[l]: (out, in); biases[l]: (out,); at least two of each, of the floating dtype and device
+/// of x. Half precision is computed in float. If all weights fit in the cache (256 KiB per layer),
+/// the results of a chain are the same bit for bit with any number of threads and chains. Otherwise
+/// the products are torch's, whose rounding may depend on the batch.
+/// Throws ValueError for wrong shapes, an unknown activation, a confinement that is negative or not
+/// finite; TypeError for wrong dtypes.
 TORCH_EBM_API std::tuple<at::Tensor, at::Tensor> mlp_value_and_score(
     const at::Tensor& x, at::TensorList weights, at::TensorList biases,
     std::string_view activation = "silu", double confinement = 0);
 
-/// A multilayer perceptron as an energy: forward(x), (N, D) -> (N,), differentiable any number of times, and
-/// mlp_value_and_score for the samplers.
+/// A multilayer perceptron as an energy: forward(x), (N, D) -> (N,), differentiable any number of
+/// times, and mlp_value_and_score for the samplers.
 ///
-/// Its parameters are those of torch::nn::Sequential(Linear, activation, Linear, ..., Linear), under "layers":
-/// layers.0.weight, layers.0.bias, layers.2.weight, ..., as in the Python module.
+/// Its parameters are those of torch::nn::Sequential(Linear, activation, Linear, ..., Linear),
+/// under "layers": layers.0.weight, layers.0.bias, layers.2.weight, ..., as in the Python module.
 class TORCH_EBM_API MLPImpl : public torch::nn::Cloneable<MLPImpl>, public EnergyFunction {
  public:
-  /// sizes: D, the hidden layers (at least one), and 1. Parameters start as those of torch::nn::Linear.
+  /// sizes: D, the hidden layers (at least one), and 1. Parameters are initialised as in
+  /// torch::nn::Linear.
   explicit MLPImpl(std::vector<int64_t> sizes, MLPOptions options = {});
 
   void reset() override;

@@ -11,19 +11,22 @@
 
 namespace torch_ebm {
 
-/// States for chains to begin at, of the given size: "bernoulli" (0 or 1 with probability 1/2), "uniform"
-/// (on (0, 1)) or "normal" (N(0, 1)). Throws ValueError for another law or an empty size.
+/// Initial states for chains, of the given size: "bernoulli" (0 or 1 with probability 1/2),
+/// "uniform" (on (0, 1)) or "normal" (N(0, 1)). Throws ValueError for an unknown law or an empty
+/// size.
 TORCH_EBM_API at::Tensor start_states(const std::string& law, at::IntArrayRef size,
                                       std::optional<at::Generator> generator = std::nullopt,
                                       const at::TensorOptions& options = {});
 
-/// The source of negative samples. Owns its randomness: the buffer `generator_state`, so that a saved and
-/// reloaded module goes on bit for bit. If a sampler throws, nothing has changed.
+/// The source of negative samples. It keeps its random state in the buffer `generator_state`, so
+/// that a saved and reloaded module continues bit for bit. If a sampler throws, the module stays
+/// unchanged.
 class TORCH_EBM_API NegativePhaseImpl : public torch::nn::Module {
  public:
   NegativePhaseImpl(Sampler sampler, std::optional<uint64_t> seed);
 
-  /// Negative samples, detached. `positive` is the batch of data, for those that need it: CD starts there.
+  /// Negative samples, detached. `positive` is the batch of data, for those that need it: CD starts
+  /// from it.
   at::Tensor forward(const Energy& energy, const at::Tensor& positive = {});
 
   /// The states that the chains of the last call started from; undefined before the first.
@@ -37,7 +40,7 @@ class TORCH_EBM_API NegativePhaseImpl : public torch::nn::Module {
                                 at::Generator& generator);
   /// May replace `start`; must not throw.
   virtual void keep(const at::Tensor& last_states);
-  /// Those of the last states that are negative samples: all, by default.
+  /// The negative samples among the last states: all, by default.
   virtual at::Tensor negatives(const at::Tensor& last_states) const;
   at::Generator make_generator() const;
   const Sampler& sampler() const { return sampler_; }
@@ -46,8 +49,8 @@ class TORCH_EBM_API NegativePhaseImpl : public torch::nn::Module {
   Sampler sampler_;
 };
 
-/// Algorithm 18.1 (Goodfellow, Bengio & Courville 2016): n_chains new chains for every gradient, started at
-/// noise. Right only if the sampler runs long enough to forget its start.
+/// Algorithm 18.1 (Goodfellow, Bengio & Courville 2016): n_chains new chains for every gradient,
+/// started from noise. Correct only if the sampler runs long enough to forget its start.
 class TORCH_EBM_API NaiveMCMCImpl : public NegativePhaseImpl {
  public:
   NaiveMCMCImpl(int64_t n_chains, std::vector<int64_t> shape, Sampler sampler,
@@ -63,8 +66,8 @@ class TORCH_EBM_API NaiveMCMCImpl : public NegativePhaseImpl {
 };
 TORCH_MODULE(NaiveMCMC);
 
-/// Algorithm 18.2, contrastive divergence (Hinton 2002): chains start at the data. CD-k takes k steps. Biased:
-/// it does not see modes of the model that are far from the data.
+/// Algorithm 18.2, contrastive divergence (Hinton 2002): chains start at the data. CD-k takes k
+/// steps. It is biased: it does not see modes of the model that are far from the data.
 class TORCH_EBM_API CDImpl : public NegativePhaseImpl {
  public:
   explicit CDImpl(Sampler sampler, std::optional<uint64_t> seed = std::nullopt);
@@ -74,8 +77,9 @@ class TORCH_EBM_API CDImpl : public NegativePhaseImpl {
 };
 TORCH_MODULE(CD);
 
-/// Algorithm 18.3, persistent contrastive divergence or stochastic maximum likelihood (Younes 1998; Tieleman
-/// 2008): the chains of the last gradient go on. Right while the model changes slowly against their mixing.
+/// Algorithm 18.3, persistent contrastive divergence or stochastic maximum likelihood (Younes 1998;
+/// Tieleman 2008): the chains continue from the last gradient. Correct as long as the model changes
+/// slowly compared with their mixing.
 class TORCH_EBM_API PCDImpl : public NegativePhaseImpl {
  public:
   PCDImpl(int64_t n_chains, std::vector<int64_t> shape, Sampler sampler,

@@ -14,10 +14,11 @@ struct TORCH_EBM_API RAISEOptions {
   std::optional<at::Generator> generator = std::nullopt;
 };
 
-/// Conservative log-likelihoods of examples x, (N, ...), by the reverse AIS estimator (Burda, Grosse & Salakhutdinov
-/// 2015): with K temperatures, annealing is a generative model of its own, from the base to its last states, and the
-/// probability it gives to x is estimated without bias from chains that begin at x and go down to the base. Its
-/// logarithm is too low on average, and log p of the annealing model tends to that of `energy` as K grows.
+/// Conservative log-likelihoods of examples x, (N, ...), by the reverse AIS estimator (Burda,
+/// Grosse & Salakhutdinov 2015): annealing with K temperatures is itself a generative model, from
+/// the base to its last states. The probability that it gives to x is estimated without bias from
+/// chains that start at x and go down to the base. The logarithm of the estimate is too low on
+/// average, and log p of the annealing model tends to that of `energy` as K grows.
 ///
 /// Arguments as for reverse_ais; N n_chains chains are run together. Returns (N,), float64.
 TORCH_EBM_API at::Tensor raise_log_likelihood(const Energy& energy, const NoiseDistribution& base,

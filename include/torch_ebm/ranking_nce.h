@@ -9,16 +9,16 @@
 
 namespace torch_ebm {
 
-/// The ranking form of noise-contrastive estimation (Ma & Collins 2018; InfoNCE, van den Oord et al. 2018): which one
-/// of 1 + nu states is the example x, and which are its noise samples y_k?
+/// The ranking form of noise-contrastive estimation (Ma & Collins 2018; InfoNCE, van den Oord et
+/// al. 2018): the model tells the example x from its nu noise samples y_k,
 ///     l(x) = -log( exp s(x) / (exp s(x) + sum_k exp s(y_k)) ),   s(u) = -E(u) - log p_noise(u).
 /// Z cancels, and so does a constant in the log density of the noise.
 ///
-/// Consistent if the noise is wherever the data are; as nu grows, as efficient as maximum likelihood. It fails as nce
-/// does, where noise is told from data at a glance.
+/// Consistent if the noise has positive density wherever the data have. As nu grows, it becomes as
+/// efficient as maximum likelihood. Like nce, it fails where noise is easily told from data.
 ///
-/// x: (N, ...), floating. The generator of the criterion is not used: the noise is drawn before, by draw_noise. Throws
-/// as nce does.
+/// x: (N, ...), floating. The generator of the criterion is not used: the noise is drawn before, by
+/// draw_noise. Throws as nce does.
 TORCH_EBM_API at::Tensor ranking_nce(const Energy& energy, const at::Tensor& x,
                                      const NoiseSamples& noise,
                                      const CriterionOptions& criterion = {});

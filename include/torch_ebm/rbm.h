@@ -21,48 +21,51 @@ TORCH_EBM_API at::Tensor rbm_energy(const at::Tensor& visible, const at::Tensor&
                                     const at::Tensor& weight, const at::Tensor& visible_bias,
                                     const at::Tensor& hidden_bias);
 
-/// Free energies F(v), shape (N,), of visible (N, V): exp(-F(v)) = sum_h exp(-E(v, h)). With beta, () or
-/// (N,), the tempered one, -log sum_h exp(-beta E(v, h)), which is not beta F(v). Differentiable any number of times.
+/// Free energies F(v), shape (N,), of visible (N, V): exp(-F(v)) = sum_h exp(-E(v, h)). With beta,
+/// () or (N,), the tempered one, -log sum_h exp(-beta E(v, h)), which is not beta F(v).
+/// Differentiable any number of times.
 TORCH_EBM_API at::Tensor rbm_free_energy(const at::Tensor& visible, const at::Tensor& weight,
                                          const at::Tensor& visible_bias,
                                          const at::Tensor& hidden_bias,
                                          const std::optional<at::Tensor>& beta = std::nullopt);
 
-/// F(v with one unit flipped) - F(v) of visible (N, V), zeros and ones, for all units, (N, V), or for the units `sites`
-/// of each, (N, m), int64: (N, m). In O(N m H) time and O(N (V + H) + V H) memory, forward and backward.
-/// Differentiable in the parameters any number of times; from the second time on with O(N m H) memory.
+/// F(v with one unit flipped) - F(v) of visible (N, V), zeros and ones, for all units, (N, V), or
+/// for the units `sites` of each, (N, m), int64: (N, m). Takes O(N m H) time and O(N (V + H) + V H)
+/// memory, forward and backward. Differentiable in the parameters any number of times; from the
+/// second time on with O(N m H) memory.
 TORCH_EBM_API at::Tensor rbm_flip_differences(
     const at::Tensor& visible, const at::Tensor& weight, const at::Tensor& visible_bias,
     const at::Tensor& hidden_bias, const std::optional<at::Tensor>& sites = std::nullopt);
 
-/// Block Gibbs: n_steps times h ~ p(h | v), then v ~ p(v | h), at inverse temperature beta, that is for
-/// exp(-beta E(v, h)), which it leaves exactly invariant. Returns (visible, hidden) of the last step.
+/// Block Gibbs: n_steps times h ~ p(h | v), then v ~ p(v | h), at inverse temperature beta, that is
+/// for exp(-beta E(v, h)), which it leaves exactly invariant. Returns (visible, hidden) of the last
+/// step.
 ///
 /// visible: (N, V) of zeros and ones. clamp: (V,) or (N, V).
-/// The random numbers of chain i depend on the generator's next key, i, the step and the unit alone: not on
-/// the number of chains or threads.
-/// Throws ValueError for states other than 0 and 1, N = 0, n_steps < 1, beta < 0, parameters that are not
-/// finite, wrong shapes; TypeError for other dtypes.
+/// The random numbers of chain i depend on the generator's next key, i, the step and the unit
+/// alone: not on the number of chains or threads.
+/// Throws ValueError for states other than 0 and 1, N = 0, n_steps < 1, beta < 0, parameters that
+/// are not finite, wrong shapes; TypeError for other dtypes.
 TORCH_EBM_API std::tuple<at::Tensor, at::Tensor> rbm_gibbs(
     const at::Tensor& visible, const at::Tensor& weight, const at::Tensor& visible_bias,
     const at::Tensor& hidden_bias, const RunOptions& run = {},
     const std::optional<at::Tensor>& clamp = std::nullopt);
 
-/// Exact log Z, float64, shape (), by summing over all states of the smaller layer, which may have at most
-/// 25 units. Differentiable (the graph then holds 2^min(V, H) x max(V, H) numbers).
+/// Exact log Z, float64, shape (), by summing over all states of the smaller layer, which may have
+/// at most 25 units. Differentiable (the graph then holds 2^min(V, H) x max(V, H) numbers).
 TORCH_EBM_API at::Tensor rbm_log_z(const at::Tensor& weight, const at::Tensor& visible_bias,
                                    const at::Tensor& hidden_bias);
 
-/// n independent visible states of the model, (n, V), in the dtype of weight: exact, by enumeration of the smaller layer,
-/// which may have at most 20 units, and of which the other layer is then drawn. The random numbers of sample i depend
-/// on the generator's next key, i and the unit alone. Throws ValueError for more units, n < 1, parameters that are not
-/// finite.
+/// n independent visible states of the model, (n, V), in the dtype of weight: exact. The smaller
+/// layer, of at most 20 units, is enumerated; the other is drawn given it. The random numbers of
+/// sample i depend on the generator's next key, i and the unit alone. Throws ValueError for more
+/// units, n < 1, parameters that are not finite.
 TORCH_EBM_API at::Tensor rbm_sample(const at::Tensor& weight, const at::Tensor& visible_bias,
                                     const at::Tensor& hidden_bias, int64_t n,
                                     std::optional<at::Generator> generator = std::nullopt);
 
-/// The RBM as a module over the visible units: forward(v) is the free energy F(v). Its parameters are named
-/// as in the Python module, so that state dicts are exchanged freely.
+/// The RBM as a module over the visible units: forward(v) is the free energy F(v). Its parameters
+/// are named as in the Python module, so that state dicts can be exchanged freely.
 class TORCH_EBM_API RBMImpl : public torch::nn::Cloneable<RBMImpl>, public EnergyFunction {
  public:
   /// Weights ~ N(0, 0.01^2), biases 0 (Hinton 2010, section 8).
@@ -101,9 +104,10 @@ class TORCH_EBM_API RBMImpl : public torch::nn::Cloneable<RBMImpl>, public Energ
 };
 TORCH_MODULE(RBM);
 
-/// The visible biases of independent units with the frequencies of `data` (N, V): logit of the mean, after
-/// adding `pseudocount` examples that are all ones and as many that are all zeros. The base-rate model of
-/// Salakhutdinov & Murray (2008), and Hinton's (2010) first guess of an RBM's visible_bias.
+/// The visible biases of independent units with the frequencies of `data` (N, V): logit of the
+/// mean, after adding `pseudocount` examples that are all ones and as many that are all zeros. The
+/// base-rate model of Salakhutdinov & Murray (2008), and Hinton's (2010) first guess of an RBM's
+/// visible_bias.
 TORCH_EBM_API at::Tensor base_rate_bias(const at::Tensor& data, double pseudocount = 1.0);
 
 }  // namespace torch_ebm

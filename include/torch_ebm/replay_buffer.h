@@ -6,10 +6,10 @@
 
 namespace torch_ebm {
 
-/// Chains kept in a buffer larger than a batch (Du & Mordatch 2019; Grathwohl et al. 2020): a call draws n_chains
-/// different slots at random, starts each of them anew from `law` with probability reinit_probability, runs the
-/// sampler and writes every result back to its own slot. Throws ValueError unless 1 <= n_chains <= capacity and
-/// 0 <= reinit_probability <= 1.
+/// Chains kept in a buffer larger than a batch (Du & Mordatch 2019; Grathwohl et al. 2020): a call
+/// draws n_chains different slots at random, restarts each of them from `law` with probability
+/// reinit_probability, runs the sampler and writes every result back to its slot. Throws ValueError
+/// unless 1 <= n_chains <= capacity and 0 <= reinit_probability <= 1.
 class TORCH_EBM_API ReplayBufferImpl : public NegativePhaseImpl {
  public:
   ReplayBufferImpl(int64_t capacity, int64_t n_chains, std::vector<int64_t> shape, Sampler sampler,
@@ -18,7 +18,8 @@ class TORCH_EBM_API ReplayBufferImpl : public NegativePhaseImpl {
 
   /// (capacity, ...); a buffer.
   at::Tensor states;
-  /// The calls that every state has been through since it was drawn from the law, (capacity,), int64; a buffer.
+  /// The number of calls that have moved each state since it was drawn from `law`, (capacity,),
+  /// int64; a buffer.
   at::Tensor age;
 
  protected:

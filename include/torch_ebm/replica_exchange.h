@@ -5,40 +5,43 @@
 
 namespace torch_ebm {
 
-/// What replica_exchange returns for R rungs of N chains.
+/// The result of replica_exchange for R rungs of N chains.
 struct TORCH_EBM_API ReplicaSamples {
   /// The last states, (R, N, ...), rung by rung; the argument itself if the run was in place.
   at::Tensor x;
-  /// The mean acceptance probability of the swaps that were tried between rungs r and r + 1, (R - 1,),
-  /// float64; NaN where none was.
+  /// The mean acceptance probability of the attempted swaps between rungs r and r + 1, (R - 1,),
+  /// float64; NaN if there were none.
   at::Tensor swap_rate;
   /// The states of rung 0, the target, after every `thin`-th step, (n_steps / thin, N, ...).
   at::Tensor trajectory;
-  /// The rung at which the replica that began at rung r stands after every step, (n_steps, R, N), int16.
+  /// The rung, after every step, of the replica that began at rung r, (n_steps, R, N), int16.
   at::Tensor replica;
 };
 
 struct TORCH_EBM_API ReplicaExchangeOptions {
-  /// How many steps were made before: it decides which pairs are swapped next, so that two short runs are one
-  /// long run.
+  /// The number of steps already made. It decides which pairs are swapped next, so that two short
+  /// runs equal one long run.
   int64_t first_step = 0;
 };
 
-/// Replica exchange, or parallel tempering (Swendsen & Wang 1986; Geyer 1991), of N independent ladders of R
-/// rungs; rung r has the law exp(-E_b), E_b(x) the energy at inverse temperature b = betas[r].
+/// Replica exchange, or parallel tempering (Swendsen & Wang 1986; Geyer 1991), of N independent
+/// ladders of R rungs; the target of rung r is exp(-E_b), E_b(x) the energy at inverse temperature
+/// b = betas[r].
 ///
-/// A step moves all R N states by one call of `sampler`, then exchanges the states of neighbouring rungs, those of
-/// pairs (0, 1), (2, 3), ... in even steps and (1, 2), (3, 4), ... in odd ones, with probability
+/// A step moves all R N states by one call of `sampler`, then exchanges the states of neighbouring
+/// rungs, those of pairs (0, 1), (2, 3), ... in even steps and (1, 2), (3, 4), ... in odd ones,
+/// with probability
 ///     min(1, exp(E_a(x) + E_b(y) - E_a(y) - E_b(x)))    (x at rung a, y at rung b).
-/// Both parts leave the product of the rungs' laws invariant, if the sampler does; their composition is not
-/// reversible, and for that reason carries states along the ladder faster than pairs drawn at random (Okabe et al.
-/// 2001; Syed et al. 2022).
+/// Both parts leave the product of the targets invariant, if the sampler does. Their composition is
+/// not reversible, and therefore carries states along the ladder faster than random pairs (Okabe et
+/// al. 2001; Syed et al. 2022).
 ///
-/// x: (R, N, ...), floating. betas: (R,), float64, strictly decreasing, finite and >= 0, R >= 2; betas[0] is the
-/// target's, usually 1. run.beta must be absent. The swaps draw one key from the generator; the sampler draws from
-/// the same generator in every step. A swap whose energies are NaN or infinite is refused. If a step throws, an x
-/// that is changed in place holds the states after the last step that was completed.
-/// Throws ValueError for other arguments and for a sampler that returns states of another shape.
+/// x: (R, N, ...), floating. betas: (R,), float64, strictly decreasing, finite and >= 0, R >= 2;
+/// betas[0] is the target's, usually 1. run.beta must be absent. The swaps draw one key from the
+/// generator; the sampler draws from the same generator in every step. A swap whose energies are
+/// NaN or infinite is rejected. If a step throws, an x that is changed in place holds the states
+/// after the last completed step.
+/// Throws ValueError for invalid arguments and for a sampler that returns states of another shape.
 TORCH_EBM_API ReplicaSamples replica_exchange(const Energy& energy, const at::Tensor& x,
                                               const at::Tensor& betas, const Sampler& sampler,
                                               const RunOptions& run = {},

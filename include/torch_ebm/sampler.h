@@ -18,12 +18,13 @@ namespace torch_ebm {
 struct TORCH_EBM_API Samples {
   /// The last states, (N, ...), detached; the argument itself if the run was in place.
   at::Tensor x;
-  /// The mean over the steps of the Metropolis acceptance probability, (N,), float64; 1 where every step
-  /// is accepted.
+  /// The mean over the steps of the Metropolis acceptance probability, (N,), float64; 1 where every
+  /// step is accepted.
   at::Tensor acceptance_rate = {};
   /// The states after every `thin`-th step, (n_steps / thin, N, ...); (0, N, ...) if thin is 0.
   at::Tensor trajectory = {};
-  /// The energies of x at beta, (N,), float64, detached, from samplers that know them; otherwise nothing.
+  /// The energies of x at beta, (N,), float64, detached, from samplers that compute them; otherwise
+  /// nothing.
   std::optional<at::Tensor> energy = std::nullopt;
 };
 
@@ -33,7 +34,8 @@ class TORCH_EBM_API StepSize {
   StepSize(double value) : schedule_{value} {}                                // NOLINT
   StepSize(std::vector<double> schedule) : schedule_(std::move(schedule)) {}  // NOLINT
   StepSize(at::Tensor per_chain) : per_chain_(std::move(per_chain)) {}        // NOLINT
-  /// From what the operators take as `Any step_size`: a float, a list of floats or a tensor, () or (N,).
+  /// From what the operators take as `Any step_size`: a float, a list of floats or a tensor, () or
+  /// (N,).
   static StepSize from_ivalue(const char* op, const c10::IValue& value);
 
   /// Throws ValueError unless it fits n_chains chains that make n_steps steps, finite and positive.
@@ -46,8 +48,8 @@ class TORCH_EBM_API StepSize {
   at::Tensor per_chain_;
 };
 
-/// A transition of N chains that leaves exp(-beta E) invariant: what learning and tempering are built over.
-/// Of the options it takes beta and the generator.
+/// A transition of N chains that leaves exp(-beta E) invariant: learning and tempering are built on
+/// it. It uses only beta and the generator of the options.
 using Sampler = std::function<Samples(const Energy&, const at::Tensor& x, const RunOptions&)>;
 
 /// `function` (any sampler of this library) with its options: every call makes run.n_steps steps.

@@ -5,12 +5,13 @@
 
 namespace torch_ebm {
 
-/// n_steps + 1 inverse temperatures from 0 to 1, evenly spaced, float64. Throws ValueError for n_steps < 1.
+/// n_steps + 1 inverse temperatures from 0 to 1, evenly spaced, float64. Throws ValueError for
+/// n_steps < 1.
 TORCH_EBM_API at::Tensor linear_schedule(int64_t n_steps);
 
-/// The same, denser near both ends: sigmoid(steepness (2 k / n_steps - 1)), shifted and stretched to begin at 0 and end
-/// at 1 (Grosse, Ghahramani & Adams 2015, section 4.1, with steepness 4). Throws ValueError also for a steepness that is
-/// not positive and finite.
+/// The same, denser near both ends: sigmoid(steepness (2 k / n_steps - 1)), shifted and scaled to
+/// begin at 0 and end at 1 (Grosse, Ghahramani & Adams 2015, section 4.1, with steepness 4). Throws
+/// ValueError also for a steepness that is not positive and finite.
 TORCH_EBM_API at::Tensor sigmoid_schedule(int64_t n_steps, double steepness = 4);
 
 struct TORCH_EBM_API AdaptiveScheduleOptions {
@@ -20,13 +21,14 @@ struct TORCH_EBM_API AdaptiveScheduleOptions {
   std::optional<at::Generator> generator = std::nullopt;
 };
 
-/// Inverse temperatures from 0 to 1 between which the weights of N chains spread equally: every next one is the largest
-/// at which the conditional ESS, (sum_i W_i w_i)^2 / sum_i W_i w_i^2 for normalised weights W and their growth w, stays
-/// (Zhou, Johansen & Aston 2016, section 3.3.2). The chains are a pilot run, with resampling, and thrown away: an
-/// estimate of log Z along a path that its own chains chose would be biased.
+/// Inverse temperatures from 0 to 1 with equal loss of weight of N chains between neighbours. Each
+/// is the largest at which the conditional ESS, (sum_i W_i w_i)^2 / sum_i W_i w_i^2 for normalised
+/// weights W and their growth w, does not fall below options.conditional_ess (Zhou, Johansen &
+/// Aston 2016, section 3.3.2). The chains are a pilot run, with resampling, and are discarded: an
+/// estimate of log Z along a path chosen by its own chains would be biased.
 ///
-/// x: (N, ...), drawn from the law at beta = 0. Returns (K + 1,), float64. Throws ValueError where more than
-/// max_temperatures are needed, and as anneal does.
+/// x: (N, ...), drawn from the distribution at beta = 0. Returns (K + 1,), float64. Throws
+/// ValueError if more than max_temperatures are needed, and as anneal does.
 TORCH_EBM_API at::Tensor adaptive_schedule(const Energy& energy, const at::Tensor& x,
                                            const Sampler& sampler,
                                            const AdaptiveScheduleOptions& options = {});

@@ -12,36 +12,39 @@
 namespace torch_ebm {
 
 struct TORCH_EBM_API SlicedScoreMatchingOptions {
-  /// The law of the projections: "rademacher", signs, or "gaussian", N(0, 1); of either E v v' = I.
+  /// The distribution of the projections: "rademacher", signs, or "gaussian", N(0, 1); both have E
+  /// v v' = I.
   std::string projections = "rademacher";
   /// M >= 1, drawn for every example.
   int64_t n_projections = 1;
-  /// The quadratic term is |s|^2 / 2 itself, not (v's)^2 / 2, whose expectation it is.
+  /// Use |s|^2 / 2 itself as the quadratic term, not (v's)^2 / 2, whose expectation it is.
   bool variance_reduced = true;
-  /// "autograd", or "finite_difference": derivatives along v from the energies at x - eps v, x and x + eps v.
+  /// "autograd", or "finite_difference": derivatives along v from the energies at x - eps v, x and
+  /// x + eps v.
   std::string method = "autograd";
-  /// Of finite differences. Their bias is O(eps^2), 0 for a quadratic energy; rounding adds about u |E| / eps^2, u being
-  /// the rounding unit of the dtype.
+  /// For finite differences. Their bias is O(eps^2), 0 for a quadratic energy; rounding adds about
+  /// u |E| / eps^2, u being the rounding unit of the dtype.
   double eps = 0.01;
   /// How many second derivatives, of the N M, are computed at a time; see ScoreMatchingOptions.
   std::optional<int64_t> chunk_size = std::nullopt;
 };
 
-/// Sliced score matching (Song, Garg, Shi & Ermon 2019, equations 7 and 8): the Laplacian of score matching estimated
-/// from random projections. With the score s = -dE/dx, of each example
+/// Sliced score matching (Song, Garg, Shi & Ermon 2019, equations 7 and 8): the Laplacian of score
+/// matching estimated from random projections. With the score s = -dE/dx, for each example
 ///     l(x) = 1/M sum_m [ v_m' (ds/dx) v_m + |s|^2 / 2 ],
-/// or, not variance reduced, with (v_m' s)^2 / 2 in the place of |s|^2 / 2. A projection is of a whole example. Nothing
-/// is divided by D: the expectation over the projections is score_matching.
+/// or, without variance_reduced, with (v_m' s)^2 / 2 in place of |s|^2 / 2. A projection is of a
+/// whole example. Nothing is divided by D: the expectation over the projections is score_matching.
 ///
-/// By finite differences (Pang et al. 2020), E+ and E- being the energies at x + eps v and x - eps v,
+/// By finite differences (Pang et al. 2020), E+ and E- being the energies at x + eps v and x - eps
+/// v,
 ///     v' (ds/dx) v = -(E+ - 2 E + E-) / eps^2,     v's = -(E+ - E-) / (2 eps):
-/// no derivative in x is left but the one of |s|^2, if the variance is reduced.
+/// the only derivative in x left is that of |s|^2, if the variance is reduced.
 ///
-/// Consistent, finite differences up to their bias; fails where score_matching does; with
-/// autograd it warns as that does.
+/// Consistent; finite differences up to their bias. It fails where score_matching does, and with
+/// autograd it gives the same warning.
 ///
-/// x: (N, ...), floating. Throws ValueError for options out of range and an energy that has no score; NaN energies
-/// come through.
+/// x: (N, ...), floating. Throws ValueError for options out of range and an energy that has no
+/// score; a NaN energy gives NaN.
 TORCH_EBM_API at::Tensor sliced_score_matching(const Energy& energy, const at::Tensor& x,
                                                const CriterionOptions& criterion = {},
                                                const SlicedScoreMatchingOptions& options = {});

@@ -6,9 +6,10 @@
 
 namespace torch_ebm {
 
-/// Persistent chains at every rung of a ladder, moved by replica_exchange (Desjardins et al. 2010; Cho, Raiko & Ilin
-/// 2010): hot chains cross between modes where PCD's would stay. The negative samples are those of rung 0. Throws
-/// ValueError for betas that replica_exchange refuses and n_steps < 1.
+/// Persistent chains at every rung of a ladder, moved by replica_exchange (Desjardins et al. 2010;
+/// Cho, Raiko & Ilin 2010): hot chains cross between modes in which those of PCD would stay. The
+/// negative samples are those of rung 0. Throws ValueError for betas that replica_exchange rejects
+/// and n_steps < 1.
 class TORCH_EBM_API TemperedPCDImpl : public NegativePhaseImpl {
  public:
   TemperedPCDImpl(int64_t n_chains, std::vector<int64_t> shape, const at::Tensor& betas,

@@ -20,8 +20,8 @@ namespace torch_ebm::testing {
 /// The outcome of a check.
 struct TORCH_EBM_API Check {
   std::string what;
-  /// How probable a result at least this bad is if all is right; already multiplied by the number of quantities
-  /// that were looked at.
+  /// The probability of a result at least this bad if all is right, already multiplied by the
+  /// number of quantities tested.
   double p_value = 1;
   /// The statistic, and where it is worst.
   std::string detail = {};
@@ -38,8 +38,9 @@ struct TORCH_EBM_API CheckOptions {
   uint64_t seed = 0;
 };
 
-/// Pearson's test that `counts` (K,) were drawn from `probabilities` (K,), known up to a factor. The rarest
-/// states are put together until 10 counts are expected of them. Throws ValueError for too few counts.
+/// Pearson's test that `counts` (K,) were drawn from `probabilities` (K,), known up to a factor.
+/// The rarest states are pooled until 10 counts are expected for them. Throws ValueError for too
+/// few counts.
 TORCH_EBM_API Check chi_square_check(const at::Tensor& counts, const at::Tensor& probabilities,
                                      const std::string& what = "counts");
 
@@ -47,7 +48,8 @@ TORCH_EBM_API Check chi_square_check(const at::Tensor& counts, const at::Tensor&
 TORCH_EBM_API Check mean_check(const at::Tensor& samples, double mean,
                                const std::string& what = "mean");
 
-/// All states of binary sites arranged in `shape`, (S, ...), the first site changing fastest. At most 2^20.
+/// All states of binary sites arranged in `shape`, (S, ...), the first site changing fastest. At
+/// most 2^20.
 TORCH_EBM_API at::Tensor enumerate_states(at::IntArrayRef shape,
                                           at::ScalarType dtype = at::kDouble);
 
@@ -55,46 +57,52 @@ TORCH_EBM_API at::Tensor enumerate_states(at::IntArrayRef shape,
 TORCH_EBM_API at::Tensor exact_law(const Energy& energy, const at::Tensor& states,
                                    std::optional<double> beta = std::nullopt);
 
-/// Numbers (N,) of binary states x (N, ...) in the order of enumerate_states.
+/// The numbers (N,) of binary states x (N, ...), in the order of enumerate_states.
 TORCH_EBM_API at::Tensor state_numbers(const at::Tensor& x);
 
-/// Chains that start with the exact law of a binary energy on `states`, all of them, still have it after
-/// options.n_calls. Sees every wrong target; does not see a sampler that stays where it is.
+/// Chains that start from the exact distribution of a binary energy on `states`, which must be all
+/// states, still have it after options.n_calls. Detects every wrong target, but not a sampler that
+/// stays where it is.
 TORCH_EBM_API Check check_invariance(const Sampler& sampler, const Energy& energy,
                                      const at::Tensor& states, const CheckOptions& options = {});
 
-/// Chains that all start at the first of `states` have the exact law after options.n_calls, which must be many. Sees
-/// what invariance does not: a sampler that skips a unit, or does not move.
+/// Chains that all start at the first of `states` have the exact distribution after
+/// options.n_calls, which must be many. Detects what invariance does not: a sampler that skips a
+/// unit, or does not move.
 TORCH_EBM_API Check check_convergence(const Sampler& sampler, const Energy& energy,
                                       const at::Tensor& states,
                                       const CheckOptions& options = {.n_calls = 100});
 
-/// How often one call leads from state i to state j, (S, S), with options.n_chains chains from every state.
+/// How often one call leads from state i to state j, (S, S), with options.n_chains chains from
+/// every state.
 TORCH_EBM_API at::Tensor transition_counts(const Sampler& sampler, const Energy& energy,
                                            const at::Tensor& states,
                                            const CheckOptions& options = {.n_chains = 4000});
 
-/// p_i P_ij = p_j P_ji for all pairs, as every reversible sampler has it.
+/// p_i P_ij = p_j P_ji for all pairs, as for every reversible sampler.
 TORCH_EBM_API Check check_detailed_balance(const at::Tensor& counts, const at::Tensor& law);
 
 /// A tempering move on replicas (R, N, ...): returns new ones.
 using Exchange =
     std::function<at::Tensor(const Energy&, const at::Tensor& x, const at::Generator&)>;
 
-/// Replicas that start with the product of the exact laws at `betas` still have it, rung by rung and for neighbouring
-/// rungs jointly. Sees swaps that use another energy than the one that the transitions leave invariant.
+/// Replicas that start from the product of the exact distributions at `betas` still have it, rung
+/// by rung and for neighbouring rungs jointly. Detects swaps that use a different energy than the
+/// one that the transitions leave invariant.
 TORCH_EBM_API Check check_swap_rule(const Exchange& exchange, const Energy& energy,
                                     const at::Tensor& states, const std::vector<double>& betas,
                                     const CheckOptions& options = {});
 
-/// Chains that start at independent exact samples (N, ...) keep the means of their coordinates, the squares of these
-/// and the energy. The test is of the differences chain by chain, whose mean is zero exactly.
+/// Chains that start from independent exact samples (N, ...) keep the means of their coordinates,
+/// of the squares of these and of the energy. The test is of the differences chain by chain, whose
+/// mean is exactly zero.
 TORCH_EBM_API Check check_keeps_law(const Sampler& sampler, const Energy& energy,
                                     const at::Tensor& exact_samples,
                                     const CheckOptions& options = {.n_calls = 1});
 
-/// The gradient of loss() in the parameters has mean zero, as it must at the true ones; loss draws its data, and its
-/// negative samples if it has any, anew in every call, from the model itself.
+/// The gradient of loss() in the parameters has mean zero, as it must at the true ones; loss must
+/// draw its data, and its negative samples if it has any, anew in every call, from the model
+/// itself.
 TORCH_EBM_API Check check_gradient_vanishes(const std::function<at::Tensor()>& loss,
                                             const std::vector<at::Tensor>& parameters,
                                             int64_t n_repeats = 400);

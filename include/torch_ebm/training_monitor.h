@@ -10,22 +10,22 @@
 
 namespace torch_ebm {
 
-/// Notices training that goes wrong and says why. Call update() after every gradient and end_epoch() after
-/// every epoch. Thresholds are fixed and stated in the messages.
+/// Detects training that goes wrong and explains why. Call update() after every gradient and
+/// end_epoch() after every epoch. Thresholds are fixed and stated in the messages.
 class TORCH_EBM_API TrainingMonitor : public torch::CustomClassHolder {
  public:
-  /// positive_energies, negative_energies: (N,), (M,). negative: the negative samples (M, ...), start: the
-  /// states their chains started from, positive: the data (N, ...).
-  /// Throws RuntimeError at once if an energy is not finite; it names the first such example or chain, the
-  /// update, the likely cause and the remedy.
+  /// positive_energies, negative_energies: (N,), (M,). negative: the negative samples (M, ...),
+  /// start: the states their chains started from, positive: the data (N, ...).
+  /// Throws RuntimeError at once if an energy is not finite. The message names the first such
+  /// example or chain, the update, the likely cause and the remedy.
   void update(const at::Tensor& positive_energies, const at::Tensor& negative_energies,
               const at::Tensor& positive, const at::Tensor& negative, const at::Tensor& start);
 
-  /// What was wrong in the epoch, one sentence each with cause and remedy; empty if nothing was. Starts the
-  /// next epoch. Looked for: an energy gap that explodes, chains that are frozen, chains that collapsed.
+  /// The problems of the epoch, each with cause and remedy; empty if there were none. Starts the
+  /// next epoch. Detected are an exploding energy gap, frozen chains, and collapsed chains.
   std::vector<std::string> end_epoch();
 
-  /// Everything it remembers, for checkpoints: pickling and state_dict use these.
+  /// The whole state, for checkpoints: pickling and state_dict use these.
   std::vector<double> state() const;
   void set_state(const std::vector<double>& state);
 

@@ -23,15 +23,16 @@ struct TORCH_EBM_API PathTuning {
   at::Tensor step_size;     ///< (R,), float64
   at::Tensor inverse_mass;  ///< (R, ...)
   int64_t n_leapfrog = 10;
-  /// n_steps transitions at beta. Between two temperatures masses are interpolated linearly, as the precisions of
-  /// Gaussian laws change along a geometric path, and step sizes geometrically. It takes one beta, shape (), for all
-  /// chains.
+  /// n_steps transitions at beta. Between two temperatures masses are interpolated linearly, as the
+  /// precisions of Gaussians change along a geometric path, and step sizes geometrically. It takes
+  /// one beta, shape (), for all chains.
   Sampler bind(int64_t n_steps = 1) const;
 };
 
-/// A pilot run along the path: warm_up at every temperature, from the states that the last one left behind. What is
-/// found is fixed when the estimate begins, which so stays unbiased. x: (N, ...), from the law at betas[0]; betas: (R,),
-/// R >= 2, strictly rising. Throws ValueError for other betas and samplers, and as warm_up does.
+/// A pilot run along the path: warm_up at every temperature, starting from the last states of the
+/// one before. The tuning is fixed before an estimate begins, which therefore stays unbiased. x:
+/// (N, ...), drawn from the distribution at betas[0]; betas: (R,), R >= 2, strictly rising. Throws
+/// ValueError for invalid betas, an unknown sampler, and as warm_up does.
 TORCH_EBM_API PathTuning tune_path(const Energy& energy, const at::Tensor& x,
                                    const at::Tensor& betas, const std::string& sampler = "hmc",
                                    const TunePathOptions& options = {});

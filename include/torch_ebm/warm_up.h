@@ -11,10 +11,10 @@ namespace torch_ebm {
 
 struct TORCH_EBM_API WarmUpOptions {
   int64_t n_steps = 1000;
-  /// The mean acceptance to aim at, in (0, 1). Absent: 0.8, and 0.574 for MALA (Roberts & Rosenthal
-  /// 1998).
+  /// The mean acceptance rate to aim for, in (0, 1). Absent: 0.8, and 0.574 for MALA (Roberts &
+  /// Rosenthal 1998).
   std::optional<double> target_acceptance = std::nullopt;
-  /// Leapfrog steps of a transition; for "hmc".
+  /// Leapfrog steps per transition; for "hmc".
   int64_t n_leapfrog = 10;
   /// For "nuts".
   int64_t max_depth = 10;
@@ -23,7 +23,7 @@ struct TORCH_EBM_API WarmUpOptions {
   std::optional<at::Generator> generator = std::nullopt;
 };
 
-/// Where the chains are after a warm-up, and what to call their sampler with from there.
+/// The states of the chains after a warm-up, and the parameters for their sampler.
 struct TORCH_EBM_API WarmUp {
   at::Tensor x;             // (N, ...)
   at::Tensor step_size;     // (), float64
@@ -32,15 +32,15 @@ struct TORCH_EBM_API WarmUp {
 
 /// Runs `sampler`, "mala", "hmc" or "nuts", and adapts its step size by dual averaging (Hoffman &
 /// Gelman 2014) and its diagonal inverse mass to the variances: the first 15 in 100 steps (75 at
-/// most) and the last 20 are for the step size alone, those between for both, in windows that
+/// most) and the last 20 adapt the step size alone. The steps between adapt both, in windows that
 /// double in length (Stan reference manual, "HMC algorithm parameters"; the last part is longer
-/// here). All chains share one step size and one mass: they pool their acceptance and their states.
-/// While these change the sampler is not exact; they are fixed in what is returned, so sampling
-/// from there on is.
+/// here). All chains share one step size and one mass, and pool their acceptance rates and states.
+/// The sampler is not exact during adaptation. The returned values are fixed, so sampling from
+/// there is exact.
 ///
 /// x: (N, ...), floating.
-/// Throws ValueError for another sampler, n_steps < 20, target_acceptance
-/// outside (0, 1), and what the sampler refuses.
+/// Throws ValueError for an unknown sampler, n_steps < 20, target_acceptance outside (0, 1), and as
+/// the sampler does.
 TORCH_EBM_API WarmUp warm_up(const Energy& energy, const at::Tensor& x, const std::string& sampler,
                              const WarmUpOptions& options = {});
 
