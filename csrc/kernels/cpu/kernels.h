@@ -214,6 +214,10 @@ struct Table {
 
 template <typename T>
 const Table<T>& kernels();
+template <>
+const Table<float>& kernels<float>();
+template <>
+const Table<double>& kernels<double>();
 
 /// The instruction set that kernels() picked: "avx512", "avx2" or "baseline".
 const char* instruction_set();
