@@ -6,7 +6,7 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "concrete_score_matching";
+constexpr const char* kConcreteScoreMatching = "concrete_score_matching";
 
 /// exp(-2 d) - 2 exp(d) + 1, accurate for small differences.
 at::Tensor tractable_error(const at::Tensor& differences) {
@@ -19,7 +19,7 @@ at::Tensor concrete_score_matching_op(const c10::IValue& energy, const at::Tenso
                                       const std::optional<at::Tensor>& weights,
                                       c10::string_view reduction,
                                       std::optional<at::Generator> generator) {
-  return concrete_score_matching(Energy::from_ivalue(kOp, energy), x,
+  return concrete_score_matching(Energy::from_ivalue(kConcreteScoreMatching, energy), x,
                                  {weights, std::string(reduction), std::move(generator)},
                                  {categorical, n_sites, chunk_size});
 }
@@ -29,7 +29,7 @@ at::Tensor concrete_score_matching_op(const c10::IValue& energy, const at::Tenso
 at::Tensor concrete_score_matching(const Energy& energy, const at::Tensor& x,
                                    const CriterionOptions& criterion,
                                    const ConcreteScoreMatchingOptions& options) {
-  const detail::Criterion examples(kOp, x, criterion);
+  const detail::Criterion examples(kConcreteScoreMatching, x, criterion);
   return examples.reduce(detail::sum_over_blocks(
       examples, energy, {options.categorical, std::nullopt, options.n_sites, options.chunk_size},
       tractable_error));

@@ -28,6 +28,9 @@ class Criterion {
   std::string reduction_;
 };
 
+/// Whether an optional argument is there: from C++ it may hold an undefined tensor.
+inline bool given(const std::optional<at::Tensor>& tensor) { return tensor && tensor->defined(); }
+
 }  // namespace torch_ebm::detail
 
 /// Registers a criterion: autograd goes through what it calls, the energy above all.

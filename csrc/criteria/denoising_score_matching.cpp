@@ -13,11 +13,12 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "denoising_score_matching";
+constexpr const char* kDenoisingScoreMatching = "denoising_score_matching";
 
 bool is_sigma_squared(const DenoisingScoreMatchingOptions& options) {
   if (!options.weighting) return !options.sigma.single();
-  TORCH_CHECK_VALUE(*options.weighting == "none" || *options.weighting == "sigma_squared", kOp,
+  TORCH_CHECK_VALUE(*options.weighting == "none" || *options.weighting == "sigma_squared",
+                    kDenoisingScoreMatching,
                     ": weighting must be \"none\" or \"sigma_squared\", got \"", *options.weighting,
                     "\"");
   return *options.weighting == "sigma_squared";
@@ -44,9 +45,9 @@ at::Tensor denoising_score_matching_op(const c10::IValue& energy, const at::Tens
                                        const std::optional<at::Tensor>& weights,
                                        c10::string_view reduction,
                                        std::optional<at::Generator> generator) {
-  DenoisingScoreMatchingOptions options{NoiseScale::from_ivalue(kOp, sigma)};
+  DenoisingScoreMatchingOptions options{NoiseScale::from_ivalue(kDenoisingScoreMatching, sigma)};
   if (weighting) options.weighting = std::string(*weighting);
-  return denoising_score_matching(Energy::from_ivalue(kOp, energy), x,
+  return denoising_score_matching(Energy::from_ivalue(kDenoisingScoreMatching, energy), x,
                                   {weights, std::string(reduction), std::move(generator)}, options);
 }
 
@@ -97,8 +98,8 @@ at::Tensor NoiseScale::of_examples(const at::Tensor& x, uint64_t key) const {
 at::Tensor denoising_score_matching(const Energy& energy, const at::Tensor& x,
                                     const CriterionOptions& criterion,
                                     const DenoisingScoreMatchingOptions& options) {
-  const detail::Criterion examples(kOp, x, criterion);
-  options.sigma.check(kOp, examples.n_examples());
+  const detail::Criterion examples(kDenoisingScoreMatching, x, criterion);
+  options.sigma.check(kDenoisingScoreMatching, examples.n_examples());
   const bool sigma_squared = is_sigma_squared(options);
   const uint64_t key = detail::draw_key(examples.generator, examples.x.device());
   return examples.reduce(squared_errors(energy, examples.x, options.sigma, sigma_squared, key));

@@ -10,23 +10,24 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "energy_discrepancy";
+constexpr const char* kEnergyDiscrepancy = "energy_discrepancy";
 
-void check_options(const EnergyDiscrepancyOptions& options, const at::Tensor& x) {
-  TORCH_CHECK_VALUE(options.t.has_value() != options.flip_probability.has_value(), kOp,
-                    ": either t or flip_probability must be given");
+void check_discrepancy(const EnergyDiscrepancyOptions& options, const at::Tensor& x) {
+  TORCH_CHECK_VALUE(options.t.has_value() != options.flip_probability.has_value(),
+                    kEnergyDiscrepancy, ": either t or flip_probability must be given");
   if (options.t) {
-    TORCH_CHECK_VALUE(*options.t > 0 && std::isfinite(*options.t), kOp,
+    TORCH_CHECK_VALUE(*options.t > 0 && std::isfinite(*options.t), kEnergyDiscrepancy,
                       ": t must be > 0 and finite, got ", *options.t);
   } else {
-    TORCH_CHECK_VALUE(*options.flip_probability > 0 && *options.flip_probability < 1, kOp,
-                      ": flip_probability must be between 0 and 1, got ",
+    TORCH_CHECK_VALUE(*options.flip_probability > 0 && *options.flip_probability < 1,
+                      kEnergyDiscrepancy, ": flip_probability must be between 0 and 1, got ",
                       *options.flip_probability);
-    detail::check_binary(kOp, "x", x);
+    detail::check_binary(kEnergyDiscrepancy, "x", x);
   }
-  detail::check_at_least(kOp, "n_samples", options.n_samples, 1);
-  TORCH_CHECK_VALUE(options.stabilisation >= 0 && std::isfinite(options.stabilisation), kOp,
-                    ": stabilisation must be >= 0 and finite, got ", options.stabilisation);
+  detail::check_at_least(kEnergyDiscrepancy, "n_samples", options.n_samples, 1);
+  TORCH_CHECK_VALUE(options.stabilisation >= 0 && std::isfinite(options.stabilisation),
+                    kEnergyDiscrepancy, ": stabilisation must be >= 0 and finite, got ",
+                    options.stabilisation);
 }
 
 /// A draw from q(. | x).
@@ -53,7 +54,7 @@ at::Tensor energy_discrepancy_op(const c10::IValue& energy, const at::Tensor& x,
                                  const std::optional<at::Tensor>& weights,
                                  c10::string_view reduction,
                                  std::optional<at::Generator> generator) {
-  return energy_discrepancy(Energy::from_ivalue(kOp, energy), x,
+  return energy_discrepancy(Energy::from_ivalue(kEnergyDiscrepancy, energy), x,
                             {weights, std::string(reduction), std::move(generator)},
                             {t, flip_probability, n_samples, stabilisation});
 }
@@ -63,8 +64,8 @@ at::Tensor energy_discrepancy_op(const c10::IValue& energy, const at::Tensor& x,
 at::Tensor energy_discrepancy(const Energy& energy, const at::Tensor& x,
                               const CriterionOptions& criterion,
                               const EnergyDiscrepancyOptions& options) {
-  const detail::Criterion examples(kOp, x, criterion);
-  check_options(options, examples.x);
+  const detail::Criterion examples(kEnergyDiscrepancy, x, criterion);
+  check_discrepancy(options, examples.x);
   const uint64_t key = detail::draw_key(examples.generator, examples.x.device());
   const int64_t n = examples.n_examples();
   const at::Tensor of_data = energy.value(examples.x).clone();  // it may use its memory again

@@ -11,22 +11,23 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "kernel_stein_discrepancy";
+constexpr const char* kKernelSteinDiscrepancy = "kernel_stein_discrepancy";
 
-void check_options(const KernelSteinDiscrepancyOptions& options) {
-  TORCH_CHECK_VALUE(options.statistic == "u" || options.statistic == "v", kOp,
+void check_stein(const KernelSteinDiscrepancyOptions& options) {
+  TORCH_CHECK_VALUE(options.statistic == "u" || options.statistic == "v", kKernelSteinDiscrepancy,
                     ": statistic must be \"u\" or \"v\", got \"", options.statistic, "\"");
-  TORCH_CHECK_VALUE(options.kernel == "imq" || options.kernel == "rbf", kOp,
+  TORCH_CHECK_VALUE(options.kernel == "imq" || options.kernel == "rbf", kKernelSteinDiscrepancy,
                     ": kernel must be \"imq\" or \"rbf\", got \"", options.kernel, "\"");
   if (options.exponent) {
-    TORCH_CHECK_VALUE(options.kernel == "imq", kOp,
+    TORCH_CHECK_VALUE(options.kernel == "imq", kKernelSteinDiscrepancy,
                       ": exponent must not be given for kernel \"rbf\"");
-    TORCH_CHECK_VALUE(*options.exponent > -1 && *options.exponent < 0, kOp,
+    TORCH_CHECK_VALUE(*options.exponent > -1 && *options.exponent < 0, kKernelSteinDiscrepancy,
                       ": exponent must be between -1 and 0, got ", *options.exponent);
   }
   if (options.bandwidth) {
-    TORCH_CHECK_VALUE(*options.bandwidth > 0 && std::isfinite(*options.bandwidth), kOp,
-                      ": bandwidth must be > 0 and finite, got ", *options.bandwidth);
+    TORCH_CHECK_VALUE(*options.bandwidth > 0 && std::isfinite(*options.bandwidth),
+                      kKernelSteinDiscrepancy, ": bandwidth must be > 0 and finite, got ",
+                      *options.bandwidth);
   }
 }
 
@@ -41,10 +42,11 @@ at::Tensor squared_distances(const at::Tensor& x) {
 double squared_bandwidth(const at::Tensor& squares, const std::optional<double>& bandwidth) {
   if (bandwidth) return *bandwidth * *bandwidth;
   const int64_t n = squares.size(0);
-  TORCH_CHECK_VALUE(n >= 2, kOp, ": bandwidth must be given for a single example");
+  TORCH_CHECK_VALUE(n >= 2, kKernelSteinDiscrepancy,
+                    ": bandwidth must be given for a single example");
   const at::Tensor pair = at::triu_indices(n, n, 1, squares.options().dtype(at::kLong));
   const auto median = squares.index({pair[0], pair[1]}).median().item<double>();
-  TORCH_CHECK_VALUE(median > 0, kOp,
+  TORCH_CHECK_VALUE(median > 0, kKernelSteinDiscrepancy,
                     ": bandwidth must be given where half of the pairs of examples agree");
   return median;
 }
@@ -115,7 +117,8 @@ at::Tensor kernel_stein_discrepancy_op(const c10::IValue& energy, const at::Tens
                                        c10::string_view reduction,
                                        std::optional<at::Generator> generator) {
   return kernel_stein_discrepancy(
-      Energy::from_ivalue(kOp, energy), x, {weights, std::string(reduction), std::move(generator)},
+      Energy::from_ivalue(kKernelSteinDiscrepancy, energy), x,
+      {weights, std::string(reduction), std::move(generator)},
       {std::string(statistic), std::string(kernel), exponent, bandwidth});
 }
 
@@ -124,10 +127,11 @@ at::Tensor kernel_stein_discrepancy_op(const c10::IValue& energy, const at::Tens
 at::Tensor kernel_stein_discrepancy(const Energy& energy, const at::Tensor& x,
                                     const CriterionOptions& criterion,
                                     const KernelSteinDiscrepancyOptions& options) {
-  const detail::Criterion examples(kOp, x, criterion);
-  check_options(options);
+  const detail::Criterion examples(kKernelSteinDiscrepancy, x, criterion);
+  check_stein(options);
   TORCH_CHECK_VALUE(options.statistic == "v" || examples.weights().gt(0).sum().item<int64_t>() >= 2,
-                    kOp, ": x must hold at least 2 examples of weight > 0 for statistic \"u\"");
+                    kKernelSteinDiscrepancy,
+                    ": x must hold at least 2 examples of weight > 0 for statistic \"u\"");
   return examples.reduce(mean_over_pairs(energy, examples, options));
 }
 

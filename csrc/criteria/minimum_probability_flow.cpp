@@ -6,7 +6,7 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "minimum_probability_flow";
+constexpr const char* kMinimumProbabilityFlow = "minimum_probability_flow";
 
 at::Tensor flow_to_neighbours(const at::Tensor& differences) {
   return (differences / -2).exp().sum(2);
@@ -18,7 +18,7 @@ at::Tensor minimum_probability_flow_op(const c10::IValue& energy, const at::Tens
                                        const std::optional<at::Tensor>& weights,
                                        c10::string_view reduction,
                                        std::optional<at::Generator> generator) {
-  return minimum_probability_flow(Energy::from_ivalue(kOp, energy), x,
+  return minimum_probability_flow(Energy::from_ivalue(kMinimumProbabilityFlow, energy), x,
                                   {weights, std::string(reduction), std::move(generator)},
                                   {categorical, n_sites, chunk_size});
 }
@@ -28,7 +28,7 @@ at::Tensor minimum_probability_flow_op(const c10::IValue& energy, const at::Tens
 at::Tensor minimum_probability_flow(const Energy& energy, const at::Tensor& x,
                                     const CriterionOptions& criterion,
                                     const MinimumProbabilityFlowOptions& options) {
-  const detail::Criterion examples(kOp, x, criterion);
+  const detail::Criterion examples(kMinimumProbabilityFlow, x, criterion);
   return examples.reduce(detail::sum_over_blocks(
       examples, energy, {options.categorical, std::nullopt, options.n_sites, options.chunk_size},
       flow_to_neighbours));

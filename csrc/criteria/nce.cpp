@@ -9,13 +9,13 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "nce";
+constexpr const char* kNce = "nce";
 
 at::Tensor nce_op(const c10::IValue& energy, const at::Tensor& x, const at::Tensor& noise,
                   const at::Tensor& noise_log_prob, const at::Tensor& data_log_prob,
                   const std::optional<at::Tensor>& log_z, const std::optional<at::Tensor>& weights,
                   c10::string_view reduction) {
-  return nce(Energy::from_ivalue(kOp, energy), x, {noise, noise_log_prob, data_log_prob},
+  return nce(Energy::from_ivalue(kNce, energy), x, {noise, noise_log_prob, data_log_prob},
              {weights, std::string(reduction)}, {log_z});
 }
 
@@ -23,11 +23,11 @@ at::Tensor nce_op(const c10::IValue& energy, const at::Tensor& x, const at::Tens
 
 at::Tensor nce(const Energy& energy, const at::Tensor& x, const NoiseSamples& noise,
                const CriterionOptions& criterion, const NceOptions& options) {
-  const detail::Criterion examples(kOp, x, criterion);
+  const detail::Criterion examples(kNce, x, criterion);
   const bool learns_log_z = options.log_z && options.log_z->defined();
   if (learns_log_z) {
-    detail::check_floating(kOp, "log_z", *options.log_z);
-    detail::check_shape(kOp, "log_z", *options.log_z, {}, "()");
+    detail::check_floating(kNce, "log_z", *options.log_z);
+    detail::check_shape(kNce, "log_z", *options.log_z, {}, "()");
   }
   const at::Tensor ratios = detail::log_ratios_to_noise(examples, energy, noise);
   const int64_t nu = ratios.size(1) - 1;

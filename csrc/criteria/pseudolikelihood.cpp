@@ -6,7 +6,7 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "pseudolikelihood";
+constexpr const char* kPseudolikelihood = "pseudolikelihood";
 
 /// -log p(state of the block | the rest): log(1 + sum exp(-difference)).
 at::Tensor negative_log_conditional(const at::Tensor& differences) {
@@ -20,7 +20,7 @@ at::Tensor pseudolikelihood_op(const c10::IValue& energy, const at::Tensor& x, b
                                std::optional<int64_t> n_sites, std::optional<int64_t> chunk_size,
                                const std::optional<at::Tensor>& weights, c10::string_view reduction,
                                std::optional<at::Generator> generator) {
-  return pseudolikelihood(Energy::from_ivalue(kOp, energy), x,
+  return pseudolikelihood(Energy::from_ivalue(kPseudolikelihood, energy), x,
                           {weights, std::string(reduction), std::move(generator)},
                           {categorical, blocks, n_sites, chunk_size});
 }
@@ -30,7 +30,7 @@ at::Tensor pseudolikelihood_op(const c10::IValue& energy, const at::Tensor& x, b
 at::Tensor pseudolikelihood(const Energy& energy, const at::Tensor& x,
                             const CriterionOptions& criterion,
                             const PseudolikelihoodOptions& options) {
-  const detail::Criterion examples(kOp, x, criterion);
+  const detail::Criterion examples(kPseudolikelihood, x, criterion);
   return examples.reduce(detail::sum_over_blocks(
       examples, energy, {options.categorical, options.blocks, options.n_sites, options.chunk_size},
       negative_log_conditional));

@@ -12,7 +12,7 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "recovery_likelihood";
+constexpr const char* kRecoveryLikelihood = "recovery_likelihood";
 
 void check_sigma(const char* op, double sigma) {
   TORCH_CHECK_VALUE(sigma > 0 && std::isfinite(sigma), op, ": sigma must be > 0 and finite, got ",
@@ -67,8 +67,9 @@ at::Tensor recovered(const Energy& energy, const detail::Criterion& examples,
   const at::Tensor noise = detail::normal_like(examples.x, {key, 0, detail::kNoise});
   const at::Tensor noisy = examples.x + options.sigma * noise;
   const at::Tensor beta = at::ones({}, noisy.options().dtype(at::kDouble));
-  return detail::moved(kOp, options.sampler, recovery_energy(energy, noisy, options.sigma), noisy,
-                       beta, examples.generator)
+  return detail::moved(kRecoveryLikelihood, options.sampler,
+                       recovery_energy(energy, noisy, options.sigma), noisy, beta,
+                       examples.generator)
       .x;
 }
 
@@ -77,9 +78,9 @@ at::Tensor recovery_likelihood_op(const c10::IValue& energy, const at::Tensor& x
                                   const std::optional<at::Tensor>& weights,
                                   c10::string_view reduction,
                                   std::optional<at::Generator> generator) {
-  return recovery_likelihood(Energy::from_ivalue(kOp, energy), x,
+  return recovery_likelihood(Energy::from_ivalue(kRecoveryLikelihood, energy), x,
                              {weights, std::string(reduction), std::move(generator)},
-                             {sigma, detail::sampler_from_ivalue(kOp, sampler)});
+                             {sigma, detail::sampler_from_ivalue(kRecoveryLikelihood, sampler)});
 }
 
 }  // namespace
@@ -96,9 +97,9 @@ Energy recovery_energy(const Energy& energy, const at::Tensor& noisy, double sig
 at::Tensor recovery_likelihood(const Energy& energy, const at::Tensor& x,
                                const CriterionOptions& criterion,
                                const RecoveryLikelihoodOptions& options) {
-  const detail::Criterion examples(kOp, x, criterion);
-  check_sigma(kOp, options.sigma);
-  TORCH_CHECK_VALUE(options.sampler, kOp, ": sampler must not be empty");
+  const detail::Criterion examples(kRecoveryLikelihood, x, criterion);
+  check_sigma(kRecoveryLikelihood, options.sigma);
+  TORCH_CHECK_VALUE(options.sampler, kRecoveryLikelihood, ": sampler must not be empty");
   const at::Tensor negative = recovered(energy, examples, options);
   const at::Tensor of_data = energy.value(examples.x).clone();  // it may use its memory again
   return examples.reduce(of_data - energy.value(negative));

@@ -11,7 +11,7 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "score_matching";
+constexpr const char* kScoreMatching = "score_matching";
 
 /// The weight h(x_i) and its slope h'(x_i), which broadcast to (N, D).
 struct Weight {
@@ -22,14 +22,15 @@ struct Weight {
 void check_inside(const at::Tensor& x, double low, double high, const std::string& where) {
   const at::Tensor outside = x.lt(low).logical_or_(x.gt(high));
   if (!outside.any().item<bool>()) return;
-  TORCH_CHECK_VALUE(false, kOp, ": x must be ", where, ", got ",
+  TORCH_CHECK_VALUE(false, kScoreMatching, ": x must be ", where, ", got ",
                     x.masked_select(outside)[0].item<double>());
 }
 
 Weight weight_of_box(const at::Tensor& x, const ScoreMatchingOptions& options) {
   TORCH_CHECK_VALUE(options.low && options.high && std::isfinite(*options.low) &&
                         std::isfinite(*options.high) && *options.low < *options.high,
-                    kOp, ": low and high must be finite, low < high, for domain \"box\"");
+                    kScoreMatching,
+                    ": low and high must be finite, low < high, for domain \"box\"");
   const double low = *options.low, high = *options.high;
   check_inside(x, low, high, c10::str("between ", low, " and ", high, " for domain \"box\""));
   return {(x - low) * (high - x), low + high - 2 * x};
@@ -38,10 +39,10 @@ Weight weight_of_box(const at::Tensor& x, const ScoreMatchingOptions& options) {
 /// x: (N, D).
 Weight weight_of(const at::Tensor& x, const ScoreMatchingOptions& options) {
   if (options.domain == "box") return weight_of_box(x, options);
-  TORCH_CHECK_VALUE(!options.low && !options.high, kOp,
+  TORCH_CHECK_VALUE(!options.low && !options.high, kScoreMatching,
                     ": low and high must not be given for domain \"", options.domain, "\"");
   if (options.domain == "real") return {at::ones({}, x.options()), at::zeros({}, x.options())};
-  TORCH_CHECK_VALUE(options.domain == "nonnegative", kOp,
+  TORCH_CHECK_VALUE(options.domain == "nonnegative", kScoreMatching,
                     ": domain must be \"real\", \"nonnegative\" or \"box\", got \"", options.domain,
                     "\"");
   check_inside(x, 0, INFINITY, "nonnegative for domain \"nonnegative\"");
@@ -109,7 +110,7 @@ at::Tensor score_matching_op(const c10::IValue& energy, const at::Tensor& x,
                              std::optional<double> high, std::optional<int64_t> chunk_size,
                              const std::optional<at::Tensor>& weights, c10::string_view reduction,
                              std::optional<at::Generator> generator) {
-  return score_matching(Energy::from_ivalue(kOp, energy), x,
+  return score_matching(Energy::from_ivalue(kScoreMatching, energy), x,
                         {weights, std::string(reduction), std::move(generator)},
                         {std::string(domain), low, high, chunk_size});
 }
@@ -118,12 +119,13 @@ at::Tensor score_matching_op(const c10::IValue& energy, const at::Tensor& x,
 
 at::Tensor score_matching(const Energy& energy, const at::Tensor& x,
                           const CriterionOptions& criterion, const ScoreMatchingOptions& options) {
-  const detail::Criterion examples(kOp, x, criterion);
+  const detail::Criterion examples(kScoreMatching, x, criterion);
   const int64_t n = examples.n_examples(), n_dimensions = examples.x.numel() / n;
   const DimensionTerms terms(energy, examples.x, options);
-  const detail::Chunks chunks = detail::chunks_of(kOp, options.chunk_size, n, examples.x.numel());
-  const at::Tensor sum = detail::chunked_sum(kOp, n_dimensions, chunks, terms);
-  if (!terms.curved()) detail::warn_of_no_curvature(kOp);
+  const detail::Chunks chunks =
+      detail::chunks_of(kScoreMatching, options.chunk_size, n, examples.x.numel());
+  const at::Tensor sum = detail::chunked_sum(kScoreMatching, n_dimensions, chunks, terms);
+  if (!terms.curved()) detail::warn_of_no_curvature(kScoreMatching);
   return examples.reduce(sum);
 }
 

@@ -12,17 +12,18 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "sliced_score_matching";
+constexpr const char* kSlicedScoreMatching = "sliced_score_matching";
 
-void check_options(const SlicedScoreMatchingOptions& options) {
-  TORCH_CHECK_VALUE(options.projections == "rademacher" || options.projections == "gaussian", kOp,
+void check_slices(const SlicedScoreMatchingOptions& options) {
+  TORCH_CHECK_VALUE(options.projections == "rademacher" || options.projections == "gaussian",
+                    kSlicedScoreMatching,
                     ": projections must be \"rademacher\" or \"gaussian\", got \"",
                     options.projections, "\"");
-  detail::check_at_least(kOp, "n_projections", options.n_projections, 1);
-  TORCH_CHECK_VALUE(options.method == "autograd" || options.method == "finite_difference", kOp,
-                    ": method must be \"autograd\" or \"finite_difference\", got \"",
-                    options.method, "\"");
-  TORCH_CHECK_VALUE(options.eps > 0 && std::isfinite(options.eps), kOp,
+  detail::check_at_least(kSlicedScoreMatching, "n_projections", options.n_projections, 1);
+  TORCH_CHECK_VALUE(
+      options.method == "autograd" || options.method == "finite_difference", kSlicedScoreMatching,
+      ": method must be \"autograd\" or \"finite_difference\", got \"", options.method, "\"");
+  TORCH_CHECK_VALUE(options.eps > 0 && std::isfinite(options.eps), kSlicedScoreMatching,
                     ": eps must be > 0 and finite, got ", options.eps);
 }
 
@@ -101,14 +102,16 @@ at::Tensor mean_over_projections(const ProjectionTerms& terms, const detail::Chu
     const auto by_autograd = [terms](int64_t begin, int64_t end) {
       return terms.by_autograd(begin, end);
     };
-    const at::Tensor sum = detail::chunked_sum(kOp, options.n_projections, chunks, by_autograd);
-    if (!terms.curved()) detail::warn_of_no_curvature(kOp);
+    const at::Tensor sum =
+        detail::chunked_sum(kSlicedScoreMatching, options.n_projections, chunks, by_autograd);
+    if (!terms.curved()) detail::warn_of_no_curvature(kSlicedScoreMatching);
     return sum / m;
   }
   const auto by_differences = [terms, energies = terms.energies()](int64_t begin, int64_t end) {
     return terms.by_finite_differences(energies, begin, end);
   };
-  const at::Tensor sum = detail::chunked_sum(kOp, options.n_projections, chunks, by_differences);
+  const at::Tensor sum =
+      detail::chunked_sum(kSlicedScoreMatching, options.n_projections, chunks, by_differences);
   return options.variance_reduced ? sum / m + terms.quadratic() : sum / m;
 }
 
@@ -119,7 +122,7 @@ at::Tensor sliced_score_matching_op(const c10::IValue& energy, const at::Tensor&
                                     const std::optional<at::Tensor>& weights,
                                     c10::string_view reduction,
                                     std::optional<at::Generator> generator) {
-  return sliced_score_matching(Energy::from_ivalue(kOp, energy), x,
+  return sliced_score_matching(Energy::from_ivalue(kSlicedScoreMatching, energy), x,
                                {weights, std::string(reduction), std::move(generator)},
                                {std::string(projections), n_projections, variance_reduced,
                                 std::string(method), eps, chunk_size});
@@ -130,13 +133,13 @@ at::Tensor sliced_score_matching_op(const c10::IValue& energy, const at::Tensor&
 at::Tensor sliced_score_matching(const Energy& energy, const at::Tensor& x,
                                  const CriterionOptions& criterion,
                                  const SlicedScoreMatchingOptions& options) {
-  const detail::Criterion examples(kOp, x, criterion);
-  check_options(options);
-  TORCH_CHECK_TYPE(options.method == "autograd" || examples.x.element_size() >= 4, kOp,
-                   ": x must be in float or double for finite differences, got ",
-                   examples.x.scalar_type());
-  const detail::Chunks chunks =
-      detail::chunks_of(kOp, options.chunk_size, examples.n_examples(), examples.x.numel());
+  const detail::Criterion examples(kSlicedScoreMatching, x, criterion);
+  check_slices(options);
+  TORCH_CHECK_TYPE(
+      options.method == "autograd" || examples.x.element_size() >= 4, kSlicedScoreMatching,
+      ": x must be in float or double for finite differences, got ", examples.x.scalar_type());
+  const detail::Chunks chunks = detail::chunks_of(kSlicedScoreMatching, options.chunk_size,
+                                                  examples.n_examples(), examples.x.numel());
   const uint64_t key = detail::draw_key(examples.generator, examples.x.device());
   return examples.reduce(
       mean_over_projections({energy, examples.x, key, options}, chunks, options));

@@ -10,17 +10,17 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "round_trips";
+constexpr const char* kRoundTrips = "round_trips";
 
 void check_trace(const at::Tensor& trace) {
-  TORCH_CHECK_TYPE(at::isIntegralType(trace.scalar_type(), /*includeBool=*/false), kOp,
+  TORCH_CHECK_TYPE(at::isIntegralType(trace.scalar_type(), /*includeBool=*/false), kRoundTrips,
                    ": replica_trace must have an integer dtype, got ", trace.scalar_type());
-  detail::check_shape(kOp, "replica_trace", trace, {-1, -1, -1}, "(n_sweeps, R, N)");
-  detail::check_at_least(kOp, "n_sweeps", trace.size(0), 1);
-  detail::check_at_least(kOp, "the number of rungs R", trace.size(1), 2);
-  detail::check_at_least(kOp, "the number of chains N", trace.size(2), 1);
+  detail::check_shape(kRoundTrips, "replica_trace", trace, {-1, -1, -1}, "(n_sweeps, R, N)");
+  detail::check_at_least(kRoundTrips, "n_sweeps", trace.size(0), 1);
+  detail::check_at_least(kRoundTrips, "the number of rungs R", trace.size(1), 2);
+  detail::check_at_least(kRoundTrips, "the number of chains N", trace.size(2), 1);
   const at::Tensor rungs = at::arange(trace.size(1), trace.options()).view({1, -1, 1});
-  TORCH_CHECK_VALUE(std::get<0>(trace.sort(1)).eq(rungs).all().item<bool>(), kOp,
+  TORCH_CHECK_VALUE(std::get<0>(trace.sort(1)).eq(rungs).all().item<bool>(), kRoundTrips,
                     ": replica_trace must have one replica at each of the rungs 0 to ",
                     trace.size(1) - 1, " in every sweep");
 }

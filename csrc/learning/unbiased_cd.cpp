@@ -13,7 +13,7 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "unbiased_cd";
+constexpr const char* kUnbiasedCd = "unbiased_cd";
 
 /// Pairs of chains, (n, ...) each, that take the same steps; `ahead` has made one more than `behind`.
 struct CoupledChains {
@@ -63,8 +63,8 @@ class WeightedStates {
 std::tuple<at::Tensor, at::Tensor, at::Tensor> unbiased_cd_op(
     const c10::IValue& energy, const at::Tensor& x, int64_t n_steps, int64_t max_steps,
     std::optional<at::Generator> generator) {
-  const UnbiasedSamples samples =
-      unbiased_cd(Energy::from_ivalue(kOp, energy), x, {n_steps, max_steps}, std::move(generator));
+  const UnbiasedSamples samples = unbiased_cd(Energy::from_ivalue(kUnbiasedCd, energy), x,
+                                              {n_steps, max_steps}, std::move(generator));
   return {samples.x, samples.weights, samples.chain};
 }
 
@@ -74,18 +74,18 @@ UnbiasedSamples unbiased_cd(const Energy& energy, const at::Tensor& x,
                             const UnbiasedCDOptions& options,
                             std::optional<at::Generator> generator) {
   const detail::NoGradMode no_grad;
-  detail::check_floating(kOp, "x", x);
-  detail::check_chains(kOp, "x", x);
-  detail::check_binary(kOp, "x", x);
-  detail::check_at_least(kOp, "n_steps", options.n_steps, 1);
-  detail::check_at_least(kOp, "max_steps", options.max_steps, options.n_steps);
+  detail::check_floating(kUnbiasedCd, "x", x);
+  detail::check_chains(kUnbiasedCd, "x", x);
+  detail::check_binary(kUnbiasedCd, "x", x);
+  detail::check_at_least(kUnbiasedCd, "n_steps", options.n_steps, 1);
+  detail::check_at_least(kUnbiasedCd, "max_steps", options.max_steps, options.n_steps);
   if (!generator || !generator->defined()) generator = at::detail::getDefaultCPUGenerator();
 
   const at::Tensor start = x.detach().clone();
   CoupledChains chains{energy, *generator, gibbs(energy, start, {.generator = generator}).x, start,
                        at::arange(x.size(0), x.options().dtype(at::kLong))};
   WeightedStates states(x);
-  detail::Progress progress(kOp, options.max_steps);
+  detail::Progress progress(kUnbiasedCd, options.max_steps);
   for (int64_t t = 1;; ++t) {
     if (t == options.n_steps) states.add(chains.ahead, chains.chain, 1);
     if (t >= options.n_steps) {
@@ -96,7 +96,7 @@ UnbiasedSamples unbiased_cd(const Energy& energy, const at::Tensor& x,
       states.add(chains.ahead, chains.chain, 1);
       states.add(chains.behind, chains.chain, -1);
     }
-    TORCH_CHECK(t < options.max_steps, kOp, ": ", chains.chain.numel(), " of ", x.size(0),
+    TORCH_CHECK(t < options.max_steps, kUnbiasedCd, ": ", chains.chain.numel(), " of ", x.size(0),
                 " chains have not met after max_steps = ", options.max_steps,
                 " steps; likely the energy mixes slowly, or its own gibbs does not keep chains "
                 "together that have the same state and random numbers");

@@ -17,7 +17,7 @@ at::Tensor coupling(const at::Tensor& weight) {
 
 namespace {
 
-constexpr double kInitialWeightScale = 0.01;
+constexpr double kInitialCouplingScale = 0.01;
 
 }  // namespace
 
@@ -29,7 +29,7 @@ BoltzmannMachineImpl::BoltzmannMachineImpl(int64_t n_units) : n_units_(n_units) 
 void BoltzmannMachineImpl::reset() {
   weight = register_parameter("weight", at::empty({n_units_, n_units_}));
   bias = register_parameter("bias", at::zeros({n_units_}));
-  torch::nn::init::normal_(weight, 0, kInitialWeightScale);
+  torch::nn::init::normal_(weight, 0, kInitialCouplingScale);
 }
 
 void BoltzmannMachineImpl::pretty_print(std::ostream& stream) const {

@@ -21,8 +21,8 @@ namespace {
 constexpr const char* kGibbs = "boltzmann_gibbs";
 constexpr const char* kWithGradients = "boltzmann_gibbs_with_gradients";
 
-void check_arguments(const char* op, const at::Tensor& x, const at::Tensor& weight,
-                     const at::Tensor& bias) {
+void check_machine(const char* op, const at::Tensor& x, const at::Tensor& weight,
+                   const at::Tensor& bias) {
   detail::check_floating(op, "weight", weight);
   detail::check_shape(op, "weight", weight, {-1, -1}, "(D, D)");
   detail::check_shape(op, "weight", weight, {weight.size(0), weight.size(0)}, "(D, D)");
@@ -34,7 +34,7 @@ void check_arguments(const char* op, const at::Tensor& x, const at::Tensor& weig
 
 at::Tensor boltzmann_energy_composite(const at::Tensor& x, const at::Tensor& weight,
                                       const at::Tensor& bias) {
-  check_arguments("boltzmann_energy", x, weight, bias);
+  check_machine("boltzmann_energy", x, weight, bias);
   const at::Tensor pairs = (at::matmul(x, detail::coupling(weight)) * x).sum(1);
   return -(at::matmul(x, bias) + 0.5 * pairs);
 }
@@ -43,7 +43,7 @@ at::Tensor boltzmann_flip_differences_composite(const at::Tensor& x, const at::T
                                                 const at::Tensor& bias,
                                                 const std::optional<at::Tensor>& sites) {
   const char* const op = "boltzmann_flip_differences";
-  check_arguments(op, x, weight, bias);
+  check_machine(op, x, weight, bias);
   detail::check_sites(op, sites, x);
   const at::Tensor states = x.detach();
   const at::Tensor field = at::addmm(bias, states, detail::coupling(weight));
@@ -53,7 +53,7 @@ at::Tensor boltzmann_flip_differences_composite(const at::Tensor& x, const at::T
 
 void check_chains(const char* op, const at::Tensor& x, const at::Tensor& weight,
                   const at::Tensor& bias, int64_t n_steps) {
-  check_arguments(op, x, weight, bias);
+  check_machine(op, x, weight, bias);
   detail::check_chains(op, "x", x);
   detail::check_at_least(op, "n_steps", n_steps, 1);
   TORCH_CHECK_VALUE(n_steps <= UINT32_MAX, op, ": n_steps must be below 2^32, got ", n_steps);
@@ -183,7 +183,7 @@ std::tuple<at::Tensor, at::Tensor> gibbs_with_gradients_kernel(
 /// One meta tensor among others sends the whole call to the meta kernels.
 void check_meta(const char* op, const at::Tensor& x, const at::Tensor& weight,
                 const at::Tensor& bias) {
-  check_arguments(op, x, weight, bias);
+  check_machine(op, x, weight, bias);
   TORCH_CHECK_VALUE(x.is_meta(), op, ": beta and clamp must be on the device of x, ", x.device(),
                     ", got meta");
 }

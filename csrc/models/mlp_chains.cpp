@@ -17,8 +17,8 @@ namespace {
 constexpr int64_t kChainsAtOnce = 32;
 
 /// The matrices as the kernels take them.
-struct ResidentWeights {
-  explicit ResidentWeights(const Network& network) {
+struct CachedNetwork {
+  explicit CachedNetwork(const Network& network) {
     for (size_t l = 0; l < network.depth(); ++l) {
       const bool last = l + 1 == network.depth();
       const at::Tensor& w = network.weights[l];
@@ -32,9 +32,9 @@ struct ResidentWeights {
 
 /// Takes chains through the network, within one thread: no torch operator is called but in the constructor.
 template <typename T>
-class ResidentChains {
+class NetworkChains {
  public:
-  ResidentChains(const Network& network, const ResidentWeights& weights)
+  NetworkChains(const Network& network, const CachedNetwork& weights)
       : network_(network), weights_(weights), slopes_(network.depth()) {
     int64_t widest = 0;
     for (size_t l = 0; l < network.depth(); ++l) {
@@ -102,7 +102,7 @@ class ResidentChains {
   }
 
   const Network& network_;
-  const ResidentWeights& weights_;
+  const CachedNetwork& weights_;
   const kernels::Table<T>& kernels_ = kernels::kernels<T>();
   std::vector<std::vector<T>> slopes_;
   std::vector<T> field_;
@@ -123,7 +123,7 @@ int64_t work_of_a_chain(const Network& network) {
 
 std::tuple<at::Tensor, at::Tensor> run_through(const Network& network, const at::Tensor& x) {
   constexpr int64_t kWorthAThread = 1 << 16;
-  const ResidentWeights weights(network);
+  const CachedNetwork weights(network);
   const int64_t n_chains = x.size(0);
   const int64_t n_sites = x.size(1);
   const int64_t n_pieces = (n_chains + kChainsAtOnce - 1) / kChainsAtOnce;
@@ -133,7 +133,7 @@ std::tuple<at::Tensor, at::Tensor> run_through(const Network& network, const at:
   at::Tensor score = at::empty_like(x);
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "mlp_value_and_score", [&] {
     at::parallel_for(0, n_pieces, grain, [&](int64_t begin, int64_t end) {
-      ResidentChains<scalar_t> chains(network, weights);
+      NetworkChains<scalar_t> chains(network, weights);
       for (int64_t piece = begin; piece < end; ++piece) {
         const int64_t first = piece * kChainsAtOnce;
         chains.run(x.const_data_ptr<scalar_t>() + first * n_sites,

@@ -41,7 +41,7 @@ void check_confinement(const char* op, double confinement) {
 
 namespace {
 
-constexpr const char* kOp = "mlp_value_and_score";
+constexpr const char* kMlpValueAndScore = "mlp_value_and_score";
 
 using detail::Network;
 using Result = std::tuple<at::Tensor, at::Tensor>;
@@ -49,30 +49,32 @@ using Result = std::tuple<at::Tensor, at::Tensor>;
 void check_layer(const std::string& weight_name, const at::Tensor& weight,
                  const std::string& bias_name, const at::Tensor& bias, const at::Tensor& x,
                  std::vector<int64_t> shape) {
-  detail::check_shape(kOp, weight_name.c_str(), weight, std::move(shape), "(out, in)");
-  detail::check_same_type(kOp, weight_name.c_str(), weight, "x", x);
-  detail::check_shape(kOp, bias_name.c_str(), bias, {weight.size(0)}, "(out,)");
-  detail::check_same_type(kOp, bias_name.c_str(), bias, "x", x);
+  detail::check_shape(kMlpValueAndScore, weight_name.c_str(), weight, std::move(shape),
+                      "(out, in)");
+  detail::check_same_type(kMlpValueAndScore, weight_name.c_str(), weight, "x", x);
+  detail::check_shape(kMlpValueAndScore, bias_name.c_str(), bias, {weight.size(0)}, "(out,)");
+  detail::check_same_type(kMlpValueAndScore, bias_name.c_str(), bias, "x", x);
 }
 
-void check_arguments(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
-                     std::string_view activation, double confinement) {
-  TORCH_CHECK_VALUE(weights.size() >= 2, kOp,
+void check_network(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
+                   std::string_view activation, double confinement) {
+  TORCH_CHECK_VALUE(weights.size() >= 2, kMlpValueAndScore,
                     ": weights must be those of at least two layers, got ", weights.size());
-  TORCH_CHECK_VALUE(biases.size() == weights.size(), kOp, ": biases must be as many as weights, ",
-                    weights.size(), ", got ", biases.size());
-  detail::check_floating(kOp, "x", x);
-  detail::check_shape(kOp, "weights[0]", weights[0], {-1, -1}, "(out, in)");
+  TORCH_CHECK_VALUE(biases.size() == weights.size(), kMlpValueAndScore,
+                    ": biases must be as many as weights, ", weights.size(), ", got ",
+                    biases.size());
+  detail::check_floating(kMlpValueAndScore, "x", x);
+  detail::check_shape(kMlpValueAndScore, "weights[0]", weights[0], {-1, -1}, "(out, in)");
   int64_t n_in = weights[0].size(1);
-  detail::check_shape(kOp, "x", x, {-1, n_in}, "(N, D)");
+  detail::check_shape(kMlpValueAndScore, "x", x, {-1, n_in}, "(N, D)");
   for (size_t l = 0; l < weights.size(); ++l) {
     const int64_t n_out = l + 1 < weights.size() ? -1 : 1;
     check_layer(fmt::format("weights[{}]", l), weights[l], fmt::format("biases[{}]", l), biases[l],
                 x, {n_out, n_in});
     n_in = weights[l].size(0);
   }
-  detail::activation_of(kOp, activation);
-  detail::check_confinement(kOp, confinement);
+  detail::activation_of(kMlpValueAndScore, activation);
+  detail::check_confinement(kMlpValueAndScore, confinement);
 }
 
 // --- With torch's products, all chains together -----------------------------------------------------
@@ -81,7 +83,7 @@ void check_arguments(const at::Tensor& x, at::TensorList weights, at::TensorList
 at::Tensor activate_(kernels::Activation f, at::Tensor& field, const at::Tensor& bias) {
   if (detail::has_kernel(field)) {
     at::Tensor slope = at::empty_like(field);
-    AT_DISPATCH_FLOATING_TYPES(field.scalar_type(), kOp, [&] {
+    AT_DISPATCH_FLOATING_TYPES(field.scalar_type(), kMlpValueAndScore, [&] {
       detail::parallel_rows(field.size(0), field.size(1), [&](kernels::Rows rows) {
         kernels::kernels<scalar_t>().activate(f, field.mutable_data_ptr<scalar_t>(),
                                               bias.const_data_ptr<scalar_t>(),
@@ -128,10 +130,10 @@ Result by_torch(const Network& network, const at::Tensor& x) {
 Result value_and_score_kernel(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
                               std::string_view activation, double confinement) {
   const at::NoGradGuard no_grad;
-  check_arguments(x, weights, biases, activation, confinement);
+  check_network(x, weights, biases, activation, confinement);
   Network network{.output_weight = detail::at_least_float(weights.back().squeeze(0)),
                   .output_bias = detail::at_least_float(biases.back().squeeze(0)),
-                  .activation = detail::activation_of(kOp, activation),
+                  .activation = detail::activation_of(kMlpValueAndScore, activation),
                   .confinement = confinement};
   for (size_t l = 0; l + 1 < weights.size(); ++l) {
     network.weights.push_back(detail::at_least_float(weights[l]));
@@ -148,7 +150,7 @@ Result value_and_score_kernel(const at::Tensor& x, at::TensorList weights, at::T
 
 Result value_and_score_meta(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
                             std::string_view activation, double confinement) {
-  check_arguments(x, weights, biases, activation, confinement);
+  check_network(x, weights, biases, activation, confinement);
   return {at::empty_symint({x.sym_size(0)}, x.options()),
           at::empty_symint(x.sym_sizes(), x.options())};
 }

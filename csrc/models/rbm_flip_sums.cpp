@@ -14,8 +14,6 @@ namespace torch_ebm::detail {
 
 namespace {
 
-constexpr const char* kOp = "rbm_flip_differences";
-
 /// How a factor of the kernels' products is bounded.
 constexpr double kMaxWeight = 20;
 
@@ -152,7 +150,7 @@ at::Tensor sums_in_kernels(const at::Tensor& visible, const at::Tensor& input,
   const int64_t at_once = factors_at_once(weight);
   for_each_block(visible, input, weight, sites, [&](const Block& block, int64_t first) {
     const at::Tensor sorted = at::empty({block.order.numel()}, input.options());
-    AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), kOp, [&] {
+    AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), detail::kRbmFlipDifferences, [&] {
       scalar_t* const out = sorted.mutable_data_ptr<scalar_t>();
       const int64_t grain = std::max<int64_t>(1, 16384 / block.ratio.size(1));
       at::parallel_for(0, sorted.numel(), grain, [&](int64_t begin, int64_t end) {
@@ -178,7 +176,7 @@ TwoTensors backward_in_kernels(const at::Tensor& gradient, const at::Tensor& vis
   for_each_block(visible, input, weight, sites, [&](const Block& block, int64_t first) {
     const at::Tensor sorted =
         gradient.slice(0, first, first + block.on.size(0)).flatten().index_select(0, block.order);
-    AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), kOp, [&] {
+    AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), detail::kRbmFlipDifferences, [&] {
       const scalar_t* const g = sorted.const_data_ptr<scalar_t>();
       scalar_t* const w = of_weight.mutable_data_ptr<scalar_t>();
       scalar_t* const a = of_input.mutable_data_ptr<scalar_t>() + first * of_input.size(1);

@@ -7,6 +7,8 @@
 
 namespace torch_ebm::detail {
 
+inline constexpr const char* kRbmFlipDifferences = "rbm_flip_differences";  // named in messages
+
 using MaybeTensor = std::optional<at::Tensor>;
 using TwoTensors = std::tuple<at::Tensor, at::Tensor>;
 

@@ -16,7 +16,6 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "rbm_flip_differences";
 using detail::MaybeTensor;
 using detail::TwoTensors;
 
@@ -116,10 +115,11 @@ TwoTensors flip_sums_backward_meta(const at::Tensor&, const at::Tensor&, const a
 at::Tensor rbm_flip_differences_composite(const at::Tensor& visible, const at::Tensor& weight,
                                           const at::Tensor& visible_bias,
                                           const at::Tensor& hidden_bias, const MaybeTensor& sites) {
-  detail::check_rbm_shapes(kOp, weight, visible_bias, hidden_bias);
-  detail::check_shape(kOp, "visible", visible, {-1, weight.size(0)}, "(N, V)");
-  detail::check_same_type(kOp, "visible", visible, "weight", weight);
-  detail::check_sites(kOp, sites, visible);
+  detail::check_rbm_shapes(detail::kRbmFlipDifferences, weight, visible_bias, hidden_bias);
+  detail::check_shape(detail::kRbmFlipDifferences, "visible", visible, {-1, weight.size(0)},
+                      "(N, V)");
+  detail::check_same_type(detail::kRbmFlipDifferences, "visible", visible, "weight", weight);
+  detail::check_sites(detail::kRbmFlipDifferences, sites, visible);
   const at::Tensor bits = visible.detach();
   const at::Tensor input = detail::hidden_input(bits, weight, hidden_bias);
   const at::Tensor sums = call_sums(bits, input, weight, sites);

@@ -12,7 +12,7 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "rbm_sample";
+constexpr const char* kRbmSample = "rbm_sample";
 constexpr int64_t kMaxNumbers = 1 << 22;  // in one batch of a matrix product
 
 /// The states of these numbers: unit i is binary digit i.
@@ -49,13 +49,13 @@ at::Tensor rbm_sample_kernel(const at::Tensor& weight, const at::Tensor& visible
                              const at::Tensor& hidden_bias, int64_t n,
                              std::optional<at::Generator> generator) {
   const at::NoGradGuard no_grad;
-  detail::check_rbm_shapes(kOp, weight, visible_bias, hidden_bias);
-  detail::check_at_least(kOp, "n", n, 1);
+  detail::check_rbm_shapes(kRbmSample, weight, visible_bias, hidden_bias);
+  detail::check_at_least(kRbmSample, "n", n, 1);
   const int64_t smaller = std::min(weight.size(0), weight.size(1));
-  TORCH_CHECK_VALUE(smaller >= 1 && smaller <= detail::kMaxSampledUnits, kOp,
+  TORCH_CHECK_VALUE(smaller >= 1 && smaller <= detail::kMaxSampledUnits, kRbmSample,
                     ": the smaller layer must have between 1 and ", detail::kMaxSampledUnits,
                     " units, got ", smaller, "; use Gibbs sampling for more");
-  detail::check_rbm_finite(kOp, weight, visible_bias, hidden_bias);
+  detail::check_rbm_finite(kRbmSample, weight, visible_bias, hidden_bias);
   const auto as_double = [](const at::Tensor& t) { return t.detach().to(at::kDouble); };
   const at::Tensor w = as_double(weight), b = as_double(visible_bias), c = as_double(hidden_bias);
   const uint64_t key = detail::draw_key(generator, weight.device());
@@ -64,7 +64,7 @@ at::Tensor rbm_sample_kernel(const at::Tensor& weight, const at::Tensor& visible
   }
   const at::Tensor hidden = drawn(marginal_log_weights(w.t(), c, b), n, w.size(1), key);
   at::Tensor visible = at::matmul(hidden, w.t()).contiguous();
-  detail::sample_bernoulli_(kOp, visible, b.contiguous(), at::ones({}, b.options()),
+  detail::sample_bernoulli_(kRbmSample, visible, b.contiguous(), at::ones({}, b.options()),
                             {key, 0, detail::kVisible});
   return visible.to(weight.scalar_type());
 }
@@ -72,7 +72,7 @@ at::Tensor rbm_sample_kernel(const at::Tensor& weight, const at::Tensor& visible
 at::Tensor rbm_sample_meta(const at::Tensor& weight, const at::Tensor& visible_bias,
                            const at::Tensor& hidden_bias, c10::SymInt n,
                            std::optional<at::Generator>) {
-  detail::check_rbm_shapes(kOp, weight, visible_bias, hidden_bias);
+  detail::check_rbm_shapes(kRbmSample, weight, visible_bias, hidden_bias);
   return at::empty_symint({n, weight.sym_size(0)}, weight.options());
 }
 

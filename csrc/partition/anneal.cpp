@@ -14,7 +14,7 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "anneal";
+constexpr const char* kAnneal = "anneal";
 
 class Annealing {
  public:
@@ -33,13 +33,14 @@ class Annealing {
 
   void change(const at::Tensor& from, const at::Tensor& to) {
     const at::Tensor energies =
-        detail::path_energies(kOp, energy_, x_, {from, to}, what_sampler_said(from));
+        detail::path_energies(kAnneal, energy_, x_, {from, to}, what_sampler_said(from));
     // A chain of weight 0 keeps it: its energies may both be +inf.
     log_weights_ = at::where(at::isneginf(log_weights_), log_weights_,
                              log_weights_ + detail::log_weight_change(energies[0], energies[1]));
     ess_ = detail::effective_number(log_weights_);
     if (options_.resample_below > 0) resample();
-    auto [x, energies_there] = detail::moved(kOp, sampler_, energy_, x_, to, options_.generator);
+    auto [x, energies_there] =
+        detail::moved(kAnneal, sampler_, energy_, x_, to, options_.generator);
     x_ = std::move(x);
     if (sampler_is_ours_) said_ = std::move(energies_there);
   }
@@ -92,37 +93,37 @@ class Annealing {
   std::optional<at::Tensor> said_;  // by the sampler, of the energies of x_
 };
 
-void check(const at::Tensor& x, const Sampler& sampler, const AnnealOptions& options) {
-  detail::check_floating(kOp, "x", x);
-  detail::check_chains(kOp, "x", x);
-  detail::check_finite(kOp, "x", x);
-  TORCH_CHECK_VALUE(sampler, kOp, ": sampler must not be empty");
+void check_anneal(const at::Tensor& x, const Sampler& sampler, const AnnealOptions& options) {
+  detail::check_floating(kAnneal, "x", x);
+  detail::check_chains(kAnneal, "x", x);
+  detail::check_finite(kAnneal, "x", x);
+  TORCH_CHECK_VALUE(sampler, kAnneal, ": sampler must not be empty");
   if (options.log_weights) {
-    detail::check_floating(kOp, "log_weights", *options.log_weights);
-    detail::check_shape(kOp, "log_weights", *options.log_weights, {x.size(0)}, "(N,)");
-    TORCH_CHECK_VALUE(options.log_weights->lt(INFINITY).all().item<bool>(), kOp,
+    detail::check_floating(kAnneal, "log_weights", *options.log_weights);
+    detail::check_shape(kAnneal, "log_weights", *options.log_weights, {x.size(0)}, "(N,)");
+    TORCH_CHECK_VALUE(options.log_weights->lt(INFINITY).all().item<bool>(), kAnneal,
                       ": log_weights must not be NaN or +inf");
   }
-  detail::check_at_least(kOp, "n_groups", options.n_groups, 1);
-  TORCH_CHECK_VALUE(x.size(0) % options.n_groups == 0, kOp,
+  detail::check_at_least(kAnneal, "n_groups", options.n_groups, 1);
+  TORCH_CHECK_VALUE(x.size(0) % options.n_groups == 0, kAnneal,
                     ": n_groups must divide the number of chains, ", x.size(0), ", got ",
                     options.n_groups);
-  TORCH_CHECK_VALUE(options.resample_below >= 0 && options.resample_below <= 1, kOp,
+  TORCH_CHECK_VALUE(options.resample_below >= 0 && options.resample_below <= 1, kAnneal,
                     ": resample_below must be in [0, 1], got ", options.resample_below);
 }
 
 AnnealedChains annealed(const Energy& energy, const at::Tensor& x, const at::Tensor& betas,
                         const Sampler& sampler, bool sampler_is_ours,
                         const AnnealOptions& options) {
-  const at::Tensor path = detail::checked_path(kOp, betas);
-  check(x, sampler, options);
+  const at::Tensor path = detail::checked_path(kAnneal, betas);
+  check_anneal(x, sampler, options);
   const detail::NoGradMode no_grad;
   const int64_t n_stages = path.size(0) - 1;
   const std::vector<at::Tensor> beta = path.to(x.device()).unbind();
   std::vector<at::Tensor> stage_ess;
   stage_ess.reserve(n_stages);
   Annealing chains(energy, x, sampler, sampler_is_ours, options);
-  detail::Progress progress(kOp, n_stages);
+  detail::Progress progress(kAnneal, n_stages);
   for (int64_t k = 0; k < n_stages; ++k) {
     chains.change(beta[k], beta[k + 1]);
     stage_ess.push_back(chains.ess());
@@ -137,7 +138,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> anneal_op(
     const c10::IValue& sampler, const std::optional<at::Tensor>& log_weights, int64_t n_groups,
     double resample_below, std::optional<at::Generator> generator) {
   AnnealedChains chains = annealed(
-      Energy::from_ivalue(kOp, energy), x, betas, detail::sampler_from_ivalue(kOp, sampler),
+      Energy::from_ivalue(kAnneal, energy), x, betas, detail::sampler_from_ivalue(kAnneal, sampler),
       /*sampler_is_ours=*/true, {log_weights, n_groups, resample_below, std::move(generator)});
   return {chains.x, chains.log_weights, chains.stage_ess};
 }

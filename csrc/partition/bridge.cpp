@@ -9,9 +9,10 @@ namespace torch_ebm::detail {
 namespace {
 
 constexpr double kFewSamples = 10;
-constexpr double kWideInterval = 2;
-constexpr int64_t kMaxIterations = 200;
-constexpr double kAccuracy = 1e-15;  // of the root, relative to the width of the first bracket
+constexpr double kWideBridgeInterval = 2;
+constexpr int64_t kMaxBridgeIterations = 200;
+constexpr double kBridgeAccuracy =
+    1e-15;  // of the root, relative to the width of the first bracket
 
 double log_sum(const at::Tensor& log_terms) { return at::logsumexp(log_terms, {0}).item<double>(); }
 
@@ -66,7 +67,7 @@ std::string overlap_doubt(double ess, double lower, double upper) {
         "unknown; put laws between them, or draw more.",
         ess);
   }
-  if (!(upper - lower <= kWideInterval)) {
+  if (!(upper - lower <= kWideBridgeInterval)) {
     return fmt::format("The interval is {:.1f} wide; draw more samples, or put laws between.",
                        upper - lower);
   }
@@ -102,10 +103,10 @@ double LogRatios::optimal(std::optional<double> start) const {
   const double margin = 1 + std::log(static_cast<double>(all.size(0)));
   double low = finite.min().item<double>() - margin;
   double high = finite.max().item<double>() + margin;
-  const double accuracy = kAccuracy * std::max({1.0, std::abs(low), std::abs(high)});
+  const double accuracy = kBridgeAccuracy * std::max({1.0, std::abs(low), std::abs(high)});
   double c = start.value_or((low + high) / 2);
   double previous = INFINITY;
-  for (int64_t i = 0; i < kMaxIterations; ++i) {
+  for (int64_t i = 0; i < kMaxBridgeIterations; ++i) {
     const auto [log_0, slope_0] = log_sigmoid_sum(a_0 - c);
     const auto [log_1, slope_1] = log_sigmoid_sum(c - a_1);
     const double difference = log_0 - log_1;

@@ -16,30 +16,31 @@ namespace {
 using detail::Bridge;
 using detail::LogRatios;
 
-constexpr const char* kOp = "bridge_sampling";
+constexpr const char* kBridgeSampling = "bridge_sampling";
 
 Bridge parse_bridge(const std::string& bridge) {
   if (bridge == "optimal") return Bridge::kOptimal;
-  TORCH_CHECK_VALUE(bridge == "geometric", kOp, ": bridge must be 'optimal' or 'geometric', got '",
-                    bridge, "'");
+  TORCH_CHECK_VALUE(bridge == "geometric", kBridgeSampling,
+                    ": bridge must be 'optimal' or 'geometric', got '", bridge, "'");
   return Bridge::kGeometric;
 }
 
 /// The ratios as float64; `impossible` is the infinite one that no sample of this law can have.
 at::Tensor checked_ratio(const char* name, const at::Tensor& log_ratio, double impossible) {
-  detail::check_floating(kOp, name, log_ratio);
-  TORCH_CHECK_VALUE(log_ratio.dim() == 1 || log_ratio.dim() == 2, kOp, ": ", name,
+  detail::check_floating(kBridgeSampling, name, log_ratio);
+  TORCH_CHECK_VALUE(log_ratio.dim() == 1 || log_ratio.dim() == 2, kBridgeSampling, ": ", name,
                     " must have shape (n,) or (T, C), got ",
                     detail::describe_shape(log_ratio.sizes()));
   const bool chains = log_ratio.dim() == 2;
-  detail::check_at_least(kOp, chains ? "the number of chains" : "the number of samples",
+  detail::check_at_least(kBridgeSampling, chains ? "the number of chains" : "the number of samples",
                          log_ratio.size(-1), 2);
-  detail::check_at_least(kOp, "the number of steps", log_ratio.size(0), 1);
+  detail::check_at_least(kBridgeSampling, "the number of steps", log_ratio.size(0), 1);
   const at::Tensor ratio = log_ratio.detach().to(at::kDouble);
   TORCH_CHECK_VALUE(!ratio.isnan().any().item<bool>() && !ratio.eq(impossible).any().item<bool>(),
-                    kOp, ": ", name, " must not be NaN or ", impossible > 0 ? "+inf" : "-inf",
+                    kBridgeSampling, ": ", name, " must not be NaN or ",
+                    impossible > 0 ? "+inf" : "-inf",
                     ", which says that the sample's own law does not reach it");
-  TORCH_CHECK_VALUE(ratio.isfinite().any().item<bool>(), kOp, ": ", name,
+  TORCH_CHECK_VALUE(ratio.isfinite().any().item<bool>(), kBridgeSampling, ": ", name,
                     " is infinite for every sample: none lies in the reach of the other law");
   return ratio;
 }
@@ -54,7 +55,7 @@ double variance_of_chains(const at::Tensor& chains, const Estimate& estimate) {
   std::vector<double> without_one;
   for (int64_t chain = 0; chain < chains.size(1); ++chain) {
     const at::Tensor rest = without_chain(chains, chain).flatten();
-    TORCH_CHECK_VALUE(rest.isfinite().any().item<bool>(), kOp,
+    TORCH_CHECK_VALUE(rest.isfinite().any().item<bool>(), kBridgeSampling,
                       ": all samples in the reach of the other law are those of one chain");
     without_one.push_back(estimate(rest));
   }
@@ -68,7 +69,7 @@ detail::LogZNumbers bridge_sampling_kernel(const at::Tensor& log_ratio_0,
   const Bridge bridge = parse_bridge(std::string(bridge_name));
   const at::Tensor ratio_0 = checked_ratio("log_ratio_0", log_ratio_0, INFINITY);
   const at::Tensor ratio_1 = checked_ratio("log_ratio_1", log_ratio_1, -INFINITY);
-  TORCH_CHECK_VALUE(ratio_0.dim() == ratio_1.dim(), kOp,
+  TORCH_CHECK_VALUE(ratio_0.dim() == ratio_1.dim(), kBridgeSampling,
                     ": log_ratio_0 and log_ratio_1 must both be (n,) or both (T, C)");
   const LogRatios all{ratio_0.flatten(), ratio_1.flatten()};
   const double log_z = all.log_z(bridge);

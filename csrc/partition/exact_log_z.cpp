@@ -12,14 +12,14 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "exact_log_z";
+constexpr const char* kExactLogZ = "exact_log_z";
 
 /// n_categories^n_units, refused where that is too large; n_categories >= 2.
 int64_t count_states(int64_t n_units, int64_t n_categories) {
   int64_t n_states = 1;
   for (int64_t i = 0; i < n_units; ++i) {
     n_states *= n_categories;
-    TORCH_CHECK_VALUE(n_states <= int64_t{1} << detail::kMaxSummedUnits, kOp,
+    TORCH_CHECK_VALUE(n_states <= int64_t{1} << detail::kMaxSummedUnits, kExactLogZ,
                       ": n_categories^n_units must be at most 2^", detail::kMaxSummedUnits,
                       ", got ", n_categories, "^", n_units, "; use AIS for more");
   }
@@ -29,7 +29,7 @@ int64_t count_states(int64_t n_units, int64_t n_categories) {
 at::Tensor exact_log_z_op(const c10::IValue& energy, int64_t n_units,
                           std::optional<int64_t> n_categories, std::optional<at::ScalarType> dtype,
                           std::optional<at::Device> device) {
-  return exact_log_z(Energy::from_ivalue(kOp, energy), n_units,
+  return exact_log_z(Energy::from_ivalue(kExactLogZ, energy), n_units,
                      at::TensorOptions().dtype(dtype).device(device), n_categories);
 }
 
@@ -37,21 +37,21 @@ at::Tensor exact_log_z_op(const c10::IValue& energy, int64_t n_units,
 
 at::Tensor exact_log_z(const Energy& energy, int64_t n_units, const at::TensorOptions& options,
                        std::optional<int64_t> n_categories) {
-  detail::check_summed_units(kOp, "n_units", n_units);
+  detail::check_summed_units(kExactLogZ, "n_units", n_units);
   // n_categories is refused before it is multiplied with itself.
   if (n_categories) {
     TORCH_CHECK_VALUE(*n_categories >= 2 && *n_categories <= int64_t{1} << detail::kMaxSummedUnits,
-                      kOp, ": n_categories must be between 2 and 2^", detail::kMaxSummedUnits,
-                      ", got ", *n_categories);
+                      kExactLogZ, ": n_categories must be between 2 and 2^",
+                      detail::kMaxSummedUnits, ", got ", *n_categories);
   }
   const int64_t n_states = count_states(n_units, n_categories.value_or(2));
   const detail::NoGradMode no_grad;
   return detail::log_sum_in_batches(
-      kOp, n_states, detail::kStatesAtOnce, [&](int64_t begin, int64_t end) {
+      kExactLogZ, n_states, detail::kStatesAtOnce, [&](int64_t begin, int64_t end) {
         const at::Tensor x =
             n_categories ? detail::one_hot_states(begin, end, n_units, *n_categories, options)
                          : detail::binary_states(begin, end, n_units, options);
-        return detail::checked_negative_energies(kOp, energy, x);
+        return detail::checked_negative_energies(kExactLogZ, energy, x);
       });
 }
 

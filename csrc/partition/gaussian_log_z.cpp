@@ -12,13 +12,13 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "gaussian_log_z";
+constexpr const char* kGaussianLogZ = "gaussian_log_z";
 
 at::Tensor checked_cholesky(const at::Tensor& matrix) {
   try {
     return at::linalg_cholesky(matrix);
   } catch (const c10::LinAlgError&) {
-    TORCH_CHECK_VALUE(false, kOp,
+    TORCH_CHECK_VALUE(false, kGaussianLogZ,
                       ": the symmetric part of precision must be positive definite; without that "
                       "Z is infinite");
   }
@@ -26,10 +26,10 @@ at::Tensor checked_cholesky(const at::Tensor& matrix) {
 
 at::Tensor gaussian_log_z_composite(const at::Tensor& precision,
                                     const std::optional<at::Tensor>& linear) {
-  detail::check_floating(kOp, "precision", precision);
+  detail::check_floating(kGaussianLogZ, "precision", precision);
   TORCH_CHECK_VALUE(
-      precision.dim() == 2 && precision.size(0) == precision.size(1) && precision.size(0) >= 1, kOp,
-      ": precision must have shape (d, d) with d >= 1, got ",
+      precision.dim() == 2 && precision.size(0) == precision.size(1) && precision.size(0) >= 1,
+      kGaussianLogZ, ": precision must have shape (d, d) with d >= 1, got ",
       detail::describe_shape(precision.sizes()));
   const int64_t d = precision.size(0);
   const at::Tensor p = precision.to(at::kDouble);
@@ -38,8 +38,8 @@ at::Tensor gaussian_log_z_composite(const at::Tensor& precision,
   const at::Tensor log_z =
       0.5 * static_cast<double>(d) * log_two_pi - factor.diagonal().log().sum();
   if (!linear || !linear->defined()) return log_z;
-  detail::check_same_type(kOp, "linear", *linear, "precision", precision);
-  detail::check_shape(kOp, "linear", *linear, {d}, "(d,)");
+  detail::check_same_type(kGaussianLogZ, "linear", *linear, "precision", precision);
+  detail::check_shape(kGaussianLogZ, "linear", *linear, {d}, "(d,)");
   const at::Tensor whitened =
       at::linalg_solve_triangular(factor, linear->to(at::kDouble).unsqueeze(1), /*upper=*/false);
   return log_z + 0.5 * whitened.square().sum();

@@ -15,7 +15,7 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "lattice_log_z";
+constexpr const char* kLatticeLogZ = "lattice_log_z";
 constexpr int kMaxLogStates = 24;
 constexpr int64_t kNumbersAtOnce = 1 << 20;
 /// The log weight of what is forbidden: -inf would make the gradient of a logarithm of zeros NaN.
@@ -102,7 +102,7 @@ class Row {
 at::Tensor free_log_z(const Lattice& lattice) {
   const int64_t n_rows = power(lattice.n_states(), lattice.width());
   Row row(lattice, at::zeros({1, n_rows}, lattice.site.options()));
-  detail::Progress progress(kOp, lattice.length());
+  detail::Progress progress(kLatticeLogZ, lattice.length());
   for (int64_t l = 0; l < lattice.length(); ++l) {
     if (l > 0) row.step(l - 1);
     row.weigh(l);
@@ -117,7 +117,8 @@ at::Tensor periodic_log_z(const Lattice& lattice) {
   const int64_t n_rows = power(lattice.n_states(), lattice.width());
   const at::Tensor number = at::arange(n_rows, lattice.site.options().dtype(at::kLong));
   return detail::log_sum_in_batches(
-      kOp, n_rows, std::max<int64_t>(1, kNumbersAtOnce / n_rows), [&](int64_t begin, int64_t end) {
+      kLatticeLogZ, n_rows, std::max<int64_t>(1, kNumbersAtOnce / n_rows),
+      [&](int64_t begin, int64_t end) {
         const at::Tensor first = number.slice(0, begin, end).unsqueeze(1);
         const at::Tensor start = at::zeros({end - begin, n_rows}, lattice.site.options())
                                      .masked_fill(number.ne(first), kForbidden);
@@ -139,13 +140,13 @@ std::vector<int64_t> sizes_of(const at::Tensor& tensor) {
 
 void check_couplings(const char* name, const at::Tensor& couplings, const at::Tensor& site_energy,
                      int64_t side) {
-  detail::check_same_type(kOp, name, couplings, "site_energy", site_energy);
+  detail::check_same_type(kLatticeLogZ, name, couplings, "site_energy", site_energy);
   const int64_t q = site_energy.size(2);
   const std::vector<int64_t> periodic = {site_energy.size(0), site_energy.size(1), q, q};
   std::vector<int64_t> free = periodic;
   free[side] -= 1;
   const std::vector<int64_t> got = sizes_of(couplings);
-  TORCH_CHECK_VALUE(got == periodic || got == free, kOp, ": ", name, " must have shape ",
+  TORCH_CHECK_VALUE(got == periodic || got == free, kLatticeLogZ, ": ", name, " must have shape ",
                     detail::describe_shape(free), ", or where it is periodic ",
                     detail::describe_shape(periodic), ", got ", detail::describe_shape(got));
 }
@@ -153,16 +154,16 @@ void check_couplings(const char* name, const at::Tensor& couplings, const at::Te
 void check_size(const Lattice& lattice) {
   const double log_states =
       static_cast<double>(lattice.enumerated()) * std::log2(lattice.n_states());
-  TORCH_CHECK_VALUE(log_states <= kMaxLogStates, kOp, ": at most 2^", kMaxLogStates,
+  TORCH_CHECK_VALUE(log_states <= kMaxLogStates, kLatticeLogZ, ": at most 2^", kMaxLogStates,
                     " states are enumerated, Q^W, or Q^(2W) if the length is periodic, got ",
                     lattice.n_states(), "^", lattice.enumerated());
 }
 
 at::Tensor lattice_log_z_composite(const at::Tensor& site_energy, const at::Tensor& along,
                                    const at::Tensor& across) {
-  detail::check_floating(kOp, "site_energy", site_energy);
+  detail::check_floating(kLatticeLogZ, "site_energy", site_energy);
   const std::vector<int64_t> sizes = sizes_of(site_energy);
-  TORCH_CHECK_VALUE(sizes.size() == 3 && std::ranges::min(sizes) > 0, kOp,
+  TORCH_CHECK_VALUE(sizes.size() == 3 && std::ranges::min(sizes) > 0, kLatticeLogZ,
                     ": site_energy must have shape (L, W, Q), none of them 0, got ",
                     detail::describe_shape(sizes));
   check_couplings("along", along, site_energy, 0);

@@ -13,7 +13,7 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "linked_ais";
+constexpr const char* kLinkedAis = "linked_ais";
 
 /// What is left of the states of all runs at one temperature.
 struct Visit {
@@ -41,7 +41,7 @@ class Linking {
         number_(x.options().dtype(at::kDouble)),
         guesses_(options.log_ratios ? options.log_ratios->detach().to(number_)
                                     : at::zeros({last_}, number_)),
-        progress_(kOp, (last_ + 1) * n_states()),
+        progress_(kLinkedAis, (last_ + 1) * n_states()),
         key_(detail::draw_key(options.generator, x.device())) {}
 
   LinkedWeights run() {
@@ -92,7 +92,7 @@ class Linking {
     add(here, k, 0, x);
     for (int64_t i = 1; i < n_states(); ++i) {
       x = detail::where_chains(one_side.eq(i - 1), link, x);
-      x = detail::moved(kOp, sampler_, energy_, x, beta_[k], options_.generator).x;
+      x = detail::moved(kLinkedAis, sampler_, energy_, x, beta_[k], options_.generator).x;
       add(here, k, i, x);
     }
     return here;
@@ -101,7 +101,8 @@ class Linking {
   void add(Visit& here, int64_t k, int64_t i, const at::Tensor& x) {
     const auto begin = beta_.begin();
     const at::Tensor energies = detail::path_energies(
-        kOp, energy_, x, {begin + std::max<int64_t>(k - 1, 0), begin + std::min(k + 1, last_) + 1});
+        kLinkedAis, energy_, x,
+        {begin + std::max<int64_t>(k - 1, 0), begin + std::min(k + 1, last_) + 1});
     const at::Tensor own = energies[k > 0 ? 1 : 0];
     if (k > 0) {
       here.log_down = at::logaddexp(here.log_down, log_bridge(own, energies[0], -guesses_[k - 1]));
@@ -132,18 +133,18 @@ class Linking {
   const uint64_t key_;
 };
 
-void check(const at::Tensor& x, const at::Tensor& path, const Sampler& sampler,
-           const LinkedAISOptions& options) {
-  detail::check_floating(kOp, "x", x);
-  TORCH_CHECK_VALUE(x.dim() >= 2 && x.numel() > 0, kOp,
+void check_linked_ais(const at::Tensor& x, const at::Tensor& path, const Sampler& sampler,
+                      const LinkedAISOptions& options) {
+  detail::check_floating(kLinkedAis, "x", x);
+  TORCH_CHECK_VALUE(x.dim() >= 2 && x.numel() > 0, kLinkedAis,
                     ": x must hold states of runs, (M, N, ...), none of these empty, got ",
                     detail::describe_shape(x.sizes()));
-  detail::check_finite(kOp, "x", x);
-  TORCH_CHECK_VALUE(sampler, kOp, ": sampler must not be empty");
+  detail::check_finite(kLinkedAis, "x", x);
+  TORCH_CHECK_VALUE(sampler, kLinkedAis, ": sampler must not be empty");
   if (options.log_ratios) {
-    detail::check_floating(kOp, "log_ratios", *options.log_ratios);
-    detail::check_shape(kOp, "log_ratios", *options.log_ratios, {path.size(0) - 1}, "(K,)");
-    detail::check_finite(kOp, "log_ratios", *options.log_ratios);
+    detail::check_floating(kLinkedAis, "log_ratios", *options.log_ratios);
+    detail::check_shape(kLinkedAis, "log_ratios", *options.log_ratios, {path.size(0) - 1}, "(K,)");
+    detail::check_finite(kLinkedAis, "log_ratios", *options.log_ratios);
   }
 }
 
@@ -152,9 +153,9 @@ std::tuple<at::Tensor, at::Tensor> linked_ais_op(const c10::IValue& energy, cons
                                                  const c10::IValue& sampler,
                                                  const std::optional<at::Tensor>& log_ratios,
                                                  std::optional<at::Generator> generator) {
-  LinkedWeights weights =
-      linked_ais(Energy::from_ivalue(kOp, energy), x, betas,
-                 detail::sampler_from_ivalue(kOp, sampler), {log_ratios, std::move(generator)});
+  LinkedWeights weights = linked_ais(Energy::from_ivalue(kLinkedAis, energy), x, betas,
+                                     detail::sampler_from_ivalue(kLinkedAis, sampler),
+                                     {log_ratios, std::move(generator)});
   return {weights.log_weights, weights.log_ratios};
 }
 
@@ -162,8 +163,8 @@ std::tuple<at::Tensor, at::Tensor> linked_ais_op(const c10::IValue& energy, cons
 
 LinkedWeights linked_ais(const Energy& energy, const at::Tensor& x, const at::Tensor& betas,
                          const Sampler& sampler, const LinkedAISOptions& options) {
-  const at::Tensor path = detail::checked_path(kOp, betas);
-  check(x, path, sampler, options);
+  const at::Tensor path = detail::checked_path(kLinkedAis, betas);
+  check_linked_ais(x, path, sampler, options);
   const detail::NoGradMode no_grad;
   return Linking(energy, x, path, sampler, options).run();
 }

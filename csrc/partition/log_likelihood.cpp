@@ -99,20 +99,21 @@ Numbers numbers(const LogLikelihood& of) {
   return {of.values, of.mean, of.data_error, of.log_z_error, of.std_error, of.lower, of.upper};
 }
 
-constexpr const char* kOp = "log_likelihood";
+constexpr const char* kLogLikelihood = "log_likelihood";
 
 LogLikelihood log_likelihood_of(const Energy& energy, const at::Tensor& x, const at::Tensor& log_z,
                                 std::optional<int64_t> batch_size) {
-  const LogZ checked = checked_log_z(kOp, "log_z", log_z);
+  const LogZ checked = checked_log_z(kLogLikelihood, "log_z", log_z);
   const auto unnormalised = [&](const at::Tensor& batch) {
-    return negative_energies(kOp, energy, batch);
+    return negative_energies(kLogLikelihood, energy, batch);
   };
-  return summarised(in_batches(kOp, x, batch_size, unnormalised), checked);
+  return summarised(in_batches(kLogLikelihood, x, batch_size, unnormalised), checked);
 }
 
 Numbers log_likelihood_op(const c10::IValue& energy, const at::Tensor& x, const at::Tensor& log_z,
                           std::optional<int64_t> batch_size) {
-  return numbers(log_likelihood_of(Energy::from_ivalue(kOp, energy), x, log_z, batch_size));
+  return numbers(
+      log_likelihood_of(Energy::from_ivalue(kLogLikelihood, energy), x, log_z, batch_size));
 }
 
 constexpr const char* kCompare = "compare_log_likelihoods";
@@ -150,7 +151,7 @@ LogLikelihood log_likelihood(const Energy& energy, const at::Tensor& x, const Lo
 
 LogLikelihood log_likelihood(const Energy& energy, const at::Tensor& x, const at::Tensor& log_z,
                              std::optional<int64_t> batch_size) {
-  detail::check_shape(kOp, "log_z", log_z, {}, "()");
+  detail::check_shape(kLogLikelihood, "log_z", log_z, {}, "()");
   return log_likelihood_of(energy, x, log_z, batch_size);
 }
 

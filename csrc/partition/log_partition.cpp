@@ -9,32 +9,32 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "log_partition";
+constexpr const char* kLogPartition = "log_partition";
 
 /// The mean, or the weighted sum, of the energies (N,).
 at::Tensor average(const at::Tensor& energies, const std::optional<at::Tensor>& weights) {
   if (!weights || !weights->defined()) return energies.mean();
-  detail::check_floating(kOp, "weights", *weights);
-  TORCH_CHECK_VALUE(weights->dim() == 1 && weights->sym_size(0) == energies.sym_size(0), kOp,
-                    ": weights must have the shape of negative_energies, ", energies.sym_sizes(),
-                    ", got ", weights->sym_sizes());
+  detail::check_floating(kLogPartition, "weights", *weights);
+  TORCH_CHECK_VALUE(weights->dim() == 1 && weights->sym_size(0) == energies.sym_size(0),
+                    kLogPartition, ": weights must have the shape of negative_energies, ",
+                    energies.sym_sizes(), ", got ", weights->sym_sizes());
   return (weights->detach().to(energies.scalar_type()) * energies).sum();
 }
 
 at::Tensor log_partition_composite(const at::Tensor& negative_energies,
                                    const std::optional<at::Tensor>& log_z,
                                    const std::optional<at::Tensor>& weights) {
-  detail::check_floating(kOp, "negative_energies", negative_energies);
-  TORCH_CHECK_VALUE(negative_energies.dim() == 1, kOp,
+  detail::check_floating(kLogPartition, "negative_energies", negative_energies);
+  TORCH_CHECK_VALUE(negative_energies.dim() == 1, kLogPartition,
                     ": negative_energies must have shape (N,), got ",
                     negative_energies.sym_sizes());
-  TORCH_CHECK_VALUE(negative_energies.sym_size(0) >= 1, kOp,
+  TORCH_CHECK_VALUE(negative_energies.sym_size(0) >= 1, kLogPartition,
                     ": negative_energies must hold at least one energy");
   const bool half = negative_energies.element_size() < 4;
   const at::Tensor surrogate =
       -average(half ? negative_energies.to(at::kFloat) : negative_energies, weights);
   if (!log_z || !log_z->defined()) return surrogate;
-  TORCH_CHECK_VALUE(log_z->dim() == 0, kOp, ": log_z must be one number, shape (), got ",
+  TORCH_CHECK_VALUE(log_z->dim() == 0, kLogPartition, ": log_z must be one number, shape (), got ",
                     log_z->sym_sizes());
   // The value of the one and the gradient of the other.
   return log_z->detach() + (surrogate - surrogate.detach());

@@ -13,7 +13,7 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "log_z_from_weights";
+constexpr const char* kLogZFromWeights = "log_z_from_weights";
 constexpr double kEnoughWeights = 100;  // for the delta method
 constexpr double kFewWeights = 10;
 constexpr double kWideInterval = 2;
@@ -37,14 +37,14 @@ at::Tensor log_normal_error(const at::Tensor& log_w, const at::Tensor& log_mean,
 std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> log_z_from_weights_kernel(
     const at::Tensor& log_weights, const at::Tensor& log_z_base) {
   const at::NoGradGuard no_grad;
-  detail::check_floating(kOp, "log_weights", log_weights);
-  detail::check_shape(kOp, "log_weights", log_weights, {-1}, "(N,)");
-  detail::check_at_least(kOp, "the number of log_weights", log_weights.size(0), 2);
-  detail::check_shape(kOp, "log_z_base", log_z_base, {}, "()");
+  detail::check_floating(kLogZFromWeights, "log_weights", log_weights);
+  detail::check_shape(kLogZFromWeights, "log_weights", log_weights, {-1}, "(N,)");
+  detail::check_at_least(kLogZFromWeights, "the number of log_weights", log_weights.size(0), 2);
+  detail::check_shape(kLogZFromWeights, "log_z_base", log_z_base, {}, "()");
   const at::Tensor log_w = log_weights.to(at::kDouble);
-  TORCH_CHECK_VALUE(log_w.lt(INFINITY).all().item<bool>(), kOp,
+  TORCH_CHECK_VALUE(log_w.lt(INFINITY).all().item<bool>(), kLogZFromWeights,
                     ": log_weights must not be NaN or +inf");
-  TORCH_CHECK_VALUE(log_w.gt(-INFINITY).any().item<bool>(), kOp,
+  TORCH_CHECK_VALUE(log_w.gt(-INFINITY).any().item<bool>(), kLogZFromWeights,
                     ": log_weights are all -inf: no chain reached the model");
   const double n = static_cast<double>(log_w.size(0));
   const double t = detail::t_quantile(log_w.size(0) - 1);

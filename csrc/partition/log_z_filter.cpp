@@ -7,8 +7,8 @@ namespace torch_ebm::detail {
 
 namespace {
 
-constexpr int64_t kMaxIterations = 200;
-constexpr double kAccuracy = 1e-14;  // of a ratio, relative to the width of the first bracket
+constexpr int64_t kMaxRatioIterations = 200;
+constexpr double kRatioAccuracy = 1e-14;  // of a ratio, relative to the width of the first bracket
 constexpr double kSingular =
     1e-15;  // an eigenvalue, relative to the largest: estimates without any error
 
@@ -52,10 +52,10 @@ at::Tensor bennett_ratios(const at::Tensor& at_0, const at::Tensor& at_1) {
   const double margin = 1 + std::log(static_cast<double>(all.size(1)));
   at::Tensor low = at::where(finite, all, INFINITY).amin(1) - margin;
   at::Tensor high = at::where(finite, all, -INFINITY).amax(1) + margin;
-  const at::Tensor accuracy = kAccuracy * at::maximum(low.abs(), high.abs()).clamp_min(1);
+  const at::Tensor accuracy = kRatioAccuracy * at::maximum(low.abs(), high.abs()).clamp_min(1);
   at::Tensor c = at::zeros_like(low);
   at::Tensor previous = at::full_like(low, INFINITY);
-  for (int64_t i = 0; i < kMaxIterations; ++i) {
+  for (int64_t i = 0; i < kMaxRatioIterations; ++i) {
     const LogSum up = log_sigmoid_sums(at_0 - c.unsqueeze(1));
     const LogSum down = log_sigmoid_sums(c.unsqueeze(1) - at_1);
     const at::Tensor difference = up.value - down.value;
@@ -83,8 +83,8 @@ void check_reach(const char* op, const char* what, const at::Tensor& overlap) {
 at::Tensor symmetric(const at::Tensor& matrix) { return (matrix + matrix.t()) / 2; }
 
 /// A C A' + K R K', Joseph's form: it stays positive.
-at::Tensor updated(const at::Tensor& covariance, const at::Tensor& kept, const at::Tensor& gain,
-                   const at::Tensor& of_observation) {
+at::Tensor updated_covariance(const at::Tensor& covariance, const at::Tensor& kept,
+                              const at::Tensor& gain, const at::Tensor& of_observation) {
   return symmetric(kept.mm(covariance).mm(kept.t()) + gain.mm(of_observation).mm(gain.t()));
 }
 
@@ -147,7 +147,7 @@ at::Tensor LogZFilter::observe(const PairedBridges& neighbours, double log_z_bas
   const at::Tensor kept = identity_like(covariance);
   kept.narrow(1, 0, n).sub_(gain);
   mean = mean + gain.mv(difference);
-  covariance = updated(covariance, kept, gain, observed.covariance);
+  covariance = updated_covariance(covariance, kept, gain, observed.covariance);
   deviations = deviations + deviation.mm(gain.t());
   anchored = symmetric(kept.mm(anchored).mm(kept.t()));
   return at::where(difference == 0, difference, difference / at::sqrt(spread));
@@ -160,9 +160,9 @@ void LogZFilter::anchor(double log_z, double std_error) {
   const at::Tensor kept = identity_like(covariance);
   kept.narrow(1, 0, 1).sub_(gain);
   mean = mean + gain.flatten() * (log_z - mean[0]);
-  covariance = updated(covariance, kept, gain, variance);
+  covariance = updated_covariance(covariance, kept, gain, variance);
   deviations = deviations.mm(kept.t());
-  anchored = updated(anchored, kept, gain, variance);
+  anchored = updated_covariance(anchored, kept, gain, variance);
 }
 
 at::Tensor LogZFilter::error() const { return covariance_of_mean(deviations) + anchored; }

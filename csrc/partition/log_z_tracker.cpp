@@ -19,7 +19,7 @@ namespace {
 using detail::LogZFilter;
 using detail::PairedBridges;
 
-constexpr const char* kOp = "track_log_z";
+constexpr const char* kTrackLogZ = "track_log_z";
 constexpr double kFarOff = 5;  // standard errors
 
 /// All that is remembered, as the operators pass it.
@@ -103,28 +103,28 @@ at::Tensor rung_betas(const at::Tensor& betas, int64_t shift, const at::Tensor& 
 at::Tensor energies_at(const Energy& energy, const at::Tensor& chains,
                        const std::vector<at::Tensor>& betas) {
   const at::Tensor energies = energy.values_at(chains.flatten(0, 1), betas);
-  TORCH_CHECK_VALUE(energies.gt(-INFINITY).all().item<bool>(), kOp,
+  TORCH_CHECK_VALUE(energies.gt(-INFINITY).all().item<bool>(), kTrackLogZ,
                     ": energies must not be NaN or -inf");
   return energies.unflatten(1, {chains.size(0), chains.size(1)});
 }
 
 /// Refuses chains that their own rung forbids.
 void check_own(const at::Tensor& energies) {
-  TORCH_CHECK_VALUE(energies.isfinite().all().item<bool>(), kOp,
+  TORCH_CHECK_VALUE(energies.isfinite().all().item<bool>(), kTrackLogZ,
                     ": the energy of every chain at its own rung must be finite");
 }
 
-Track updated(const Track& old, const Energy& energy, const Energy& previous,
-              const at::Tensor& chains, const at::Tensor& betas, double log_z_base) {
+Track updated_track(const Track& old, const Energy& energy, const Energy& previous,
+                    const at::Tensor& chains, const at::Tensor& betas, double log_z_base) {
   const at::Tensor own_betas = rung_betas(betas, 0, chains);
   const at::Tensor energies = energies_at(
       energy, chains, {own_betas, rung_betas(betas, -1, chains), rung_betas(betas, 1, chains)});
   const at::Tensor own = energies[0];
   check_own(own);
   const int64_t n = betas.size(0) - 1;
-  const PairedBridges neighbours = detail::paired_bridges(kOp, "two neighbouring rungs, pair",
-                                                          (own - energies[1]).narrow(0, 1, n),
-                                                          (energies[2] - own).narrow(0, 0, n));
+  const PairedBridges neighbours = detail::paired_bridges(
+      kTrackLogZ, "two neighbouring rungs, pair", (own - energies[1]).narrow(0, 1, n),
+      (energies[2] - own).narrow(0, 0, n));
   Track track = old;
   track.n_updates = old.n_updates + 1;
   track.chains = chains.detach().clone();
@@ -136,9 +136,9 @@ Track updated(const Track& old, const Energy& energy, const Energy& previous,
   } else {
     const at::Tensor then = old.energies - energies_at(energy, old.chains, {own_betas})[0];
     const at::Tensor now = energies_at(previous, chains, {own_betas})[0] - own;
-    const PairedBridges changes =
-        detail::paired_bridges(kOp, "the laws before and after the change of parameters, at rung",
-                               then.narrow(0, 0, n), now.narrow(0, 0, n));
+    const PairedBridges changes = detail::paired_bridges(
+        kTrackLogZ, "the laws before and after the change of parameters, at rung",
+        then.narrow(0, 0, n), now.narrow(0, 0, n));
     track.filter.predict(changes);
     track.innovation = track.filter.observe(neighbours, log_z_base);
     ess = std::min(ess, changes.least_ess);
@@ -151,26 +151,26 @@ std::vector<at::Tensor> track_log_z(const std::vector<at::Tensor>& list, const E
                                     const Energy& previous, const at::Tensor& chains,
                                     const at::Tensor& betas, double log_z_base) {
   const at::NoGradGuard no_grad;
-  const Track old = parse(kOp, list);
-  const at::Tensor ladder = detail::checked_ladder(kOp, betas);
-  detail::check_same_type(kOp, "chains", chains, "those of track", old.chains);
-  TORCH_CHECK_VALUE(chains.sizes() == old.chains.sizes(), kOp, ": chains must have shape ",
+  const Track old = parse(kTrackLogZ, list);
+  const at::Tensor ladder = detail::checked_ladder(kTrackLogZ, betas);
+  detail::check_same_type(kTrackLogZ, "chains", chains, "those of track", old.chains);
+  TORCH_CHECK_VALUE(chains.sizes() == old.chains.sizes(), kTrackLogZ, ": chains must have shape ",
                     detail::describe_shape(old.chains.sizes()), ", got ",
                     detail::describe_shape(chains.sizes()));
-  TORCH_CHECK_VALUE(ladder.size(0) == chains.size(0), kOp,
+  TORCH_CHECK_VALUE(ladder.size(0) == chains.size(0), kTrackLogZ,
                     ": betas must hold one number for each of ", chains.size(0), " rungs, got ",
                     ladder.size(0));
-  TORCH_CHECK_VALUE(std::isfinite(log_z_base), kOp, ": log_z_base must be finite, got ",
+  TORCH_CHECK_VALUE(std::isfinite(log_z_base), kTrackLogZ, ": log_z_base must be finite, got ",
                     log_z_base);
-  return updated(old, energy, previous, chains, ladder, log_z_base).list();
+  return updated_track(old, energy, previous, chains, ladder, log_z_base).list();
 }
 
 std::vector<at::Tensor> track_log_z_op(const std::vector<at::Tensor>& track,
                                        const c10::IValue& energy, const c10::IValue& previous,
                                        const at::Tensor& chains, const at::Tensor& betas,
                                        double log_z_base) {
-  return track_log_z(track, Energy::from_ivalue(kOp, energy), Energy::from_ivalue(kOp, previous),
-                     chains, betas, log_z_base);
+  return track_log_z(track, Energy::from_ivalue(kTrackLogZ, energy),
+                     Energy::from_ivalue(kTrackLogZ, previous), chains, betas, log_z_base);
 }
 
 std::vector<at::Tensor> anchor_log_z(const std::vector<at::Tensor>& list, double log_z,

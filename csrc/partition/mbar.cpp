@@ -14,11 +14,11 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "mbar";
-constexpr int64_t kMaxIterations = 500;
+constexpr const char* kMbar = "mbar";
+constexpr int64_t kMaxMbarIterations = 500;
 constexpr int64_t kChunkSize = 1 << 15;  // energies, so that a chunk stays in the cache
 constexpr int64_t kParts = 16;
-constexpr double kAccuracy = 1e-10;  // of log Z
+constexpr double kMbarAccuracy = 1e-10;  // of log Z
 constexpr double kSmallestPivot =
     1e-13;  // of a matrix with elements near 1 that rounding leaves singular
 
@@ -70,24 +70,24 @@ void for_chunks(const at::Tensor& energies, const Function& function) {
 }
 
 void check_arguments(const at::Tensor& energies, const at::Tensor& counts) {
-  detail::check_floating(kOp, "energies", energies);
-  detail::check_shape(kOp, "energies", energies, {-1, -1}, "(K, N)");
-  detail::check_at_least(kOp, "the number of states", energies.size(0), 1);
-  detail::check_at_least(kOp, "the number of samples", energies.size(1), 1);
-  detail::check_shape(kOp, "counts", counts, {energies.size(0)}, "(K,)");
-  TORCH_CHECK_TYPE(at::isIntegralType(counts.scalar_type(), /*includeBool=*/false), kOp,
+  detail::check_floating(kMbar, "energies", energies);
+  detail::check_shape(kMbar, "energies", energies, {-1, -1}, "(K, N)");
+  detail::check_at_least(kMbar, "the number of states", energies.size(0), 1);
+  detail::check_at_least(kMbar, "the number of samples", energies.size(1), 1);
+  detail::check_shape(kMbar, "counts", counts, {energies.size(0)}, "(K,)");
+  TORCH_CHECK_TYPE(at::isIntegralType(counts.scalar_type(), /*includeBool=*/false), kMbar,
                    ": counts must be integers, got ", counts.scalar_type());
-  TORCH_CHECK_VALUE(counts.ge(0).all().item<bool>(), kOp, ": counts must not be negative");
-  TORCH_CHECK_VALUE(counts.sum().item<int64_t>() == energies.size(1), kOp,
+  TORCH_CHECK_VALUE(counts.ge(0).all().item<bool>(), kMbar, ": counts must not be negative");
+  TORCH_CHECK_VALUE(counts.sum().item<int64_t>() == energies.size(1), kMbar,
                     ": counts must add up to the number of samples, ", energies.size(1), ", got ",
                     counts.sum().item<int64_t>());
-  TORCH_CHECK_VALUE(energies.gt(-INFINITY).all().item<bool>(), kOp,
+  TORCH_CHECK_VALUE(energies.gt(-INFINITY).all().item<bool>(), kMbar,
                     ": energies must not be NaN or -inf");
   const at::Tensor possible = energies.lt(INFINITY);
-  TORCH_CHECK_VALUE(possible.any(1).all().item<bool>(), kOp,
+  TORCH_CHECK_VALUE(possible.any(1).all().item<bool>(), kMbar,
                     ": energies of a state are +inf at every sample: none lies in its reach");
-  TORCH_CHECK_VALUE(possible.logical_and(counts.gt(0).unsqueeze(1)).any(0).all().item<bool>(), kOp,
-                    ": energies of a sample are +inf at every state that samples came from");
+  TORCH_CHECK_VALUE(possible.logical_and(counts.gt(0).unsqueeze(1)).any(0).all().item<bool>(),
+                    kMbar, ": energies of a sample are +inf at every state that samples came from");
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> mbar_kernel(const at::Tensor& energies,
@@ -153,10 +153,10 @@ std::optional<at::Tensor> MBAR::newton_step(const Sums& sums) const {
 
 at::Tensor MBAR::solve(at::Tensor log_z) const {
   Sums here = sums(log_z);
-  for (int64_t i = 0; i < kMaxIterations; ++i) {
+  for (int64_t i = 0; i < kMaxMbarIterations; ++i) {
     const at::Tensor correction = residual(here);
     if (const auto step = newton_step(here)) {
-      if (largest(*step) < kAccuracy) return log_z + *step;
+      if (largest(*step) < kMbarAccuracy) return log_z + *step;
       const at::Tensor next = log_z + *step;
       Sums there = sums(next);
       if (largest(residual(there)) < largest(correction)) {

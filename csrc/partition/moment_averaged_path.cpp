@@ -15,7 +15,7 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "moment_averaged_path";
+constexpr const char* kMomentAveragedPath = "moment_averaged_path";
 
 using Knots = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor>;
 
@@ -80,12 +80,14 @@ class Chains {
   /// Exact samples of the base.
   void restart(const Parameters& base) {
     v_.zero_();
-    detail::sample_bernoulli_(kOp, v_, base.visible_bias, one_, {key_, step_, detail::kStart});
+    detail::sample_bernoulli_(kMomentAveragedPath, v_, base.visible_bias, one_,
+                              {key_, step_, detail::kStart});
   }
 
   /// One block Gibbs step; the moments after it.
   Moments step(const Parameters& rbm) {
-    const detail::RBMChains chains{kOp, rbm.weight, rbm.visible_bias, rbm.hidden_bias, v_, h_};
+    const detail::RBMChains chains{kMomentAveragedPath, rbm.weight, rbm.visible_bias,
+                                   rbm.hidden_bias,     v_,         h_};
     detail::run_chains(chains, 1, [&](auto& these, int64_t) {
       these.set_beta(one_);
       these.hidden_input();
@@ -120,29 +122,32 @@ Moments moments_of_model(const Parameters& base, const Parameters& model, Chains
   return mean;
 }
 
-void check(const Parameters& model, const at::Tensor& base_visible_bias,
-           const MomentAveragingOptions& options) {
+void check_moment_averaged_path(const Parameters& model, const at::Tensor& base_visible_bias,
+                                const MomentAveragingOptions& options) {
   const auto& [weight, visible_bias, hidden_bias] = model;
-  detail::check_rbm_shapes(kOp, weight, visible_bias, hidden_bias);
-  detail::check_shape(kOp, "base_visible_bias", base_visible_bias, {weight.size(0)}, "(V,)");
-  detail::check_same_type(kOp, "base_visible_bias", base_visible_bias, "weight", weight);
-  detail::check_rbm_finite(kOp, weight, visible_bias, hidden_bias);
-  detail::check_finite(kOp, "base_visible_bias", base_visible_bias);
+  detail::check_rbm_shapes(kMomentAveragedPath, weight, visible_bias, hidden_bias);
+  detail::check_shape(kMomentAveragedPath, "base_visible_bias", base_visible_bias, {weight.size(0)},
+                      "(V,)");
+  detail::check_same_type(kMomentAveragedPath, "base_visible_bias", base_visible_bias, "weight",
+                          weight);
+  detail::check_rbm_finite(kMomentAveragedPath, weight, visible_bias, hidden_bias);
+  detail::check_finite(kMomentAveragedPath, "base_visible_bias", base_visible_bias);
   if (options.x) {
-    detail::check_shape(kOp, "x", *options.x, {-1, weight.size(0)}, "(N, V)");
-    detail::check_same_type(kOp, "x", *options.x, "weight", weight);
-    detail::check_chains(kOp, "x", *options.x);
-    detail::check_binary(kOp, "x", *options.x);
+    detail::check_shape(kMomentAveragedPath, "x", *options.x, {-1, weight.size(0)}, "(N, V)");
+    detail::check_same_type(kMomentAveragedPath, "x", *options.x, "weight", weight);
+    detail::check_chains(kMomentAveragedPath, "x", *options.x);
+    detail::check_binary(kMomentAveragedPath, "x", *options.x);
   }
-  detail::check_at_least(kOp, "n_knots", options.n_knots, 2);
-  detail::check_at_least(kOp, "n_model_steps", options.n_model_steps, 2);
-  detail::check_at_least(kOp, "n_chains", options.n_chains, 1);
-  detail::check_at_least(kOp, "n_updates", options.n_updates, 1);
-  TORCH_CHECK_VALUE(options.learning_rate > 0 && std::isfinite(options.learning_rate), kOp,
-                    ": learning_rate must be positive, got ", options.learning_rate);
+  detail::check_at_least(kMomentAveragedPath, "n_knots", options.n_knots, 2);
+  detail::check_at_least(kMomentAveragedPath, "n_model_steps", options.n_model_steps, 2);
+  detail::check_at_least(kMomentAveragedPath, "n_chains", options.n_chains, 1);
+  detail::check_at_least(kMomentAveragedPath, "n_updates", options.n_updates, 1);
+  TORCH_CHECK_VALUE(options.learning_rate > 0 && std::isfinite(options.learning_rate),
+                    kMomentAveragedPath, ": learning_rate must be positive, got ",
+                    options.learning_rate);
   const double n_steps = static_cast<double>(options.n_model_steps) +
                          static_cast<double>(options.n_knots) * options.n_updates;
-  TORCH_CHECK_VALUE(n_steps < 0x1p32, kOp,
+  TORCH_CHECK_VALUE(n_steps < 0x1p32, kMomentAveragedPath,
                     ": n_model_steps + n_knots n_updates must be below 2^32, got ", n_steps);
 }
 
@@ -181,7 +186,8 @@ Knots trained_knots(const Parameters& base, const Parameters& model,
                     const MomentAveragingOptions& options, uint64_t key, at::ScalarType dtype) {
   const int64_t n_intervals = options.n_knots - 1;
   const int64_t n_model_steps = options.x ? 0 : options.n_model_steps;
-  detail::Progress progress(kOp, n_model_steps + (n_intervals - 1) * options.n_updates);
+  detail::Progress progress(kMomentAveragedPath,
+                            n_model_steps + (n_intervals - 1) * options.n_updates);
   Chains chains(base, options.n_chains, key, progress);
   const Moments first = moments_of_base(base);
   const Moments last = options.x ? moments_of(detail::at_least_float(*options.x), model)
@@ -209,7 +215,7 @@ Knots moment_averaged_rbms(const at::Tensor& weight, const at::Tensor& visible_b
   const at::NoGradGuard no_grad;
   const MomentAveragingOptions options{n_knots,       x,        n_model_steps, n_chains, n_updates,
                                        learning_rate, generator};
-  check({weight, visible_bias, hidden_bias}, base_visible_bias, options);
+  check_moment_averaged_path({weight, visible_bias, hidden_bias}, base_visible_bias, options);
   const Parameters model{detail::at_least_float(weight), detail::at_least_float(visible_bias),
                          detail::at_least_float(hidden_bias)};
   const Parameters base{at::zeros_like(model.weight), detail::at_least_float(base_visible_bias),

@@ -14,7 +14,7 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "quadrature_log_z";
+constexpr const char* kQuadratureLogZ = "quadrature_log_z";
 constexpr int64_t kPointsOfPanel = 16;
 constexpr int64_t kMaxPanels = 65536;
 constexpr int64_t kDefaultPanels[] = {64, 32, 8};
@@ -97,27 +97,28 @@ Sum sum_over(const Grid& grid, const Energy& energy) {
     bound = bound.defined() ? at::maximum(bound, values.max()) : values.max();
   };
   const at::Tensor log_z = detail::log_sum_in_batches(
-      kOp, grid.size(), detail::kStatesAtOnce, [&](int64_t begin, int64_t end) {
+      kQuadratureLogZ, grid.size(), detail::kStatesAtOnce, [&](int64_t begin, int64_t end) {
         const Grid::Points points = grid.between(begin, end);
-        const at::Tensor log_density = detail::checked_negative_energies(kOp, energy, points.x);
+        const at::Tensor log_density =
+            detail::checked_negative_energies(kQuadratureLogZ, energy, points.x);
         raise(highest, log_density);
         raise(highest_at_border, log_density.masked_fill(~points.at_border, kNothing));
         return log_density + points.log_weight;
       });
-  TORCH_CHECK_VALUE(!log_z.isneginf().item<bool>(), kOp,
+  TORCH_CHECK_VALUE(!log_z.isneginf().item<bool>(), kQuadratureLogZ,
                     ": the energy is +inf at all points of the box");
   return {log_z, (highest_at_border - highest).exp()};
 }
 
 void check_box(at::ArrayRef<double> low, at::ArrayRef<double> high) {
-  TORCH_CHECK_VALUE(low.size() >= 1 && low.size() <= 3, kOp,
+  TORCH_CHECK_VALUE(low.size() >= 1 && low.size() <= 3, kQuadratureLogZ,
                     ": low must have 1, 2 or 3 numbers, one a dimension, got ", low.size());
-  TORCH_CHECK_VALUE(high.size() == low.size(), kOp, ": high must have as many numbers as low, ",
-                    low.size(), ", got ", high.size());
+  TORCH_CHECK_VALUE(high.size() == low.size(), kQuadratureLogZ,
+                    ": high must have as many numbers as low, ", low.size(), ", got ", high.size());
   for (size_t i = 0; i < low.size(); ++i) {
-    TORCH_CHECK_VALUE(std::isfinite(low[i]) && std::isfinite(high[i]) && low[i] < high[i], kOp,
-                      ": low must be below high, both finite, got ", low[i], " and ", high[i],
-                      " in dimension ", i);
+    TORCH_CHECK_VALUE(std::isfinite(low[i]) && std::isfinite(high[i]) && low[i] < high[i],
+                      kQuadratureLogZ, ": low must be below high, both finite, got ", low[i],
+                      " and ", high[i], " in dimension ", i);
   }
 }
 
@@ -125,7 +126,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> quadrature_log_z_op(
     const c10::IValue& energy, at::ArrayRef<double> low, at::ArrayRef<double> high,
     std::optional<int64_t> n_panels, std::optional<at::ScalarType> dtype,
     std::optional<at::Device> device) {
-  auto result = quadrature_log_z(Energy::from_ivalue(kOp, energy), low, high, n_panels,
+  auto result = quadrature_log_z(Energy::from_ivalue(kQuadratureLogZ, energy), low, high, n_panels,
                                  at::TensorOptions().dtype(dtype).device(device));
   return {result.log_z, result.error, result.border};
 }
@@ -137,8 +138,8 @@ QuadratureLogZ quadrature_log_z(const Energy& energy, at::ArrayRef<double> low,
                                 const at::TensorOptions& options) {
   check_box(low, high);
   const int64_t panels = n_panels.value_or(kDefaultPanels[low.size() - 1]);
-  TORCH_CHECK_VALUE(panels >= 1 && panels <= kMaxPanels, kOp, ": n_panels must be between 1 and ",
-                    kMaxPanels, ", got ", panels);
+  TORCH_CHECK_VALUE(panels >= 1 && panels <= kMaxPanels, kQuadratureLogZ,
+                    ": n_panels must be between 1 and ", kMaxPanels, ", got ", panels);
   const detail::NoGradMode no_grad;
   const auto sum = [&](int64_t per_panel) {
     return sum_over(Grid(low, high, panels, per_panel, options), energy);

@@ -15,19 +15,19 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "rbm_ais";
+constexpr const char* kRbmAis = "rbm_ais";
 constexpr double kSmallestBeta = 1e-20;  // biases are divided by it, in float
 
 at::Tensor checked_betas(const at::Tensor& betas, bool from_base) {
-  const at::Tensor path = detail::checked_path(kOp, betas);
+  const at::Tensor path = detail::checked_path(kRbmAis, betas);
   const double first = path[0].item<double>();
   const double last = path[-1].item<double>();
-  TORCH_CHECK_VALUE(first <= 1 && last <= 1, kOp, ": betas must lie in [0, 1], got ",
+  TORCH_CHECK_VALUE(first <= 1 && last <= 1, kRbmAis, ": betas must lie in [0, 1], got ",
                     std::max(first, last));
-  TORCH_CHECK_VALUE(!from_base || first == 0, kOp,
+  TORCH_CHECK_VALUE(!from_base || first == 0, kRbmAis,
                     ": betas must rise strictly from 0 unless visible is given, got ", first);
   const double lowest = path.masked_select(path.gt(0)).min().item<double>();
-  TORCH_CHECK_VALUE(lowest >= kSmallestBeta, kOp, ": the first beta after 0 must be at least ",
+  TORCH_CHECK_VALUE(lowest >= kSmallestBeta, kRbmAis, ": the first beta after 0 must be at least ",
                     kSmallestBeta, ", got ", lowest);
   return path;
 }
@@ -36,15 +36,15 @@ at::Tensor checked_betas(const at::Tensor& betas, bool from_base) {
 void check_chains(const std::optional<at::Tensor>& visible,
                   const std::optional<at::Tensor>& log_weights, const at::Tensor& weight,
                   int64_t n_chains) {
-  detail::check_at_least(kOp, "n_chains", n_chains, 1);
+  detail::check_at_least(kRbmAis, "n_chains", n_chains, 1);
   if (visible) {
-    detail::check_shape(kOp, "visible", *visible, {n_chains, weight.size(0)}, "(n_chains, V)");
-    detail::check_same_type(kOp, "visible", *visible, "weight", weight);
-    detail::check_binary(kOp, "visible", *visible);
+    detail::check_shape(kRbmAis, "visible", *visible, {n_chains, weight.size(0)}, "(n_chains, V)");
+    detail::check_same_type(kRbmAis, "visible", *visible, "weight", weight);
+    detail::check_binary(kRbmAis, "visible", *visible);
   }
   if (log_weights) {
-    detail::check_floating(kOp, "log_weights", *log_weights);
-    detail::check_shape(kOp, "log_weights", *log_weights, {n_chains}, "(n_chains,)");
+    detail::check_floating(kRbmAis, "log_weights", *log_weights);
+    detail::check_shape(kRbmAis, "log_weights", *log_weights, {n_chains}, "(n_chains,)");
   }
 }
 
@@ -54,11 +54,11 @@ std::tuple<at::Tensor, at::Tensor> rbm_ais_kernel(
     const std::optional<at::Tensor>& visible, const std::optional<at::Tensor>& log_weights,
     std::optional<at::Generator> generator) {
   const at::NoGradGuard no_grad;
-  detail::check_rbm_shapes(kOp, weight, visible_bias, hidden_bias);
-  detail::check_shape(kOp, "base_visible_bias", base_visible_bias, {weight.size(0)}, "(V,)");
-  detail::check_same_type(kOp, "base_visible_bias", base_visible_bias, "weight", weight);
-  detail::check_rbm_finite(kOp, weight, visible_bias, hidden_bias);
-  detail::check_finite(kOp, "base_visible_bias", base_visible_bias);
+  detail::check_rbm_shapes(kRbmAis, weight, visible_bias, hidden_bias);
+  detail::check_shape(kRbmAis, "base_visible_bias", base_visible_bias, {weight.size(0)}, "(V,)");
+  detail::check_same_type(kRbmAis, "base_visible_bias", base_visible_bias, "weight", weight);
+  detail::check_rbm_finite(kRbmAis, weight, visible_bias, hidden_bias);
+  detail::check_finite(kRbmAis, "base_visible_bias", base_visible_bias);
   check_chains(visible, log_weights, weight, n_chains);
   const at::Tensor schedule = checked_betas(betas, /*from_base=*/!visible);
   const double* const beta = schedule.const_data_ptr<double>();
@@ -75,7 +75,7 @@ std::tuple<at::Tensor, at::Tensor> rbm_ais_kernel(
     v.copy_(*visible);
   } else {
     v.zero_();
-    detail::sample_bernoulli_(kOp, v, base, at::ones({}, options), {key, 0, detail::kStart});
+    detail::sample_bernoulli_(kRbmAis, v, base, at::ones({}, options), {key, 0, detail::kStart});
   }
 
   // The kernel adds what a rise of the temperature adds: on the way down, with the sign turned.
@@ -83,9 +83,9 @@ std::tuple<at::Tensor, at::Tensor> rbm_ais_kernel(
   at::Tensor weights = at::zeros({n_chains}, options.dtype(at::kDouble));
   if (log_weights) weights.add_(*log_weights, sign);
   const at::Tensor bias_change = b - base;
-  const detail::RBMChains chains{kOp, w,
-                                 b,   detail::at_least_float(hidden_bias),
-                                 v,   at::empty({n_chains, weight.size(1)}, options)};
+  const detail::RBMChains chains{kRbmAis, w,
+                                 b,       detail::at_least_float(hidden_bias),
+                                 v,       at::empty({n_chains, weight.size(1)}, options)};
   detail::run_chains(chains, n_steps, [&](auto& these, int64_t k) {
     const auto [low, high] = std::minmax(beta[k], beta[k + 1]);
     these.hidden_input();
@@ -104,10 +104,10 @@ std::tuple<at::Tensor, at::Tensor> rbm_ais_meta(
     const std::optional<at::Tensor>&, const std::optional<at::Tensor>&,
     std::optional<at::Generator>) {
   // One meta tensor among others sends the whole call here.
-  detail::check_rbm_shapes(kOp, weight, visible_bias, hidden_bias);
-  detail::check_shape(kOp, "base_visible_bias", base_visible_bias, {weight.size(0)}, "(V,)");
-  detail::check_same_type(kOp, "base_visible_bias", base_visible_bias, "weight", weight);
-  TORCH_CHECK_VALUE(weight.is_meta(), kOp, ": betas must hold values, got a meta tensor");
+  detail::check_rbm_shapes(kRbmAis, weight, visible_bias, hidden_bias);
+  detail::check_shape(kRbmAis, "base_visible_bias", base_visible_bias, {weight.size(0)}, "(V,)");
+  detail::check_same_type(kRbmAis, "base_visible_bias", base_visible_bias, "weight", weight);
+  TORCH_CHECK_VALUE(weight.is_meta(), kRbmAis, ": betas must hold values, got a meta tensor");
   return {at::empty_symint({n_chains}, weight.options().dtype(at::kDouble)),
           at::empty_symint({n_chains, weight.sym_size(0)}, weight.options())};
 }

@@ -14,7 +14,7 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "rbm_log_z";
+constexpr const char* kRbmLogZ = "rbm_log_z";
 constexpr int64_t kLowUnits = 6;
 
 /// sum_j [softplus(a_j + b_j) - softplus(a_j)] of rows a of `high` and rows b of `low`: (rows of high, rows of low).
@@ -52,7 +52,7 @@ at::Tensor log_z_of(const Units& summed, const at::Tensor& other_bias) {
   const at::Tensor low_terms = at::matmul(low_states, low.bias);
   const at::Tensor low_input = at::matmul(low_states, low.weight);
   return detail::log_sum_in_batches(
-      kOp, int64_t{1} << (n_units - n_low), detail::kStatesAtOnce >> n_low,
+      kRbmLogZ, int64_t{1} << (n_units - n_low), detail::kStatesAtOnce >> n_low,
       [&](int64_t begin, int64_t end) {
         const at::Tensor states = high.states(begin, end);
         const at::Tensor input = other_bias + at::matmul(states, high.weight);
@@ -65,9 +65,9 @@ at::Tensor log_z_of(const Units& summed, const at::Tensor& other_bias) {
 /// The sum over the hidden states of an RBM is the sum over the visible states of its transpose.
 at::Tensor rbm_log_z_composite(const at::Tensor& weight, const at::Tensor& visible_bias,
                                const at::Tensor& hidden_bias) {
-  detail::check_rbm_shapes(kOp, weight, visible_bias, hidden_bias);
+  detail::check_rbm_shapes(kRbmLogZ, weight, visible_bias, hidden_bias);
   const bool visible_smaller = weight.size(0) < weight.size(1);
-  detail::check_summed_units(kOp, "the number of units in the smaller layer",
+  detail::check_summed_units(kRbmLogZ, "the number of units in the smaller layer",
                              visible_smaller ? weight.size(0) : weight.size(1));
   const at::Tensor w = weight.to(at::kDouble);
   const at::Tensor b = visible_bias.to(at::kDouble), c = hidden_bias.to(at::kDouble);

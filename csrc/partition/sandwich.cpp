@@ -19,7 +19,7 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "sandwich";
+constexpr const char* kSandwich = "sandwich";
 constexpr double kFar = 1;         // nats between two estimates
 constexpr double kFarApart = 0.1;  // nats between their intervals
 
@@ -74,7 +74,7 @@ at::Tensor resampled(const detail::AISChains& chains,
 }
 
 AISOptions ais_options(const SandwichOptions& options) {
-  detail::check_at_least(kOp, "n_burn_in", options.n_burn_in, 0);
+  detail::check_at_least(kSandwich, "n_burn_in", options.n_burn_in, 0);
   return {.n_chains = options.n_chains, .betas = options.betas, .generator = options.generator};
 }
 
@@ -98,16 +98,16 @@ std::ostream& operator<<(std::ostream& stream, const Sandwich& sandwich) {
 Sandwich sandwich(const Energy& energy, const NoiseDistribution& base, const Sampler& sampler,
                   const SandwichOptions& options) {
   const AISOptions both = ais_options(options);
-  const detail::AISChains up = detail::ais_chains(kOp, energy, base, sampler, both);
+  const detail::AISChains up = detail::ais_chains(kSandwich, energy, base, sampler, both);
   if (options.x) {
     return assembled(up.estimate, reverse_ais(energy, base, *options.x, sampler, both), true);
   }
   const detail::NoGradMode no_grad;
   at::Tensor x = resampled(up, options.generator);
-  const Energy path = detail::path_from_base(kOp, energy, base, x).energy;
+  const Energy path = detail::path_from_base(kSandwich, energy, base, x).energy;
   const at::Tensor one = at::ones({}, x.options().dtype(at::kDouble));
   for (int64_t step = 0; step < options.n_burn_in; ++step) {
-    x = detail::moved(kOp, sampler, path, x, one, options.generator).x;
+    x = detail::moved(kSandwich, sampler, path, x, one, options.generator).x;
   }
   return assembled(up.estimate, reverse_ais(energy, base, x, sampler, both), false);
 }
@@ -115,7 +115,7 @@ Sandwich sandwich(const Energy& energy, const NoiseDistribution& base, const Sam
 Sandwich sandwich(const RBM& rbm, const SandwichOptions& options,
                   const std::optional<at::Tensor>& base_visible_bias) {
   const AISOptions both = ais_options(options);
-  const detail::AISChains up = detail::ais_chains(kOp, rbm, both, base_visible_bias);
+  const detail::AISChains up = detail::ais_chains(kSandwich, rbm, both, base_visible_bias);
   const int64_t smaller = std::min(rbm->weight.size(0), rbm->weight.size(1));
   const bool exact = options.x || smaller <= detail::kMaxSampledUnits;
   at::Tensor x;

@@ -13,7 +13,7 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "adaptive_schedule";
+constexpr const char* kAdaptiveSchedule = "adaptive_schedule";
 constexpr double kResampleBelow = 0.5;
 constexpr int64_t kCandidates = 16;  // weighed at once
 
@@ -50,7 +50,7 @@ class Pilot {
     for (const at::Tensor& candidate : (beta + steps).to(chains_.x.device()).unbind()) {
       betas.push_back(candidate);
     }
-    const at::Tensor energies = detail::path_energies(kOp, energy_, chains_.x, betas);
+    const at::Tensor energies = detail::path_energies(kAdaptiveSchedule, energy_, chains_.x, betas);
     const at::Tensor growth = detail::log_weight_change(energies[0], energies.slice(0, 1));
     const at::Tensor share = at::log_softmax(chains_.log_weights, 0);
     const at::Tensor log_ess =
@@ -68,8 +68,8 @@ class Pilot {
 at::Tensor adaptive_schedule_op(const c10::IValue& energy, const at::Tensor& x,
                                 const c10::IValue& sampler, double conditional_ess,
                                 int64_t max_temperatures, std::optional<at::Generator> generator) {
-  return adaptive_schedule(Energy::from_ivalue(kOp, energy), x,
-                           detail::sampler_from_ivalue(kOp, sampler),
+  return adaptive_schedule(Energy::from_ivalue(kAdaptiveSchedule, energy), x,
+                           detail::sampler_from_ivalue(kAdaptiveSchedule, sampler),
                            {conditional_ess, max_temperatures, std::move(generator)});
 }
 
@@ -95,16 +95,17 @@ at::Tensor sigmoid_schedule(int64_t n_steps, double steepness) {
 
 at::Tensor adaptive_schedule(const Energy& energy, const at::Tensor& x, const Sampler& sampler,
                              const AdaptiveScheduleOptions& options) {
-  detail::check_floating(kOp, "x", x);
-  detail::check_chains(kOp, "x", x);
-  TORCH_CHECK_VALUE(options.conditional_ess > 0 && options.conditional_ess < 1, kOp,
+  detail::check_floating(kAdaptiveSchedule, "x", x);
+  detail::check_chains(kAdaptiveSchedule, "x", x);
+  TORCH_CHECK_VALUE(options.conditional_ess > 0 && options.conditional_ess < 1, kAdaptiveSchedule,
                     ": conditional_ess must be in (0, 1), got ", options.conditional_ess);
-  detail::check_at_least(kOp, "max_temperatures", options.max_temperatures, 2);
+  detail::check_at_least(kAdaptiveSchedule, "max_temperatures", options.max_temperatures, 2);
   const detail::NoGradMode no_grad;
   Pilot pilot(energy, x, options.conditional_ess);
   std::vector<double> betas{0};
   while (betas.back() < 1) {
-    TORCH_CHECK_VALUE(static_cast<int64_t>(betas.size()) < options.max_temperatures, kOp,
+    TORCH_CHECK_VALUE(static_cast<int64_t>(betas.size()) < options.max_temperatures,
+                      kAdaptiveSchedule,
                       ": more than max_temperatures = ", options.max_temperatures,
                       " are needed; at beta = ", betas.back());
     const double to = pilot.next(betas.back());

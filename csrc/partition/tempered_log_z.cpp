@@ -20,7 +20,7 @@ namespace {
 using detail::Bridge;
 using detail::LogRatios;
 
-constexpr const char* kOp = "tempered_log_z";
+constexpr const char* kTemperedLogZ = "tempered_log_z";
 constexpr int64_t kMaxGroups = 20;  // of the jackknife
 
 /// Of two neighbouring rungs: the colder one is law 1. energies: (R at, R of, T, N).
@@ -31,8 +31,8 @@ LogRatios neighbours(const at::Tensor& energies, int64_t colder) {
   };
   const LogRatios ratios{at_rung(hotter), at_rung(colder)};
   TORCH_CHECK_VALUE(
-      ratios.at_0.isfinite().any().item<bool>() && ratios.at_1.isfinite().any().item<bool>(), kOp,
-      ": rungs ", colder, " and ", hotter, " do not overlap");
+      ratios.at_0.isfinite().any().item<bool>() && ratios.at_1.isfinite().any().item<bool>(),
+      kTemperedLogZ, ": rungs ", colder, " and ", hotter, " do not overlap");
   return ratios;
 }
 
@@ -81,7 +81,7 @@ class ByIntegration : public Estimator {
   explicit ByIntegration(at::Tensor betas) : betas_(std::move(betas)) {}
 
   double log_z(const at::Tensor& energies) override {
-    detail::check_finite(kOp, "energies", energies);
+    detail::check_finite(kTemperedLogZ, "energies", energies);
     const auto difference = [&](int64_t a, int64_t b, int64_t at) {
       return energies[b][at] - energies[a][at];
     };
@@ -99,7 +99,7 @@ class ByIntegration : public Estimator {
 std::unique_ptr<Estimator> make_estimator(const std::string& method, const at::Tensor& betas) {
   if (method == "mbar") return std::make_unique<ByMBAR>();
   if (method == "bridge") return std::make_unique<ByBridges>();
-  TORCH_CHECK_VALUE(method == "thermodynamic_integration", kOp,
+  TORCH_CHECK_VALUE(method == "thermodynamic_integration", kTemperedLogZ,
                     ": method must be 'mbar', 'bridge' or 'thermodynamic_integration', got '",
                     method, "'");
   return std::make_unique<ByIntegration>(betas);
@@ -144,9 +144,10 @@ detail::LogZNumbers tempered_log_z_op(const c10::IValue& energy, const at::Tenso
                                       int64_t n_steps, int64_t n_burn_in, double log_z_base,
                                       c10::string_view method,
                                       std::optional<at::Generator> generator) {
-  const LogZEstimate estimate = tempered_log_z(
-      Energy::from_ivalue(kOp, energy), x, betas, detail::sampler_from_ivalue(kOp, sampler),
-      {n_steps, n_burn_in, generator}, {log_z_base, std::string(method)});
+  const LogZEstimate estimate =
+      tempered_log_z(Energy::from_ivalue(kTemperedLogZ, energy), x, betas,
+                     detail::sampler_from_ivalue(kTemperedLogZ, sampler),
+                     {n_steps, n_burn_in, generator}, {log_z_base, std::string(method)});
   return {estimate.log_z, estimate.std_error, estimate.lower, estimate.upper, estimate.ess};
 }
 
@@ -178,16 +179,16 @@ LadderEnergies ladder_energies(const Energy& energy, const at::Tensor& x, const 
 LogZEstimate tempered_log_z(const Energy& energy, const at::Tensor& x, const at::Tensor& betas,
                             const Sampler& sampler, const LadderRun& run,
                             const TemperedLogZOptions& options) {
-  const at::Tensor ladder = detail::checked_ladder(kOp, betas);
+  const at::Tensor ladder = detail::checked_ladder(kTemperedLogZ, betas);
   const auto estimator = make_estimator(options.method, ladder);
-  TORCH_CHECK_VALUE(std::isfinite(options.log_z_base), kOp, ": log_z_base must be finite, got ",
-                    options.log_z_base);
-  TORCH_CHECK_VALUE(x.dim() >= 2 && x.size(1) >= 2, kOp,
+  TORCH_CHECK_VALUE(std::isfinite(options.log_z_base), kTemperedLogZ,
+                    ": log_z_base must be finite, got ", options.log_z_base);
+  TORCH_CHECK_VALUE(x.dim() >= 2 && x.size(1) >= 2, kTemperedLogZ,
                     ": x must have shape (R, N, ...) with N >= 2, got ",
                     detail::describe_shape(x.sizes()));
   const at::NoGradGuard no_grad;
   const at::Tensor energies = ladder_energies(energy, x, betas, sampler, run).energies;
-  TORCH_CHECK_VALUE(energies.gt(-INFINITY).all().item<bool>(), kOp,
+  TORCH_CHECK_VALUE(energies.gt(-INFINITY).all().item<bool>(), kTemperedLogZ,
                     ": energies must not be NaN or -inf");
   const double log_z = options.log_z_base + estimator->log_z(energies);
   const double systematic_error = estimator->systematic_error();

@@ -13,31 +13,33 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "thermodynamic_integration";
+constexpr const char* kThermodynamicIntegration = "thermodynamic_integration";
 
-at::Tensor checked_betas(const at::Tensor& betas) {
-  detail::check_floating(kOp, "betas", betas);
-  detail::check_shape(kOp, "betas", betas, {-1}, "(R,)");
-  detail::check_at_least(kOp, "the number of betas", betas.size(0), 2);
-  detail::check_finite(kOp, "betas", betas);
+at::Tensor increasing_betas(const at::Tensor& betas) {
+  detail::check_floating(kThermodynamicIntegration, "betas", betas);
+  detail::check_shape(kThermodynamicIntegration, "betas", betas, {-1}, "(R,)");
+  detail::check_at_least(kThermodynamicIntegration, "the number of betas", betas.size(0), 2);
+  detail::check_finite(kThermodynamicIntegration, "betas", betas);
   const at::Tensor path = betas.detach().to(at::kCPU, at::kDouble);
   const at::Tensor steps = path.diff();
-  TORCH_CHECK_VALUE(steps.gt(0).all().item<bool>() || steps.lt(0).all().item<bool>(), kOp,
-                    ": betas must be strictly monotone");
+  TORCH_CHECK_VALUE(steps.gt(0).all().item<bool>() || steps.lt(0).all().item<bool>(),
+                    kThermodynamicIntegration, ": betas must be strictly monotone");
   return path;
 }
 
 at::Tensor checked_derivatives(const at::Tensor& derivatives, int64_t n_laws) {
-  detail::check_floating(kOp, "derivatives", derivatives);
+  detail::check_floating(kThermodynamicIntegration, "derivatives", derivatives);
   TORCH_CHECK_VALUE(
-      (derivatives.dim() == 2 || derivatives.dim() == 3) && derivatives.size(0) == n_laws, kOp,
+      (derivatives.dim() == 2 || derivatives.dim() == 3) && derivatives.size(0) == n_laws,
+      kThermodynamicIntegration,
       ": derivatives must have shape (R, M) or (R, T, C) with R = ", n_laws, ", got ",
       detail::describe_shape(derivatives.sizes()));
   const bool chains = derivatives.dim() == 3;
-  detail::check_at_least(kOp, chains ? "the number of chains" : "the number of samples",
+  detail::check_at_least(kThermodynamicIntegration,
+                         chains ? "the number of chains" : "the number of samples",
                          derivatives.size(-1), 2);
-  detail::check_at_least(kOp, "the number of steps", derivatives.size(1), 1);
-  detail::check_finite(kOp, "derivatives", derivatives);
+  detail::check_at_least(kThermodynamicIntegration, "the number of steps", derivatives.size(1), 1);
+  detail::check_finite(kThermodynamicIntegration, "derivatives", derivatives);
   return derivatives.detach().to(at::kDouble);
 }
 
@@ -55,7 +57,7 @@ detail::LogZNumbers thermodynamic_integration_kernel(const at::Tensor& betas,
                                                      const at::Tensor& derivatives,
                                                      bool corrected) {
   const at::NoGradGuard no_grad;
-  const at::Tensor path = checked_betas(betas);
+  const at::Tensor path = increasing_betas(betas);
   const at::Tensor u = checked_derivatives(derivatives, path.size(0));
   const detail::PathIntegral integral = detail::integrate(
       [&](int64_t a, int64_t b, int64_t at) {

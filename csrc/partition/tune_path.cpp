@@ -16,11 +16,11 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "tune_path";
+constexpr const char* kTunePath = "tune_path";
 constexpr double kJitter = 0.5;  // of a path length: a fixed one may be the period of the motion
 
 void check_sampler(const std::string& sampler) {
-  TORCH_CHECK_VALUE(sampler == "hmc" || sampler == "mala", kOp,
+  TORCH_CHECK_VALUE(sampler == "hmc" || sampler == "mala", kTunePath,
                     ": sampler must be \"hmc\" or \"mala\", got \"", sampler, "\"");
 }
 
@@ -59,7 +59,7 @@ std::tuple<at::Tensor, at::Tensor> tune_path_op(const c10::IValue& energy, const
                                                 std::optional<double> target_acceptance,
                                                 int64_t n_leapfrog,
                                                 std::optional<at::Generator> generator) {
-  PathTuning tuning = tune_path(Energy::from_ivalue(kOp, energy), x, betas, sampler,
+  PathTuning tuning = tune_path(Energy::from_ivalue(kTunePath, energy), x, betas, sampler,
                                 {n_steps, target_acceptance, n_leapfrog, std::move(generator)});
   return {tuning.step_size, tuning.inverse_mass};
 }
@@ -97,8 +97,9 @@ Sampler PathTuning::bind(int64_t n_steps) const {
 PathTuning tune_path(const Energy& energy, const at::Tensor& x, const at::Tensor& betas,
                      const std::string& sampler, const TunePathOptions& options) {
   check_sampler(sampler);
-  const at::Tensor path = detail::checked_path(kOp, betas);
-  TORCH_CHECK_VALUE(path[0].item<double>() < path[1].item<double>(), kOp, ": betas must rise");
+  const at::Tensor path = detail::checked_path(kTunePath, betas);
+  TORCH_CHECK_VALUE(path[0].item<double>() < path[1].item<double>(), kTunePath,
+                    ": betas must rise");
   std::vector<at::Tensor> step_sizes;
   std::vector<at::Tensor> inverse_masses;
   at::Tensor states = x;

@@ -7,7 +7,7 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "discrete_langevin";
+constexpr const char* kDiscreteLangevin = "discrete_langevin";
 
 /// Log probabilities of every site to move on by 0 ... K - 1 states, (N, S, K), float64.
 at::Tensor log_proposal(const detail::DiscretePoint& point, const at::Tensor& penalty) {
@@ -27,18 +27,19 @@ detail::SamplesTuple discrete_langevin_op(const c10::IValue& energy, const at::T
                                           const std::optional<at::Tensor>& beta, int64_t thin,
                                           bool inplace, std::optional<at::Generator> generator) {
   return detail::as_tuple(discrete_langevin(
-      Energy::from_ivalue(kOp, energy), x, {n_steps, beta, thin, inplace, std::move(generator)},
-      {StepSize::from_ivalue(kOp, step_size), metropolis, categorical}));
+      Energy::from_ivalue(kDiscreteLangevin, energy), x,
+      {n_steps, beta, thin, inplace, std::move(generator)},
+      {StepSize::from_ivalue(kDiscreteLangevin, step_size), metropolis, categorical}));
 }
 
 }  // namespace
 
 Samples discrete_langevin(const Energy& energy, const at::Tensor& x, const RunOptions& run,
                           const DiscreteLangevinOptions& options) {
-  detail::ChainRun chains(kOp, x, run);
-  const detail::DiscreteSites sites(kOp, chains.x, options.categorical);
-  options.step_size.check(kOp, chains.n_chains(), run.n_steps);
-  const detail::DiscreteEnergy points(kOp, energy, chains, sites);
+  detail::ChainRun chains(kDiscreteLangevin, x, run);
+  const detail::DiscreteSites sites(kDiscreteLangevin, chains.x, options.categorical);
+  options.step_size.check(kDiscreteLangevin, chains.n_chains(), run.n_steps);
+  const detail::DiscreteEnergy points(kDiscreteLangevin, energy, chains, sites);
   detail::DiscretePoint current = points.start();
   const double squared_distance = options.categorical ? 2 : 1;  // of two states of a site
 

@@ -8,7 +8,7 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "gibbs";
+constexpr const char* kGibbs = "gibbs";
 
 /// Tempered energies in float64, with +inf allowed (a forbidden state) and NaN and -inf refused; `sites`, (N, k),
 /// or (k,) for all chains, is where they are. A copy: an energy
@@ -21,7 +21,7 @@ at::Tensor checked_energies(const Energy& energy, const at::Tensor& x,
   if (bad.any().item<bool>()) {
     const int64_t chain = bad.nonzero()[0][0].item<int64_t>();
     const at::Tensor of_chain = sites.dim() == 1 ? sites : sites[chain];
-    TORCH_CHECK_VALUE(false, kOp, ": the energy of chain ", chain, " is ",
+    TORCH_CHECK_VALUE(false, kGibbs, ": the energy of chain ", chain, " is ",
                       energies[chain].item<double>(), " at step ", step, ", site ",
                       of_chain[0].item<int64_t>(),
                       "; likely its parameters are not finite, or it overflows for this state");
@@ -120,15 +120,15 @@ class BlockUpdates {
 /// What an energy's own Gibbs sampler returned, if it keeps to the contract.
 at::Tensor checked_states(const at::Tensor& states, const at::Tensor& x,
                           const std::optional<at::Tensor>& clamp) {
-  detail::check_binary(kOp, "what the energy's gibbs returns", states);
-  TORCH_CHECK_VALUE(!clamp || states.eq(x).logical_or(clamp->logical_not()).all().item<bool>(), kOp,
-                    ": the energy's gibbs must keep the units that clamp keeps");
+  detail::check_binary(kGibbs, "what the energy's gibbs returns", states);
+  TORCH_CHECK_VALUE(!clamp || states.eq(x).logical_or(clamp->logical_not()).all().item<bool>(),
+                    kGibbs, ": the energy's gibbs must keep the units that clamp keeps");
   return states;
 }
 
 std::optional<Samples> run_own_gibbs(const Energy& energy, detail::ChainRun& chains,
                                      const RunOptions& run, const GibbsOptions& options) {
-  const auto mask = detail::checked_clamp(kOp, options.clamp, chains.x);
+  const auto mask = detail::checked_clamp(kGibbs, options.clamp, chains.x);
   const auto own_steps =
       [&](const at::Tensor& x,
           const RunOptions& call) -> std::optional<std::tuple<at::Tensor, at::Tensor>> {
@@ -144,7 +144,7 @@ detail::SamplesTuple gibbs_op(const c10::IValue& energy, const at::Tensor& x,
                               bool categorical, const std::optional<at::Tensor>& blocks,
                               int64_t n_steps, const std::optional<at::Tensor>& beta, int64_t thin,
                               bool inplace, std::optional<at::Generator> generator) {
-  return detail::as_tuple(gibbs(Energy::from_ivalue(kOp, energy), x,
+  return detail::as_tuple(gibbs(Energy::from_ivalue(kGibbs, energy), x,
                                 {n_steps, beta, thin, inplace, std::move(generator)},
                                 {clamp, std::string(scan), categorical, blocks}));
 }
@@ -153,14 +153,14 @@ detail::SamplesTuple gibbs_op(const c10::IValue& energy, const at::Tensor& x,
 
 Samples gibbs(const Energy& energy, const at::Tensor& x, const RunOptions& run,
               const GibbsOptions& options) {
-  detail::ChainRun chains(kOp, x, run);
+  detail::ChainRun chains(kGibbs, x, run);
   const bool random = options.scan == "random";
-  TORCH_CHECK_VALUE(random || options.scan == "systematic", kOp,
+  TORCH_CHECK_VALUE(random || options.scan == "systematic", kGibbs,
                     ": scan must be \"systematic\" or \"random\", got \"", options.scan, "\"");
-  const detail::DiscreteSites layout(kOp, chains.x, options.categorical);
-  const detail::GibbsBlocks blocks(kOp, layout, options.blocks);
+  const detail::DiscreteSites layout(kGibbs, chains.x, options.categorical);
+  const detail::GibbsBlocks blocks(kGibbs, layout, options.blocks);
   const at::Tensor sites = options.categorical ? chains.x.select(-1, 0) : chains.x;
-  const auto clamp = detail::checked_clamp(kOp, options.clamp, sites);
+  const auto clamp = detail::checked_clamp(kGibbs, options.clamp, sites);
 
   const bool has_blocks = options.blocks && options.blocks->defined();
   if (!random && !options.categorical && !has_blocks) {

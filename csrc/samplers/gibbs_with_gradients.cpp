@@ -9,7 +9,7 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "gibbs_with_gradients";
+constexpr const char* kGibbsWithGradients = "gibbs_with_gradients";
 
 /// A change of one site that moves on by 1 ... K - 1 states, in tensor operations: any device and number of states.
 class AnyChange final : public detail::OneChange {
@@ -18,7 +18,7 @@ class AnyChange final : public detail::OneChange {
   AnyChange(const Energy& energy, detail::ChainRun& chains, const detail::DiscreteSites& sites)
       : chains_(chains),
         sites_(sites),
-        points_(kOp, energy, chains, sites),
+        points_(kGibbsWithGradients, energy, chains, sites),
         current_(points_.start()) {}
 
   detail::Proposal propose(const at::Tensor& uniform) override {
@@ -62,7 +62,7 @@ std::unique_ptr<detail::OneChange> make_change(const Energy& energy, detail::Cha
                                                const detail::DiscreteSites& sites,
                                                bool categorical) {
   if (!categorical && detail::has_kernel(chains.x)) {
-    return std::make_unique<detail::BinaryFlips>(kOp, energy, chains);
+    return std::make_unique<detail::BinaryFlips>(kGibbsWithGradients, energy, chains);
   }
   return std::make_unique<AnyChange>(energy, chains, sites);
 }
@@ -73,7 +73,7 @@ std::optional<Samples> run_own(const Energy& energy, detail::ChainRun& chains,
   return detail::run_own_steps(chains, run, [&](const at::Tensor& x, const RunOptions& call) {
     auto result = energy.gibbs_with_gradients(x, call);
     if (result) {
-      detail::check_binary(kOp, "what the energy's gibbs_with_gradients returns",
+      detail::check_binary(kGibbsWithGradients, "what the energy's gibbs_with_gradients returns",
                            std::get<0>(*result));
     }
     return result;
@@ -84,7 +84,7 @@ detail::SamplesTuple gibbs_with_gradients_op(const c10::IValue& energy, const at
                                              bool categorical, int64_t n_steps,
                                              const std::optional<at::Tensor>& beta, int64_t thin,
                                              bool inplace, std::optional<at::Generator> generator) {
-  return detail::as_tuple(gibbs_with_gradients(Energy::from_ivalue(kOp, energy), x,
+  return detail::as_tuple(gibbs_with_gradients(Energy::from_ivalue(kGibbsWithGradients, energy), x,
                                                {n_steps, beta, thin, inplace, std::move(generator)},
                                                {categorical}));
 }
@@ -93,8 +93,8 @@ detail::SamplesTuple gibbs_with_gradients_op(const c10::IValue& energy, const at
 
 Samples gibbs_with_gradients(const Energy& energy, const at::Tensor& x, const RunOptions& run,
                              const GibbsWithGradientsOptions& options) {
-  detail::ChainRun chains(kOp, x, run);
-  const detail::DiscreteSites sites(kOp, chains.x, options.categorical);
+  detail::ChainRun chains(kGibbsWithGradients, x, run);
+  const detail::DiscreteSites sites(kGibbsWithGradients, chains.x, options.categorical);
   if (!options.categorical) {
     if (auto samples = run_own(energy, chains, run)) return *std::move(samples);
   }

@@ -11,7 +11,7 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "hmc";
+constexpr const char* kHmc = "hmc";
 
 /// How many leapfrog steps this transition takes. Drawn as if for chain 0, so that it depends on the step alone.
 int64_t path_length(const HMCOptions& options, kernels::Draw draw) {
@@ -28,9 +28,9 @@ detail::SamplesTuple hmc_op(const c10::IValue& energy, const at::Tensor& x,
                             const std::optional<at::Tensor>& inverse_mass, int64_t n_steps,
                             const std::optional<at::Tensor>& beta, int64_t thin, bool inplace,
                             std::optional<at::Generator> generator) {
-  return detail::as_tuple(
-      hmc(Energy::from_ivalue(kOp, energy), x, {n_steps, beta, thin, inplace, std::move(generator)},
-          {StepSize::from_ivalue(kOp, step_size), n_leapfrog, jitter, inverse_mass}));
+  return detail::as_tuple(hmc(
+      Energy::from_ivalue(kHmc, energy), x, {n_steps, beta, thin, inplace, std::move(generator)},
+      {StepSize::from_ivalue(kHmc, step_size), n_leapfrog, jitter, inverse_mass}));
 }
 
 }  // namespace
@@ -53,12 +53,12 @@ at::Tensor detail::hmc_transition(ChainRun& chains, const Hamiltonian& hamiltoni
 
 Samples hmc(const Energy& energy, const at::Tensor& x, const RunOptions& run,
             const HMCOptions& options) {
-  detail::ChainRun chains(kOp, x, run);
-  options.step_size.check(kOp, chains.n_chains(), run.n_steps);
-  detail::check_at_least(kOp, "n_leapfrog", options.n_leapfrog, 1);
-  TORCH_CHECK_VALUE(options.jitter >= 0 && options.jitter < 1, kOp,
+  detail::ChainRun chains(kHmc, x, run);
+  options.step_size.check(kHmc, chains.n_chains(), run.n_steps);
+  detail::check_at_least(kHmc, "n_leapfrog", options.n_leapfrog, 1);
+  TORCH_CHECK_VALUE(options.jitter >= 0 && options.jitter < 1, kHmc,
                     ": jitter must be in [0, 1), got ", options.jitter);
-  const detail::Hamiltonian hamiltonian(kOp, energy, chains, options.inverse_mass);
+  const detail::Hamiltonian hamiltonian(kHmc, energy, chains, options.inverse_mass);
   detail::PhasePoint current = hamiltonian.start();
 
   return chains.run([&](int64_t step) {

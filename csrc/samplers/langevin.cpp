@@ -11,7 +11,7 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "langevin";
+constexpr const char* kLangevin = "langevin";
 constexpr const char* kUpdate = "langevin_update";
 
 void check_noise_scale(const char* op, double noise_scale) {
@@ -20,10 +20,11 @@ void check_noise_scale(const char* op, double noise_scale) {
 }
 
 void check_options(const LangevinOptions& options) {
-  check_noise_scale(kOp, options.noise_scale);
-  TORCH_CHECK_VALUE(options.max_score > 0, kOp, ": max_score must be > 0, got ", options.max_score);
-  TORCH_CHECK_VALUE(options.low < options.high, kOp, ": low must be below high, got ", options.low,
-                    " and ", options.high);
+  check_noise_scale(kLangevin, options.noise_scale);
+  TORCH_CHECK_VALUE(options.max_score > 0, kLangevin, ": max_score must be > 0, got ",
+                    options.max_score);
+  TORCH_CHECK_VALUE(options.low < options.high, kLangevin, ": low must be below high, got ",
+                    options.low, " and ", options.high);
 }
 
 /// Step sizes and noise in the dtype that a step of x is computed in.
@@ -41,12 +42,12 @@ detail::SamplesTuple langevin_op(const c10::IValue& energy, const at::Tensor& x,
                                  std::optional<double> high, int64_t n_steps,
                                  const std::optional<at::Tensor>& beta, int64_t thin, bool inplace,
                                  std::optional<at::Generator> generator) {
-  LangevinOptions options{.step_size = StepSize::from_ivalue(kOp, step_size),
+  LangevinOptions options{.step_size = StepSize::from_ivalue(kLangevin, step_size),
                           .noise_scale = noise_scale};
   if (max_score) options.max_score = *max_score;
   if (low) options.low = *low;
   if (high) options.high = *high;
-  return detail::as_tuple(langevin(Energy::from_ivalue(kOp, energy), x,
+  return detail::as_tuple(langevin(Energy::from_ivalue(kLangevin, energy), x,
                                    {n_steps, beta, thin, inplace, std::move(generator)}, options));
 }
 
@@ -93,12 +94,12 @@ at::Tensor update_meta(const at::Tensor& x, const at::Tensor& score, double step
 
 Samples langevin(const Energy& energy, const at::Tensor& x, const RunOptions& run,
                  const LangevinOptions& options) {
-  detail::ChainRun chains(kOp, x, run);
-  options.step_size.check(kOp, chains.n_chains(), run.n_steps);
+  detail::ChainRun chains(kLangevin, x, run);
+  options.step_size.check(kLangevin, chains.n_chains(), run.n_steps);
   check_options(options);
-  detail::check_finite(kOp, "x", x);
+  detail::check_finite(kLangevin, "x", x);
   at::Tensor score = score_of(energy, chains);
-  detail::check_chains_finite(kOp, "score", score, 0);
+  detail::check_chains_finite(kLangevin, "score", score, 0);
 
   const at::TensorOptions numbers = numbers_of(x);
   return chains.run([&](int64_t step) {
@@ -110,9 +111,9 @@ Samples langevin(const Energy& energy, const at::Tensor& x, const RunOptions& ru
                                                 noise.to(numbers), options.max_score, options.low,
                                                 options.high, chains.draw(detail::kNoise), next);
     if (!finite || std::isfinite(options.max_score)) {  // clamping hides an infinite score
-      detail::check_chains_finite(kOp, "score", score, step);
+      detail::check_chains_finite(kLangevin, "score", score, step);
     }
-    if (!finite) detail::check_chains_finite(kOp, "state", next, step + 1);
+    if (!finite) detail::check_chains_finite(kLangevin, "state", next, step + 1);
     chains.x = next;
     return at::Tensor();
   });

@@ -7,25 +7,25 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "mala";
+constexpr const char* kMala = "mala";
 
 detail::SamplesTuple mala_op(const c10::IValue& energy, const at::Tensor& x,
                              const c10::IValue& step_size,
                              const std::optional<at::Tensor>& inverse_mass, int64_t n_steps,
                              const std::optional<at::Tensor>& beta, int64_t thin, bool inplace,
                              std::optional<at::Generator> generator) {
-  return detail::as_tuple(mala(Energy::from_ivalue(kOp, energy), x,
+  return detail::as_tuple(mala(Energy::from_ivalue(kMala, energy), x,
                                {n_steps, beta, thin, inplace, std::move(generator)},
-                               {StepSize::from_ivalue(kOp, step_size), inverse_mass}));
+                               {StepSize::from_ivalue(kMala, step_size), inverse_mass}));
 }
 
 }  // namespace
 
 Samples mala(const Energy& energy, const at::Tensor& x, const RunOptions& run,
              const MALAOptions& options) {
-  detail::ChainRun chains(kOp, x, run);
-  options.step_size.check(kOp, chains.n_chains(), run.n_steps);
-  const detail::Hamiltonian hamiltonian(kOp, energy, chains, options.inverse_mass);
+  detail::ChainRun chains(kMala, x, run);
+  options.step_size.check(kMala, chains.n_chains(), run.n_steps);
+  const detail::Hamiltonian hamiltonian(kMala, energy, chains, options.inverse_mass);
   detail::PhasePoint current = hamiltonian.start();
 
   // The proposal is the end of one leapfrog step of size sqrt(2 step_size), and the Metropolis-Hastings ratio that

@@ -9,7 +9,7 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "nuts";
+constexpr const char* kNuts = "nuts";
 constexpr double kDivergence = 1000;
 constexpr int64_t kMostDepth = 20;
 
@@ -161,9 +161,9 @@ detail::SamplesTuple nuts_op(const c10::IValue& energy, const at::Tensor& x,
                              const std::optional<at::Tensor>& inverse_mass, int64_t n_steps,
                              const std::optional<at::Tensor>& beta, int64_t thin, bool inplace,
                              std::optional<at::Generator> generator) {
-  return detail::as_tuple(nuts(Energy::from_ivalue(kOp, energy), x,
+  return detail::as_tuple(nuts(Energy::from_ivalue(kNuts, energy), x,
                                {n_steps, beta, thin, inplace, std::move(generator)},
-                               {StepSize::from_ivalue(kOp, step_size), max_depth, inverse_mass}));
+                               {StepSize::from_ivalue(kNuts, step_size), max_depth, inverse_mass}));
 }
 
 }  // namespace
@@ -189,10 +189,10 @@ void detail::check_max_depth(const char* op, int64_t max_depth) {
 
 Samples nuts(const Energy& energy, const at::Tensor& x, const RunOptions& run,
              const NUTSOptions& options) {
-  ChainRun chains(kOp, x, run);
-  options.step_size.check(kOp, chains.n_chains(), run.n_steps);
-  detail::check_max_depth(kOp, options.max_depth);
-  const Hamiltonian hamiltonian(kOp, energy, chains, options.inverse_mass);
+  ChainRun chains(kNuts, x, run);
+  options.step_size.check(kNuts, chains.n_chains(), run.n_steps);
+  detail::check_max_depth(kNuts, options.max_depth);
+  const Hamiltonian hamiltonian(kNuts, energy, chains, options.inverse_mass);
   PhasePoint current = hamiltonian.start();
   return chains.run([&](int64_t step) {
     return detail::nuts_transition(chains, hamiltonian, current, options.step_size.at(step),

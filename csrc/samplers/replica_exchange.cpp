@@ -12,7 +12,7 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "replica_exchange";
+constexpr const char* kReplicaExchange = "replica_exchange";
 
 /// With whom every rung may exchange its state in a step: (1, 0, 3, 2, ...) or (0, 2, 1, 4, 3, ...). A rung without
 /// a neighbour is its own partner.
@@ -99,7 +99,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> replica_exchange_op(
     const c10::IValue& sampler, int64_t first_step, int64_t n_steps, int64_t thin, bool inplace,
     std::optional<at::Generator> generator) {
   const ReplicaSamples samples = replica_exchange(
-      Energy::from_ivalue(kOp, energy), x, betas, detail::sampler_from_ivalue(kOp, sampler),
+      Energy::from_ivalue(kReplicaExchange, energy), x, betas,
+      detail::sampler_from_ivalue(kReplicaExchange, sampler),
       {.n_steps = n_steps, .thin = thin, .inplace = inplace, .generator = std::move(generator)},
       {first_step});
   return {samples.x, samples.swap_rate, samples.trajectory, samples.replica};
@@ -110,23 +111,25 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> replica_exchange_op(
 ReplicaSamples replica_exchange(const Energy& energy, const at::Tensor& x, const at::Tensor& betas,
                                 const Sampler& sampler, const RunOptions& run,
                                 const ReplicaExchangeOptions& options) {
-  const at::Tensor ladder = detail::checked_ladder(kOp, betas).to(x.device());
-  detail::check_no_beta(kOp, run);
-  detail::check_at_least(kOp, "first_step", options.first_step, 0);
-  detail::check_at_least(kOp, "thin", run.thin, 0);
-  TORCH_CHECK_VALUE(ladder.size(0) <= INT16_MAX, kOp, ": betas must hold at most ", INT16_MAX,
-                    " rungs, got ", ladder.size(0));
-  TORCH_CHECK_VALUE(x.dim() >= 2 && x.size(0) == ladder.size(0), kOp, ": x must have shape (",
-                    ladder.size(0), ", N, ...), got ", detail::describe_shape(x.sizes()));
+  const at::Tensor ladder = detail::checked_ladder(kReplicaExchange, betas).to(x.device());
+  detail::check_no_beta(kReplicaExchange, run);
+  detail::check_at_least(kReplicaExchange, "first_step", options.first_step, 0);
+  detail::check_at_least(kReplicaExchange, "thin", run.thin, 0);
+  TORCH_CHECK_VALUE(ladder.size(0) <= INT16_MAX, kReplicaExchange, ": betas must hold at most ",
+                    INT16_MAX, " rungs, got ", ladder.size(0));
+  TORCH_CHECK_VALUE(x.dim() >= 2 && x.size(0) == ladder.size(0), kReplicaExchange,
+                    ": x must have shape (", ladder.size(0), ", N, ...), got ",
+                    detail::describe_shape(x.sizes()));
   RunOptions all_rungs = run;
   all_rungs.thin = 0;  // of the trajectory only the rung of the target is kept
-  detail::ChainRun chains(kOp, x, all_rungs);
+  detail::ChainRun chains(kReplicaExchange, x, all_rungs);
   at::Tensor trajectory = detail::empty_trajectory(run, x[0]);
   Rungs rungs(energy, ladder, chains, run.n_steps);
 
   const Samples samples = chains.run([&](int64_t step) {
-    const at::Tensor states =
-        detail::moved(kOp, sampler, energy, chains.x.flatten(0, 1), rungs.betas(), run.generator).x;
+    const at::Tensor states = detail::moved(kReplicaExchange, sampler, energy,
+                                            chains.x.flatten(0, 1), rungs.betas(), run.generator)
+                                  .x;
     rungs.exchange(states.view(x.sizes()), partners(ladder.size(0), options.first_step + step),
                    step);
     const int64_t done = step + 1;

@@ -9,14 +9,15 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "tempered_transitions";
+constexpr const char* kTemperedTransitions = "tempered_transitions";
 
 detail::SamplesTuple tempered_transitions_op(const c10::IValue& energy, const at::Tensor& x,
                                              const at::Tensor& betas, const c10::IValue& sampler,
                                              int64_t n_steps, int64_t thin, bool inplace,
                                              std::optional<at::Generator> generator) {
   return detail::as_tuple(tempered_transitions(
-      Energy::from_ivalue(kOp, energy), x, betas, detail::sampler_from_ivalue(kOp, sampler),
+      Energy::from_ivalue(kTemperedTransitions, energy), x, betas,
+      detail::sampler_from_ivalue(kTemperedTransitions, sampler),
       {.n_steps = n_steps, .thin = thin, .inplace = inplace, .generator = std::move(generator)}));
 }
 
@@ -24,9 +25,9 @@ detail::SamplesTuple tempered_transitions_op(const c10::IValue& energy, const at
 
 Samples tempered_transitions(const Energy& energy, const at::Tensor& x, const at::Tensor& betas,
                              const Sampler& sampler, const RunOptions& run) {
-  const at::Tensor ladder = detail::checked_ladder(kOp, betas).to(x.device());
-  detail::check_no_beta(kOp, run);
-  detail::ChainRun chains(kOp, x, run);
+  const at::Tensor ladder = detail::checked_ladder(kTemperedTransitions, betas).to(x.device());
+  detail::check_no_beta(kTemperedTransitions, run);
+  detail::ChainRun chains(kTemperedTransitions, x, run);
   const int64_t top = ladder.size(0) - 1;
   // E at `rung` minus E at the rung below it: what a chain pays for its way up from there, or gets back coming down.
   const auto rise = [&](const at::Tensor& states, int64_t rung) {
@@ -34,7 +35,8 @@ Samples tempered_transitions(const Energy& energy, const at::Tensor& x, const at
     return energies[0] - energies[1];
   };
   const auto move = [&](const at::Tensor& states, int64_t rung) {
-    return detail::moved(kOp, sampler, energy, states, ladder[rung], run.generator).x;
+    return detail::moved(kTemperedTransitions, sampler, energy, states, ladder[rung], run.generator)
+        .x;
   };
 
   return chains.run([&](int64_t) {

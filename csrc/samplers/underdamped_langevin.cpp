@@ -9,7 +9,7 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "underdamped_langevin";
+constexpr const char* kUnderdampedLangevin = "underdamped_langevin";
 
 detail::SamplesTuple underdamped_langevin_op(const c10::IValue& energy, const at::Tensor& x,
                                              const c10::IValue& step_size, double friction,
@@ -18,19 +18,20 @@ detail::SamplesTuple underdamped_langevin_op(const c10::IValue& energy, const at
                                              int64_t thin, bool inplace,
                                              std::optional<at::Generator> generator) {
   return detail::as_tuple(underdamped_langevin(
-      Energy::from_ivalue(kOp, energy), x, {n_steps, beta, thin, inplace, std::move(generator)},
-      {StepSize::from_ivalue(kOp, step_size), friction, inverse_mass}));
+      Energy::from_ivalue(kUnderdampedLangevin, energy), x,
+      {n_steps, beta, thin, inplace, std::move(generator)},
+      {StepSize::from_ivalue(kUnderdampedLangevin, step_size), friction, inverse_mass}));
 }
 
 }  // namespace
 
 Samples underdamped_langevin(const Energy& energy, const at::Tensor& x, const RunOptions& run,
                              const UnderdampedLangevinOptions& options) {
-  detail::ChainRun chains(kOp, x, run);
-  options.step_size.check(kOp, chains.n_chains(), run.n_steps);
-  TORCH_CHECK_VALUE(options.friction > 0 && std::isfinite(options.friction), kOp,
+  detail::ChainRun chains(kUnderdampedLangevin, x, run);
+  options.step_size.check(kUnderdampedLangevin, chains.n_chains(), run.n_steps);
+  TORCH_CHECK_VALUE(options.friction > 0 && std::isfinite(options.friction), kUnderdampedLangevin,
                     ": friction must be > 0 and finite, got ", options.friction);
-  const detail::Hamiltonian hamiltonian(kOp, energy, chains, options.inverse_mass);
+  const detail::Hamiltonian hamiltonian(kUnderdampedLangevin, energy, chains, options.inverse_mass);
   detail::PhasePoint point = hamiltonian.start();
 
   return chains.run([&](int64_t step) {
@@ -42,9 +43,9 @@ Samples underdamped_langevin(const Energy& energy, const at::Tensor& x, const Ru
     hamiltonian.draw_momentum(point, chains.draw(detail::kNoise));
     const at::Tensor noise = std::exchange(point.momentum, slowed);
     hamiltonian.kick_and_drift(point, noise, (1 - kept.square()).sqrt(), half);  // O, A
-    detail::check_chains_finite(kOp, "state", point.x, step + 1);
+    detail::check_chains_finite(kUnderdampedLangevin, "state", point.x, step + 1);
     static_cast<detail::Position&>(point) = hamiltonian.at(point.x);
-    detail::check_chains_finite(kOp, "score", point.score, step + 1);
+    detail::check_chains_finite(kUnderdampedLangevin, "score", point.score, step + 1);
     hamiltonian.kick(point, half);  // B
     chains.x = point.x;
     chains.energy = point.energy;

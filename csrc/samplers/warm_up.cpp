@@ -9,7 +9,7 @@ namespace torch_ebm {
 
 namespace {
 
-constexpr const char* kOp = "warm_up";
+constexpr const char* kWarmUp = "warm_up";
 
 at::Tensor number(double value) {
   return at::full({}, value, at::TensorOptions().dtype(at::kDouble));
@@ -17,17 +17,17 @@ at::Tensor number(double value) {
 
 double checked_target(const std::string& sampler, const WarmUpOptions& options) {
   const double target = options.target_acceptance.value_or(sampler == "mala" ? 0.574 : 0.8);
-  TORCH_CHECK_VALUE(target > 0 && target < 1, kOp, ": target_acceptance must be in (0, 1), got ",
-                    target);
+  TORCH_CHECK_VALUE(target > 0 && target < 1, kWarmUp,
+                    ": target_acceptance must be in (0, 1), got ", target);
   return target;
 }
 
 void check(const std::string& sampler, const WarmUpOptions& options) {
-  TORCH_CHECK_VALUE(sampler == "mala" || sampler == "hmc" || sampler == "nuts", kOp,
+  TORCH_CHECK_VALUE(sampler == "mala" || sampler == "hmc" || sampler == "nuts", kWarmUp,
                     ": sampler must be \"mala\", \"hmc\" or \"nuts\", got \"", sampler, "\"");
-  detail::check_at_least(kOp, "n_steps", options.n_steps, 20);
-  detail::check_at_least(kOp, "n_leapfrog", options.n_leapfrog, 1);
-  detail::check_max_depth(kOp, options.max_depth);
+  detail::check_at_least(kWarmUp, "n_steps", options.n_steps, 20);
+  detail::check_at_least(kWarmUp, "n_leapfrog", options.n_leapfrog, 1);
+  detail::check_max_depth(kWarmUp, options.max_depth);
 }
 
 /// A leapfrog step size at which the mean acceptance of one step crosses 0.8, by doubling or
@@ -54,7 +54,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> warm_up_op(
     std::optional<double> target_acceptance, int64_t n_leapfrog, int64_t max_depth,
     const std::optional<at::Tensor>& beta, std::optional<at::Generator> generator) {
   WarmUp result =
-      warm_up(Energy::from_ivalue(kOp, energy), x, sampler,
+      warm_up(Energy::from_ivalue(kWarmUp, energy), x, sampler,
               {n_steps, target_acceptance, n_leapfrog, max_depth, beta, std::move(generator)});
   return {result.x, result.step_size, result.inverse_mass};
 }
@@ -66,8 +66,9 @@ WarmUp warm_up(const Energy& energy, const at::Tensor& x, const std::string& sam
   check(sampler, options);
   detail::DualAveraging step_size(checked_target(sampler, options));
   detail::ChainRun chains(
-      kOp, x, {.n_steps = options.n_steps, .beta = options.beta, .generator = options.generator});
-  detail::Hamiltonian hamiltonian(kOp, energy, chains, std::nullopt);
+      kWarmUp, x,
+      {.n_steps = options.n_steps, .beta = options.beta, .generator = options.generator});
+  detail::Hamiltonian hamiltonian(kWarmUp, energy, chains, std::nullopt);
   detail::PhasePoint current = hamiltonian.start();
   const detail::Windows windows(options.n_steps);
   detail::PooledVariance variance;
@@ -92,7 +93,8 @@ WarmUp warm_up(const Energy& energy, const at::Tensor& x, const std::string& sam
 
   const double leapfrog = step_size.mean_step_size();
   TORCH_CHECK_VALUE(at::isfinite(hamiltonian.inverse_mass()).all().item<bool>() && leapfrog > 0,
-                    kOp, ": the variances of the states did not stay finite in ", x.scalar_type(),
+                    kWarmUp, ": the variances of the states did not stay finite in ",
+                    x.scalar_type(),
                     "; likely the energy does not confine them at this temperature");
   // MALA is told the square of its leapfrog step, halved.
   return {samples.x, number(sampler == "mala" ? leapfrog * leapfrog / 2 : leapfrog),
