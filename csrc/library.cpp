@@ -1,8 +1,8 @@
 // The index of the library: every operator and class, with its schema. Kernels are registered where they
 // are defined.
 //
-// Random ops, and those that call user code, are CONSERVATIVE: TorchScript merges two equal calls of any
-// other op into one, which for a sampler means twice the same numbers.
+// Random ops, and those that call user code, are CONSERVATIVE: TorchScript merges two equal calls
+// of any other op into one, so that a sampler would give the same numbers twice.
 
 #include <torch/library.h>
 
@@ -88,8 +88,8 @@ TORCH_LIBRARY(torch_ebm, m) {
         "Generator? generator=None) -> (Tensor x, Tensor step_size, Tensor inverse_mass)"),
         {at::Tag::nondeterministic_seeded});
 
-  // Tempering over any sampler: a scripted module whose forward(x, beta, generator) moves the states of an energy of
-  // its own, or the handle of a Python callable.
+  // Tempering over any sampler: a scripted module whose forward(x, beta, generator) contains the
+  // energy itself, or the handle of a Python callable.
   m.def(conservative(
         "replica_exchange(Any energy, Tensor x, Tensor betas, Any sampler, *, int first_step=0, "
         "int n_steps=1, int thin=0, bool inplace=False, Generator? generator=None) "
@@ -255,7 +255,7 @@ TORCH_LIBRARY(torch_ebm, m) {
   m.def("autocorrelation(Tensor x) -> Tensor");
   m.def("round_trips(Tensor replica_trace) -> Tensor");
 
-  // Implemented from Python, where there is one.
+  // Implemented in Python, in a Python process.
   m.def(conservative("_call_energy(Tensor x, int handle) -> Tensor"));
   m.def(conservative("_energy_has(int handle, str method) -> bool"));
   m.def(conservative(

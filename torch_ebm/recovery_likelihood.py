@@ -51,8 +51,8 @@ class _RecoveryEnergy(torch.nn.Module):
         n, shape = len(self._noisy), tuple(self._noisy.shape)
         if x.shape[1:] != shape[1:] or len(x) % n:
             raise ValueError(
-                f"recovery_energy: x must have the shape of noisy, {shape}, or be several such,"
-                f" got {tuple(x.shape)}"
+                f"recovery_energy: x must have the shape of noisy, {shape}, or a multiple of"
+                f" its rows, got {tuple(x.shape)}"
             )
         return self._noisy.repeat(len(x) // n, *[1] * (x.dim() - 1)) - x
 

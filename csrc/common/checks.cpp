@@ -9,7 +9,8 @@ namespace torch_ebm::detail {
 
 namespace {
 
-/// Applies a yes/no kernel to a contiguous copy, or says nothing where there is no kernel for the tensor.
+/// Applies a yes/no kernel to a contiguous copy, or returns nothing if there is no kernel for the
+/// tensor.
 template <typename Kernel>
 std::optional<bool> ask_kernel(const at::Tensor& tensor, Kernel kernel) {
   if (!tensor.is_cpu()) return std::nullopt;

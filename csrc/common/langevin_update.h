@@ -8,7 +8,7 @@ namespace torch_ebm::detail {
 
 /// One step of Langevin dynamics, in one pass over memory:
 ///     next = clamp(x + drift * clamp(score, -max_score, max_score) + noise * xi, low, high),
-/// with the xi of normal_like(x, draw). An infinite bound cuts nothing.
+/// with the xi of normal_like(x, draw). An infinite bound does not clamp.
 ///
 /// x, score and next: (N, ...), contiguous, of one floating dtype and device; next may be x. drift and noise:
 /// () or (N,), on that device, at least float. Returns false if an entry of next is not finite.

@@ -25,8 +25,8 @@ kernels::Padded<T> view_padded(const at::Tensor& matrix) {
 }
 
 /// Whether products with this matrix and with its transpose are the kernels' own: not if it is larger than a
-/// core's cache. Depends on the parameters alone, not on the number of chains: sums are rounded differently
-/// on the two ways.
+/// core's cache. Depends on the parameters alone, not on the number of chains: the two methods
+/// round sums differently.
 inline bool fits_in_cache(const at::Tensor& matrix) {
   constexpr int64_t kMaxBytes = 256 * 1024;  // for the matrix, and for its transposed copy
   const int64_t largest = std::max(matrix.size(0) * padded_size(matrix.size(1)),

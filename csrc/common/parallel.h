@@ -8,8 +8,8 @@
 
 namespace torch_ebm::detail {
 
-/// Splits n_rows x n_sites over the threads; body(rows) runs a kernel on raw memory. At least 16384 sites a
-/// thread: less is not worth waking one.
+/// Splits n_rows x n_sites over the threads; body(rows) runs a kernel on raw memory. At least 16384
+/// sites per thread: less is not worth waking one.
 template <typename Body>
 void parallel_rows(int64_t n_rows, int64_t n_sites, Body body) {
   const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, n_sites));

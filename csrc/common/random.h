@@ -19,7 +19,7 @@ enum Stream : uint32_t {
   kAccept = 5,
   kPath = 6,
   kChoice = 7,
-  // These stand for many: kDirection + depth, and so on.
+  // Each of these is the first of many: kDirection + depth, and so on.
   kSearch = 1 << 8,
   kDirection = 1 << 9,
   kSubtree = 1 << 10,
@@ -33,8 +33,8 @@ uint64_t draw_key(const std::optional<at::Generator>& generator, at::Device devi
 /// in float and move them there: slow, but the same numbers as everywhere.
 bool has_kernel(const at::Tensor& x);
 
-/// x, contiguous, in float if its precision is half. Half precision is not enough to sample in: it rounds uniform
-/// numbers up to 1, probabilities to 3 digits, and temperatures to each other.
+/// x, contiguous, in float if its precision is half. Half precision is too coarse to sample in: it
+/// rounds uniform numbers up to 1, probabilities to 3 digits, and temperatures to each other.
 at::Tensor at_least_float(const at::Tensor& x);
 
 /// Throws what sample_bernoulli_ throws if a logit was NaN.

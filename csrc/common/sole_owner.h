@@ -4,14 +4,14 @@
 
 namespace torch_ebm::detail {
 
-/// Whether x can be written to without anybody noticing: no other tensor shares its memory, and that memory is
-/// torch's, not borrowed from a caller (which cannot be resized).
+/// Whether x can be written to without side effects: no other tensor shares its memory, and that
+/// memory is torch's, not borrowed from a caller (which cannot be resized).
 inline bool is_sole_owner(const at::Tensor& x) {
   return x.use_count() == 1 && x.storage().use_count() == 1 &&
          x.storage().unsafeGetStorageImpl()->resizable() && x.is_contiguous();
 }
 
-/// Room for a result in the place of x: its own memory, unless others may see that.
+/// Memory for a result that replaces x: that of x, unless it is shared.
 inline at::Tensor room_of(const at::Tensor& x) { return is_sole_owner(x) ? x : at::empty_like(x); }
 
 }  // namespace torch_ebm::detail

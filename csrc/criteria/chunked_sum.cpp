@@ -43,7 +43,7 @@ class Leaves {
   std::unordered_set<c10::TensorImpl*> known_;
 };
 
-/// Whether two computations of the same terms may differ by so much.
+/// Whether two computations of the same terms may differ by this much.
 bool same_values(const at::Tensor& a, const at::Tensor& b) {
   const double tolerance = std::sqrt(a.scalar_type() == at::kDouble     ? 2e-16
                                      : a.scalar_type() == at::kFloat    ? 1e-7
@@ -92,8 +92,8 @@ class ChunkedSumBackward : public Node {
     const int64_t begin = static_cast<int64_t>(k) * chunk_;
     const at::Tensor sum = terms_(begin, std::min(begin + chunk_, n_terms_));
     TORCH_CHECK(same_values(sum.detach(), sums_[k]), op_,
-                ": the energy gave other values in the backward pass, which computes it again: it, "
-                "and its parameters, must not change before that; or leave out chunk_size");
+                ": the energy gave different values when the backward pass recomputed it; it and "
+                "its parameters must not change before then, or leave out chunk_size");
     return sum;
   }
 

@@ -39,7 +39,7 @@ at::Tensor noise_of(const detail::Criterion& examples, const ConditionalNceOptio
   TORCH_CHECK_VALUE(!options.sigma || !detail::given(options.log_ratio), kConditionalNce,
                     ": log_ratio must be left out with sigma, whose noise is symmetric");
   TORCH_CHECK_VALUE(options.sigma || !options.n_noise, kConditionalNce,
-                    ": n_noise must be left out with noise, which has as many samples as it has");
+                    ": n_noise must be left out with noise, whose shape gives it");
   if (options.sigma) return gaussian_noise(examples, *options.sigma, options.n_noise.value_or(1));
   return checked_noise(examples, options);
 }

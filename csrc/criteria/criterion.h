@@ -28,11 +28,11 @@ class Criterion {
   std::string reduction_;
 };
 
-/// Whether an optional argument is there: from C++ it may hold an undefined tensor.
+/// Whether an optional argument is given: from C++ it may hold an undefined tensor.
 inline bool given(const std::optional<at::Tensor>& tensor) { return tensor && tensor->defined(); }
 
 }  // namespace torch_ebm::detail
 
-/// Registers a criterion: autograd goes through what it calls, the energy above all.
+/// Registers a criterion: autograd goes through what it calls, above all the energy.
 #define TORCH_EBM_CRITERION(name, function) \
   TORCH_LIBRARY_IMPL(torch_ebm, CompositeImplicitAutograd, m) { m.impl(name, function); }

@@ -24,7 +24,7 @@ bool is_sigma_squared(const DenoisingScoreMatchingOptions& options) {
   return *options.weighting == "sigma_squared";
 }
 
-/// Of each example |s + noise / sigma|^2 / 2, or sigma^2 times that.
+/// For each example, |s + noise / sigma|^2 / 2, or sigma^2 times that.
 at::Tensor squared_errors(const Energy& energy, const at::Tensor& x, const NoiseScale& scale,
                           bool sigma_squared, uint64_t key) {
   return detail::with_gradients([&](bool differentiable) {

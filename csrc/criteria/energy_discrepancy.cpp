@@ -68,7 +68,7 @@ at::Tensor energy_discrepancy(const Energy& energy, const at::Tensor& x,
   check_discrepancy(options, examples.x);
   const uint64_t key = detail::draw_key(examples.generator, examples.x.device());
   const int64_t n = examples.n_examples();
-  const at::Tensor of_data = energy.value(examples.x).clone();  // it may use its memory again
+  const at::Tensor of_data = energy.value(examples.x).clone();  // the energy may reuse its memory
   const at::Tensor of_contrasts = energy.value(contrasts(examples.x, options, key));
   at::Tensor logits = of_data - of_contrasts.view({options.n_samples, n});
   if (options.stabilisation > 0) {

@@ -42,7 +42,7 @@ class RecoveryEnergy : public EnergyFunction {
     TORCH_CHECK_VALUE(x.dim() == noisy_.dim() && x.sizes().slice(1) == noisy_.sizes().slice(1) &&
                           x.size(0) % n == 0,
                       "recovery_energy: x must have the shape of noisy, ",
-                      detail::describe_shape(noisy_.sizes()), ", or be several such, got ",
+                      detail::describe_shape(noisy_.sizes()), ", or a multiple of its rows, got ",
                       detail::describe_shape(x.sizes()));
     if (x.size(0) == n) return noisy_ - x;
     std::vector<int64_t> repeats(x.dim(), 1);
@@ -59,7 +59,7 @@ class RecoveryEnergy : public EnergyFunction {
   double precision_;
 };
 
-/// A draw from p(. | x~) for each example, as far as the sampler draws from it.
+/// A draw from p(. | x~) for each example, as exact as the sampler.
 at::Tensor recovered(const Energy& energy, const detail::Criterion& examples,
                      const RecoveryLikelihoodOptions& options) {
   const detail::NoGradMode no_grad;
@@ -101,7 +101,7 @@ at::Tensor recovery_likelihood(const Energy& energy, const at::Tensor& x,
   check_sigma(kRecoveryLikelihood, options.sigma);
   TORCH_CHECK_VALUE(options.sampler, kRecoveryLikelihood, ": sampler must not be empty");
   const at::Tensor negative = recovered(energy, examples, options);
-  const at::Tensor of_data = energy.value(examples.x).clone();  // it may use its memory again
+  const at::Tensor of_data = energy.value(examples.x).clone();  // the energy may reuse its memory
   return examples.reduce(of_data - energy.value(negative));
 }
 

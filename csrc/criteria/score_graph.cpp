@@ -10,14 +10,14 @@ namespace torch_ebm::detail {
 
 namespace {
 
-/// Where the graph of a score begins. What a backward pass sends here is dropped: a leaf would keep it as its .grad,
-/// and with it, under create_graph, the whole graph.
+/// The start of the graph of a score. Gradients that arrive here are dropped: a leaf would keep
+/// them as its .grad, and with them, under create_graph, the whole graph.
 struct Source : torch::autograd::Node {
   std::string name() const override { return "ScoreSource"; }
   torch::autograd::variable_list apply(torch::autograd::variable_list&&) override { return {}; }
 };
 
-/// `copies` of x, one after the other, in memory of their own, to be differentiated in.
+/// `copies` of x, one after the other, in their own memory, to differentiate in.
 at::Tensor source_of_copies(const at::Tensor& x, int64_t copies) {
   std::vector<int64_t> repeats(static_cast<size_t>(x.dim()), 1);
   repeats[0] = copies;
@@ -49,11 +49,10 @@ void warn_of_no_curvature(const char* op) {
   TORCH_WARN_ONCE(
       op,
       ": every second derivative of the energy that was computed is exactly 0. For an energy that "
-      "is "
-      "linear in every x_i that is right. But the kinks of a piecewise linear energy, such as a "
-      "network of ReLU units, are not seen, and without them the criterion does not match scores: "
-      "use a smooth activation (SiLU, softplus, tanh), or denoising_score_matching, which takes "
-      "first derivatives alone");
+      "is linear in every x_i, this is right. For a piecewise linear energy, such as a ReLU "
+      "network, the kinks are missed, and the criterion then does not match scores: use a smooth "
+      "activation (SiLU, softplus, tanh), or denoising_score_matching, which takes only first "
+      "derivatives");
 }
 
 }  // namespace torch_ebm::detail

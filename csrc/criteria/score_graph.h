@@ -7,8 +7,8 @@
 
 namespace torch_ebm::detail {
 
-/// What `compute(differentiable)` returns, computed with gradients on whatever mode its caller is in. A caller with
-/// gradients off gets the value alone: `differentiable` is false.
+/// The result of `compute(differentiable)`, computed with gradients on, whatever mode its caller is
+/// in. A caller with gradients off gets only the value: `differentiable` is false.
 template <typename Compute>
 at::Tensor with_gradients(const Compute& compute) {
   const bool differentiable = at::GradMode::is_enabled();
@@ -21,8 +21,8 @@ at::Tensor with_gradients(const Compute& compute) {
 /// `with_gradients`.
 class ScoreGraph {
  public:
-  /// x: (N, ...). `copies` of every point are taken, each with scores and derivatives of its own, so that one pass
-  /// serves as many directions. Without `create_graph` there is the score alone.
+  /// x: (N, ...). `copies` of every point are taken, each with its own scores and derivatives, so
+  /// that one pass serves as many directions. Without `create_graph` there is only the score.
   ScoreGraph(const Energy& energy, const at::Tensor& x, bool create_graph, int64_t copies = 1);
 
   /// The score at x: (N, D).
@@ -38,7 +38,7 @@ class ScoreGraph {
   at::Tensor score_;  // like x_
 };
 
-/// Warns, once a process, that every second derivative that the criterion `op` computed was 0.
+/// Warns, once per process, that every second derivative that the criterion `op` computed was 0.
 void warn_of_no_curvature(const char* op);
 
 }  // namespace torch_ebm::detail

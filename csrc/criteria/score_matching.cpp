@@ -49,8 +49,9 @@ Weight weight_of(const at::Tensor& x, const ScoreMatchingOptions& options) {
   return {x.square(), 2 * x};
 }
 
-/// How many dimensions one pass over as many copies of the examples serves: a pass over few rows takes as long as one
-/// over fewer still (measured on networks of 64 and 256 units: 16 examples gain a factor 2, 128 nothing).
+/// How many dimensions one pass computes, over as many copies of the examples. A pass over few rows
+/// takes as long as one over even fewer (measured on networks of 64 and 256 units: 16 examples gain
+/// a factor 2, 128 nothing).
 int64_t dimensions_per_pass(int64_t n_examples, int64_t n_dimensions) {
   constexpr int64_t kRows = 128;
   return std::clamp<int64_t>(kRows / n_examples, 1, n_dimensions);
@@ -80,7 +81,7 @@ class DimensionTerms {
     });
   }
 
-  /// Whether a second derivative was seen that is not 0.
+  /// Whether any second derivative was not 0.
   bool curved() const { return *curved_; }
 
  private:

@@ -59,7 +59,7 @@ class Neighbours {
 at::Tensor sum_by_energies(const Criterion& criterion, const Energy& energy,
                            const at::Tensor& visited, const DiscreteSites& layout,
                            const GibbsBlocks& blocks, const Chunks& chunks, const BlockTerm& term) {
-  const at::Tensor energies = energy.value(criterion.x).clone();  // it may use its memory again
+  const at::Tensor energies = energy.value(criterion.x).clone();  // the energy may reuse its memory
   const Terms terms = [=, x = criterion.x](int64_t begin, int64_t end) {
     const at::Tensor these = visited.narrow(1, begin, end - begin);
     const at::Tensor others = energy.value(Neighbours(x, layout, blocks).states(these));

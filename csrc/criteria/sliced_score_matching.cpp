@@ -74,9 +74,9 @@ class ProjectionTerms {
     });
   }
 
-  at::Tensor energies() const { return energy_.value(x_).clone(); }  // it may use its memory again
+  at::Tensor energies() const { return energy_.value(x_).clone(); }  // it may be reused
 
-  /// Whether a second derivative was seen that is not 0.
+  /// Whether any second derivative was not 0.
   bool curved() const { return *curved_; }
 
  private:

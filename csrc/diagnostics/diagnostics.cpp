@@ -99,7 +99,7 @@ at::Tensor rank_r_hat(const at::Tensor& chains) {
   const at::Tensor halves = split_chains(chains);
   const Sorted sorted = sort_values(halves);
   const at::Tensor folded = fold(halves, sorted);
-  // fmax: values at one distance from their median have no folded R-hat.
+  // fmax: values at equal distances from their median have no folded R-hat.
   return at::fmax(plain_r_hat(normal_scores(halves, sorted)),
                   plain_r_hat(normal_scores(folded, sort_values(folded))));
 }
@@ -121,10 +121,11 @@ at::Tensor correlations(const at::Tensor& chains) {
   return rho;
 }
 
-/// The effective number of draws of chains that are split already: as many as they hold, divided by the
-/// autocorrelation time. Correlations are summed in pairs of lags 2 k and 2 k + 1, which are positive and
-/// fall for a reversible chain (Geyer 1992, section 3.3): up to the first pair that is not positive, each at
-/// most the one before. Of that pair, or of the last that may count, the even lag still enters once.
+/// The effective number of draws of chains already split: their number of draws divided by the
+/// autocorrelation time. Correlations are summed in pairs of lags 2 k and 2 k + 1, which are
+/// positive and fall for a reversible chain (Geyer 1992, section 3.3): up to the first pair that is
+/// not positive, each at most the one before. Of that pair, or of the last that may count, the even
+/// lag still enters once.
 at::Tensor effective_size(const at::Tensor& chains) {
   const double n_numbers = static_cast<double>(chains.size(1) * chains.size(2));
   const at::Tensor rho = correlations(chains);

@@ -19,7 +19,7 @@ std::tuple<at::Tensor, at::Tensor> CallbackEnergy::value_and_score(const at::Ten
   if (!has("value_and_score")) return EnergyFunction::value_and_score(x);
   const NoGradMode no_grad;
   const auto [energies, score] = op.call(x.clone(), handle_);
-  return {energies.clone(), score.clone()};  // it may use its memory again
+  return {energies.clone(), score.clone()};  // it may be reused
 }
 
 bool CallbackEnergy::has(const std::string& method) const {

@@ -27,7 +27,7 @@ class CallbackEnergy : public EnergyFunction {
   bool has(const std::string& method) const;
 
   int64_t handle_;
-  mutable std::map<std::string, bool> has_;  // what was asked before: asking takes a call of Python
+  mutable std::map<std::string, bool> has_;  // answers so far: each takes a call of Python
 };
 
 }  // namespace torch_ebm::detail

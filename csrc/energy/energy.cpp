@@ -52,7 +52,7 @@ std::tuple<at::Tensor, at::Tensor> differentiate(const at::Tensor& energies,
   return {energies.detach().clone(), score};  // an energy may return the same memory every time
 }
 
-/// What an energy says of x by itself, in memory of its own.
+/// The energies and scores that an energy computes itself, in their own memory.
 std::tuple<at::Tensor, at::Tensor> checked_score(const EnergyFunction& function,
                                                  const at::Tensor& x) {
   const auto [energies, score] = function.value_and_score(x);
@@ -71,14 +71,14 @@ std::optional<std::tuple<at::Tensor, at::Tensor>> base_and_score(const EnergyFun
   const at::Tensor leaf = leaf_like(x);
   const auto energies = function.base_energy(leaf);
   if (!energies) return std::nullopt;
-  if (!energies->requires_grad()) {  // the same everywhere, as that of a uniform law
+  if (!energies->requires_grad()) {  // constant, as for a uniform distribution
     check_energies(*energies, leaf);
     return std::tuple(energies->clone(), at::zeros_like(x));
   }
   return differentiate(*energies, leaf);
 }
 
-/// beta E, where an infinite energy forbids a state at every temperature, beta = 0 included.
+/// beta E, where an infinite energy forbids a state at every temperature, including beta = 0.
 at::Tensor times_beta(const at::Tensor& energies, const at::Tensor& beta) {
   return at::where(at::isposinf(energies), energies, energies * beta);
 }
@@ -96,13 +96,13 @@ at::Tensor without_beta(const KnownEnergy& known, const std::optional<at::Tensor
   return (base ? known.energy - (1 - beta) * base->to(at::kDouble) : known.energy) / beta;
 }
 
-/// The temperature at which an energy's own sampler is run: as exactly as `tempered` knows it.
+/// The temperature at which an energy's own sampler is run, in the precision of `tempered`.
 RunOptions in_dtype_of(const at::Tensor& x, RunOptions run) {
   if (run.beta && run.beta->defined()) run.beta = run.beta->to(x.options());
   return run;
 }
 
-/// Refuses an energy that changes the states it is given.
+/// Rejects an energy that changes the states it is given.
 class UnchangedGuard {
  public:
   explicit UnchangedGuard(const at::Tensor& x) : x_(x), before_(version()) {}
@@ -192,7 +192,7 @@ at::Tensor Energy::value(const at::Tensor& x, const std::optional<at::Tensor>& b
   check_energies(energies, x);
   unchanged.check();
   if (!beta) return energies;
-  energies = energies.to(at::kDouble, false, /*copy=*/true);  // it may use its memory again
+  energies = energies.to(at::kDouble, false, /*copy=*/true);  // the energy may reuse its memory
   return at_beta(energies, base_energy(x), *beta);
 }
 
@@ -202,7 +202,7 @@ bool Energy::has_path(const at::Tensor& x) const {
 
 at::Tensor Energy::values_at(const at::Tensor& x, const std::vector<at::Tensor>& betas,
                              const std::optional<KnownEnergy>& known) const {
-  // An energy may use its memory again.
+  // An energy may reuse its memory.
   const auto copied = [](const at::Tensor& energies) {
     return energies.detach().to(at::kDouble, false, /*copy=*/true);
   };

@@ -45,7 +45,7 @@ std::tuple<at::Tensor, at::Tensor> ScriptEnergy::value_and_score(const at::Tenso
       "energy: value_and_score must return energies of shape (N,) and scores like x, got ",
       result.type()->str());
   const auto [energies, score] = result.to<std::tuple<at::Tensor, at::Tensor>>();
-  return {energies.clone(), score.clone()};  // it may use its memory again
+  return {energies.clone(), score.clone()};  // it may be reused
 }
 
 std::optional<at::Tensor> ScriptEnergy::tempered(const at::Tensor& x,

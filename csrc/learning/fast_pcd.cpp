@@ -17,7 +17,7 @@ namespace {
 constexpr const char* kName = "FastPCD";
 
 /// Moves parameters in place for as long as it lives, then copies the saved values back: subtracting would round.
-/// Through variable_data, whose changes do not spoil graphs recorded before.
+/// It uses variable_data, whose changes do not invalidate graphs recorded before.
 class MovedParameters {
  public:
   explicit MovedParameters(const std::vector<at::Tensor>& parameters) {
@@ -41,8 +41,8 @@ class MovedParameters {
   std::vector<at::Tensor> saved_;
 };
 
-/// Of the estimated log-likelihood, mean E(negative) - mean E(positive); undefined where it does not depend on a
-/// parameter.
+/// Gradients of the estimated log-likelihood, mean E(negative) - mean E(positive); undefined where
+/// it does not depend on a parameter.
 std::vector<at::Tensor> log_likelihood_gradient(const Energy& energy, const at::Tensor& positive,
                                                 const at::Tensor& negative,
                                                 const std::vector<at::Tensor>& parameters) {

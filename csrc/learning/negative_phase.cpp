@@ -45,7 +45,7 @@ at::Tensor start_states(const std::string& law, at::IntArrayRef size,
   if (law == "normal") return detail::normal_like(x, draw);
   const at::Tensor u = detail::uniform_like(detail::at_least_float(x), draw);
   if (law == "bernoulli") return u.lt(0.5).to(x.dtype());
-  // Half precision rounds numbers just below 1 up to it.
+  // Half precision rounds numbers just below 1 up to 1.
   const double epsilon = x.scalar_type() == at::kHalf ? 0x1p-10 : 0x1p-7;
   return x.element_size() < 4 ? u.to(x.dtype()).clamp_max_(1 - epsilon / 2) : u;
 }

@@ -53,8 +53,8 @@ at::Tensor moved_fraction(const at::Tensor& negative, const at::Tensor& start) {
 /// Variance across the batch, averaged over the units.
 at::Tensor batch_variance(const at::Tensor& x) {
   const at::Tensor rows = as_rows(x);
-  // Two passes over contiguous memory, where var(0) would stride. Shifted by one state, which costs a
-  // large mean no digits.
+  // Two passes over contiguous memory, where var(0) would stride. Shifted by one state, so that a
+  // large mean loses no digits.
   const at::Tensor shifted = rows - rows[0];
   return (shifted.square().mean() - shifted.mean(0).square().mean()).to(at::kDouble);
 }
@@ -90,7 +90,7 @@ void TrainingMonitor::update(const at::Tensor& positive_energies,
   }
   updates_ = update;
   epoch_updates_ += 1;
-  gap_ += std::abs(number[1] - number[0]);  // swings from side to side must not cancel
+  gap_ += std::abs(number[1] - number[0]);  // swings of opposite sign must not cancel
   spread_ += std::hypot(number[2], number[3]);
   moved_ += number[4];
   chain_variance_ += number[5];

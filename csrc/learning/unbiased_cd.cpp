@@ -37,7 +37,7 @@ struct CoupledChains {
   }
 };
 
-/// The terms of the estimate, which are added to as the chains go on.
+/// The terms of the estimate, accumulated as the chains continue.
 class WeightedStates {
  public:
   explicit WeightedStates(const at::Tensor& x)

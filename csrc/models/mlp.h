@@ -9,7 +9,7 @@ namespace torch_ebm::detail {
 kernels::Activation activation_of(const char* op, std::string_view name);
 void check_confinement(const char* op, double confinement);
 
-/// Beyond it log(1 + e^x) is x in double too. torch's own cut, 20, costs 2e-9.
+/// Above it log(1 + e^x) is x even in double. torch's own threshold, 20, makes an error of 2e-9.
 constexpr double kSoftplusThreshold = 40;
 
 }  // namespace torch_ebm::detail

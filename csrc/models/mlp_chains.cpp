@@ -13,7 +13,7 @@ namespace torch_ebm::detail {
 
 namespace {
 
-/// The states of so many chains stay in the cache from layer to layer.
+/// The states of this many chains stay in the cache from layer to layer.
 constexpr int64_t kChainsAtOnce = 32;
 
 /// The matrices as the kernels take them.
@@ -30,7 +30,8 @@ struct CachedNetwork {
   std::vector<at::Tensor> backward;  // (out, in), the last times minus the weights of the output
 };
 
-/// Takes chains through the network, within one thread: no torch operator is called but in the constructor.
+/// Takes chains through the network, within one thread: no torch operator is called except in the
+/// constructor.
 template <typename T>
 class NetworkChains {
  public:
@@ -109,7 +110,7 @@ class NetworkChains {
   std::vector<T> spare_;
 };
 
-/// Additions that a chain takes, about.
+/// About how many additions a chain takes.
 int64_t work_of_a_chain(const Network& network) {
   constexpr int64_t kWorkOfAnActivation = 64;
   int64_t work = 0;

@@ -1,5 +1,5 @@
 #pragma once
-// The way of many chains through a small network, a few at a time within one thread.
+// The pass of many chains through a small network, a few at a time within one thread.
 
 #include <ATen/ATen.h>
 

@@ -1,7 +1,7 @@
 // Energies and scores of a multilayer perceptron without autograd. With a_l the inputs of hidden layer l and w the
 // weights of the output, the score is a product from left to right:
 //     -dE/dx = -w f'(a_L) W_L f'(a_{L-1}) ... f'(a_1) W_1 - c x,
-// where the slopes f' are left over from the way forward.
+// where the slopes f' are left over from the forward pass.
 
 #include <fmt/format.h>
 #include <torch/library.h>

@@ -4,7 +4,7 @@
 
 namespace torch_ebm::detail {
 
-/// Of the smaller layer, for exact samples.
+/// The most units that the smaller layer may have for exact samples.
 constexpr int64_t kMaxSampledUnits = 20;
 
 /// Shapes, dtype and device of an RBM's parameters, and that they are finite.
@@ -17,7 +17,7 @@ void check_rbm_finite(const char* op, const at::Tensor& weight, const at::Tensor
 at::Tensor hidden_input(const at::Tensor& visible, const at::Tensor& weight,
                         const at::Tensor& hidden_bias);
 
-/// softplus without torch's cut at 20, which costs 2e-9.
+/// softplus without torch's threshold at 20, which makes an error of 2e-9.
 at::Tensor exact_softplus(const at::Tensor& x);
 
 }  // namespace torch_ebm::detail

@@ -20,7 +20,7 @@ void check_groups(const char* op, int64_t n_chains, const AISOptions& options) {
   }
 }
 
-/// The weights of chains that are independent: of groups where these resample.
+/// Weights that are independent: those of the chains, or of the groups if these resample.
 at::Tensor independent(const at::Tensor& log_weights, const AISOptions& options) {
   if (options.resample_below == 0) return log_weights;
   const at::Tensor groups = log_weights.view({options.n_groups, -1});
@@ -33,7 +33,7 @@ AnnealOptions anneal_options(const AISOptions& options) {
           .generator = options.generator};
 }
 
-/// An estimate of log Z from one of -log Z, and the other way round.
+/// An estimate of log Z from one of -log Z, and vice versa.
 LogZEstimate negated(LogZEstimate estimate) {
   estimate.log_z = -estimate.log_z;
   const at::Tensor lower = -estimate.upper;

@@ -4,7 +4,7 @@
 
 namespace torch_ebm::detail {
 
-/// ais, and where its chains ended, (n_chains, ...).
+/// ais, and the last states of its chains, (n_chains, ...).
 struct AISChains {
   LogZEstimate estimate;
   at::Tensor x;

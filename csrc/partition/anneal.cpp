@@ -18,7 +18,8 @@ constexpr const char* kAnneal = "anneal";
 
 class Annealing {
  public:
-  /// `sampler_is_ours`: it is known to move by this very energy, so that what it says of energies is true.
+  /// `sampler_is_ours`: it is known to use this very energy, so that the energies it reports are
+  /// right.
   Annealing(const Energy& energy, const at::Tensor& x, const Sampler& sampler, bool sampler_is_ours,
             const AnnealOptions& options)
       : energy_(energy),
@@ -61,7 +62,7 @@ class Annealing {
   }
 
   void resample() {
-    // A key of its own in every stage, needed or not: a run may be cut in two anywhere.
+    // Every stage draws its own key, needed or not, so that a run can be split anywhere.
     const uint64_t key = detail::draw_key(options_.generator, x_.device());
     const at::Tensor groups = log_weights_.view({options_.n_groups, -1});
     const int64_t size = groups.size(1);
@@ -90,7 +91,7 @@ class Annealing {
   at::Tensor x_;
   at::Tensor log_weights_;
   at::Tensor ess_;
-  std::optional<at::Tensor> said_;  // by the sampler, of the energies of x_
+  std::optional<at::Tensor> said_;  // by the sampler: the energies of x_
 };
 
 void check_anneal(const at::Tensor& x, const Sampler& sampler, const AnnealOptions& options) {
@@ -132,7 +133,7 @@ AnnealedChains annealed(const Energy& energy, const at::Tensor& x, const at::Ten
   return std::move(chains).finished(at::stack(stage_ess));
 }
 
-/// Python hands on the energies of the library's own samplers alone.
+/// Python passes on only the energies of the library's own samplers.
 std::tuple<at::Tensor, at::Tensor, at::Tensor> anneal_op(
     const c10::IValue& energy, const at::Tensor& x, const at::Tensor& betas,
     const c10::IValue& sampler, const std::optional<at::Tensor>& log_weights, int64_t n_groups,
@@ -147,7 +148,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> anneal_op(
 
 AnnealedChains anneal(const Energy& energy, const at::Tensor& x, const at::Tensor& betas,
                       const Sampler& sampler, const AnnealOptions& options) {
-  // Any function may be behind it, such as one that moves by a surrogate of the energy.
+  // It may be any function, such as one that uses a surrogate of the energy.
   return annealed(energy, x, betas, sampler, /*sampler_is_ours=*/false, options);
 }
 

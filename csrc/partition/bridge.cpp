@@ -63,13 +63,14 @@ LogZEstimate log_z_estimate(const LogZNumbers& numbers, const at::Tensor& betas)
 std::string overlap_doubt(double ess, double lower, double upper) {
   if (!(ess >= kFewSamples)) {
     return fmt::format(
-        "Only {:.1f} samples are effective where neighbouring laws overlap, and the error is "
-        "unknown; put laws between them, or draw more.",
+        "Only {:.1f} samples are effective in the overlap of neighbouring distributions, and the "
+        "error is unknown; add distributions between them, or draw more samples.",
         ess);
   }
   if (!(upper - lower <= kWideBridgeInterval)) {
-    return fmt::format("The interval is {:.1f} wide; draw more samples, or put laws between.",
-                       upper - lower);
+    return fmt::format(
+        "The interval is {:.1f} wide; draw more samples, or add distributions between.",
+        upper - lower);
   }
   return {};
 }
@@ -99,7 +100,7 @@ double LogRatios::optimal(std::optional<double> start) const {
   const auto [a_0, a_1] = logits();
   const at::Tensor all = at::cat({a_0, a_1});
   const at::Tensor finite = all.masked_select(all.isfinite());
-  // So far out one sigmoid of the one side outweighs all of the other.
+  // This far out, one sigmoid of one side outweighs all of the other.
   const double margin = 1 + std::log(static_cast<double>(all.size(0)));
   double low = finite.min().item<double>() - margin;
   double high = finite.max().item<double>() + margin;

@@ -25,7 +25,8 @@ Bridge parse_bridge(const std::string& bridge) {
   return Bridge::kGeometric;
 }
 
-/// The ratios as float64; `impossible` is the infinite one that no sample of this law can have.
+/// The ratios as float64; `impossible` is the infinite one that no sample of this distribution can
+/// have.
 at::Tensor checked_ratio(const char* name, const at::Tensor& log_ratio, double impossible) {
   detail::check_floating(kBridgeSampling, name, log_ratio);
   TORCH_CHECK_VALUE(log_ratio.dim() == 1 || log_ratio.dim() == 2, kBridgeSampling, ": ", name,
@@ -39,9 +40,9 @@ at::Tensor checked_ratio(const char* name, const at::Tensor& log_ratio, double i
   TORCH_CHECK_VALUE(!ratio.isnan().any().item<bool>() && !ratio.eq(impossible).any().item<bool>(),
                     kBridgeSampling, ": ", name, " must not be NaN or ",
                     impossible > 0 ? "+inf" : "-inf",
-                    ", which says that the sample's own law does not reach it");
+                    ", by which the sample would be impossible under its own distribution");
   TORCH_CHECK_VALUE(ratio.isfinite().any().item<bool>(), kBridgeSampling, ": ", name,
-                    " is infinite for every sample: none lies in the reach of the other law");
+                    " is infinite for every sample: none is possible under the other distribution");
   return ratio;
 }
 
@@ -49,14 +50,15 @@ at::Tensor without_chain(const at::Tensor& chains, int64_t chain) {
   return at::cat({chains.slice(1, 0, chain), chains.slice(1, chain + 1)}, 1);
 }
 
-/// The variance of log_z that the chains of one law bring in.
+/// The contribution to the variance of log_z of the chains of one distribution.
 template <typename Estimate>
 double variance_of_chains(const at::Tensor& chains, const Estimate& estimate) {
   std::vector<double> without_one;
   for (int64_t chain = 0; chain < chains.size(1); ++chain) {
     const at::Tensor rest = without_chain(chains, chain).flatten();
     TORCH_CHECK_VALUE(rest.isfinite().any().item<bool>(), kBridgeSampling,
-                      ": all samples in the reach of the other law are those of one chain");
+                      ": all samples that are possible under the other distribution come from one "
+                      "chain");
     without_one.push_back(estimate(rest));
   }
   return detail::jackknife_variance(without_one);
@@ -86,7 +88,8 @@ detail::LogZNumbers bridge_sampling_kernel(const at::Tensor& log_ratio_0,
       return LogRatios{all.at_0, rest}.log_z(bridge, log_z);
     });
     variance = of_0 + of_1;
-    // Of the law that brings in more of it, which is never more than the two have together.
+    // That of the distribution that contributes more, which is never more than the two have
+    // together.
     degrees = (of_0 > of_1 ? ratio_0 : ratio_1).size(1) - 1;
   }
   const double std_error = std::sqrt(variance);

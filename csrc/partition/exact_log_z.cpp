@@ -14,7 +14,7 @@ namespace {
 
 constexpr const char* kExactLogZ = "exact_log_z";
 
-/// n_categories^n_units, refused where that is too large; n_categories >= 2.
+/// n_categories^n_units, rejected if that is too large; n_categories >= 2.
 int64_t count_states(int64_t n_units, int64_t n_categories) {
   int64_t n_states = 1;
   for (int64_t i = 0; i < n_units; ++i) {
@@ -38,7 +38,7 @@ at::Tensor exact_log_z_op(const c10::IValue& energy, int64_t n_units,
 at::Tensor exact_log_z(const Energy& energy, int64_t n_units, const at::TensorOptions& options,
                        std::optional<int64_t> n_categories) {
   detail::check_summed_units(kExactLogZ, "n_units", n_units);
-  // n_categories is refused before it is multiplied with itself.
+  // n_categories is checked before it is multiplied with itself.
   if (n_categories) {
     TORCH_CHECK_VALUE(*n_categories >= 2 && *n_categories <= int64_t{1} << detail::kMaxSummedUnits,
                       kExactLogZ, ": n_categories must be between 2 and 2^",

@@ -19,8 +19,8 @@ at::Tensor checked_cholesky(const at::Tensor& matrix) {
     return at::linalg_cholesky(matrix);
   } catch (const c10::LinAlgError&) {
     TORCH_CHECK_VALUE(false, kGaussianLogZ,
-                      ": the symmetric part of precision must be positive definite; without that "
-                      "Z is infinite");
+                      ": the symmetric part of precision must be positive definite; otherwise Z is "
+                      "infinite");
   }
 }
 

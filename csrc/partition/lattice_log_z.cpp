@@ -111,8 +111,8 @@ at::Tensor free_log_z(const Lattice& lattice) {
   return at::logsumexp(row.log_weights(), {0, 1});
 }
 
-/// log of the trace of the product of transfer matrices: for some states of the first row at a time, that row has one
-/// state in the beginning, and must have it again in the end.
+/// log of the trace of the product of transfer matrices, for some states of the first row at a
+/// time: after the last step the row must be in its first state again.
 at::Tensor periodic_log_z(const Lattice& lattice) {
   const int64_t n_rows = power(lattice.n_states(), lattice.width());
   const at::Tensor number = at::arange(n_rows, lattice.site.options().dtype(at::kLong));

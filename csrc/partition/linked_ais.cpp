@@ -83,8 +83,8 @@ class Linking {
     return here;
   }
 
-  /// States to both sides of the link: the moves go on from it, and a second time from it when they have made those of
-  /// the one side.
+  /// States on both sides of the link: the moves start from it, and start from it again once those
+  /// of one side are made.
   Visit visit(int64_t k, const at::Tensor& link) {
     const at::Tensor one_side = at::floor(uniform(k, 0, detail::kPath) * n_states());
     Visit here(link);

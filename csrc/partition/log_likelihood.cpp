@@ -56,7 +56,7 @@ at::Tensor negative_energies(const char* op, const Energy& energy, const at::Ten
   return -energies;
 }
 
-/// What `function` says of the examples, batch by batch: (N,).
+/// `function` of the examples, batch by batch: (N,).
 at::Tensor in_batches(const char* op, const at::Tensor& x, std::optional<int64_t> batch_size,
                       const std::function<at::Tensor(const at::Tensor&)>& function) {
   detail::check_floating(op, "x", x);

@@ -18,9 +18,10 @@ constexpr double kEnoughWeights = 100;  // for the delta method
 constexpr double kFewWeights = 10;
 constexpr double kWideInterval = 2;
 
-/// The standard error of log_mean if the weights followed a log-normal law. Its parameters are read off above the
-/// median: small weights say nothing of the large ones. It is that of the mean weight, or, where this is out of reach,
-/// the distance to the estimate and error of Cox's method (Zhou & Gao 1997) for N weights and the quantile t.
+/// The standard error of log_mean if the weights followed a log-normal distribution. Its parameters
+/// are fitted above the median: small weights say nothing about the large ones. It is that of the
+/// mean weight, or, where this is out of reach, the distance to the estimate and error of Cox's
+/// method (Zhou & Gao 1997) for N weights and the quantile t.
 at::Tensor log_normal_error(const at::Tensor& log_w, const at::Tensor& log_mean, double t) {
   const at::Tensor finite = log_w.masked_select(log_w.gt(-INFINITY));
   const double n = static_cast<double>(finite.size(0));

@@ -7,8 +7,8 @@ namespace torch_ebm::detail {
 /// The 97.5% point of Student's t.
 double t_quantile(int64_t degrees);
 
-/// What speaks against an estimate from so many weights with this effective number of them and this 95% interval; empty
-/// if nothing does.
+/// A warning about an estimate from this many weights, with this effective number of them and this
+/// 95% interval; empty if there is none.
 std::string doubt(double ess, int64_t n_weights, double lower, double upper);
 
 }  // namespace torch_ebm::detail

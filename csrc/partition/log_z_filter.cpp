@@ -18,7 +18,8 @@ at::Tensor covariance_of_mean(const at::Tensor& deviations) {
   return at::mm(deviations.t(), deviations) / (n * (n - 1));
 }
 
-/// What the bridges between neighbours say of each rung's log Z: the sum over the pairs from it down to the base.
+/// Each rung's log Z by the bridges between neighbours: the sum over the pairs from it down to the
+/// base.
 struct Observation {
   at::Tensor log_z;       // (n,)
   at::Tensor covariance;  // (n, n), of independent bridges
@@ -73,7 +74,7 @@ at::Tensor bennett_ratios(const at::Tensor& at_0, const at::Tensor& at_1) {
   return c;
 }
 
-/// Refuses pairs of laws, by number, that do not overlap.
+/// Rejects pairs of distributions, by number, that do not overlap.
 void check_reach(const char* op, const char* what, const at::Tensor& overlap) {
   const at::Tensor apart = overlap.logical_not().nonzero();
   TORCH_CHECK_VALUE(apart.size(0) == 0, op, ": ", what, " ", apart[0][0].item<int64_t>(),
@@ -101,8 +102,8 @@ PairedBridges paired_bridges(const char* op, const char* what, const at::Tensor&
   check_reach(op, what, at_0.isfinite().any(1).logical_and(at_1.isfinite().any(1)));
   const at::Tensor c = bennett_ratios(at_0, at_1);
   const at::Tensor column = c.unsqueeze(1);
-  const at::Tensor p_0 = at::sigmoid(at_0 - column);  // that a sample of law 0 is one of law 1
-  const at::Tensor q_1 = at::sigmoid(column - at_1);  // and the other way round
+  const at::Tensor p_0 = at::sigmoid(at_0 - column);  // that a sample of 0 comes from 1
+  const at::Tensor q_1 = at::sigmoid(column - at_1);  // and vice versa
   const at::Tensor overlap = (p_0 * (1 - p_0) + q_1 * (1 - q_1)).sum(1);
   check_reach(op, what, overlap.ge(std::numeric_limits<double>::min()));
   // By the implicit function theorem, from the equation that the ratio solves.

@@ -22,7 +22,7 @@ using detail::PairedBridges;
 constexpr const char* kTrackLogZ = "track_log_z";
 constexpr double kFarOff = 5;  // standard errors
 
-/// All that is remembered, as the operators pass it.
+/// The whole state, as the operators pass it.
 struct Track {
   static constexpr const char* kNames[] = {"n_updates",  "mean",   "covariance", "deviations",
                                            "anchored",   "chains", "energies",   "log_z_base",
@@ -108,7 +108,7 @@ at::Tensor energies_at(const Energy& energy, const at::Tensor& chains,
   return energies.unflatten(1, {chains.size(0), chains.size(1)});
 }
 
-/// Refuses chains that their own rung forbids.
+/// Rejects chains that their own rung forbids.
 void check_own(const at::Tensor& energies) {
   TORCH_CHECK_VALUE(energies.isfinite().all().item<bool>(), kTrackLogZ,
                     ": the energy of every chain at its own rung must be finite");
@@ -137,7 +137,7 @@ Track updated_track(const Track& old, const Energy& energy, const Energy& previo
     const at::Tensor then = old.energies - energies_at(energy, old.chains, {own_betas})[0];
     const at::Tensor now = energies_at(previous, chains, {own_betas})[0] - own;
     const PairedBridges changes = detail::paired_bridges(
-        kTrackLogZ, "the laws before and after the change of parameters, at rung",
+        kTrackLogZ, "the distributions before and after the change of parameters, at rung",
         then.narrow(0, 0, n), now.narrow(0, 0, n));
     track.filter.predict(changes);
     track.innovation = track.filter.observe(neighbours, log_z_base);
@@ -207,7 +207,7 @@ std::string log_z_track_doubt(const std::vector<at::Tensor>& list) {
   const double off = track.innovation.abs().max().item<double>();
   if (!doubt.empty() || off <= kFarOff) return doubt;
   return fmt::format(
-      "The bridges between rungs are {:.1f} standard errors from what was tracked: the chains do "
+      "The bridges between rungs are {:.1f} standard errors from the tracked values: the chains do "
       "not follow the model; take more steps for each update, or lower the learning rate.",
       off);
 }

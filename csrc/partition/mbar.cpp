@@ -34,7 +34,7 @@ std::optional<at::Tensor> cholesky_factor(const at::Tensor& matrix) {
 
 void add_to(at::Tensor& sum, const at::Tensor& term) { sum = sum.defined() ? sum + term : term; }
 
-/// Those parts that had samples.
+/// The parts that had samples.
 std::vector<at::Tensor> defined(std::vector<at::Tensor> parts) {
   std::erase_if(parts, [](const at::Tensor& part) { return !part.defined(); });
   return parts;
@@ -85,7 +85,7 @@ void check_arguments(const at::Tensor& energies, const at::Tensor& counts) {
                     ": energies must not be NaN or -inf");
   const at::Tensor possible = energies.lt(INFINITY);
   TORCH_CHECK_VALUE(possible.any(1).all().item<bool>(), kMbar,
-                    ": energies of a state are +inf at every sample: none lies in its reach");
+                    ": energies of a state are +inf at every sample: it forbids them all");
   TORCH_CHECK_VALUE(possible.logical_and(counts.gt(0).unsqueeze(1)).any(0).all().item<bool>(),
                     kMbar, ": energies of a sample are +inf at every state that samples came from");
 }
@@ -93,7 +93,7 @@ void check_arguments(const at::Tensor& energies, const at::Tensor& counts) {
 std::tuple<at::Tensor, at::Tensor, at::Tensor> mbar_kernel(const at::Tensor& energies,
                                                            const at::Tensor& counts) {
   const at::NoGradGuard no_grad;
-  const c10::InferenceMode normal_tensors(false);  // other threads know of no inference mode
+  const c10::InferenceMode normal_tensors(false);  // other threads are not in inference mode
   check_arguments(energies, counts);
   const detail::MBAR problem(energies.detach(), counts.to(energies.device(), at::kDouble));
   MBAREstimate estimate = problem.estimate(problem.log_z());

@@ -31,7 +31,7 @@ struct Moments {
   at::Tensor products;  // E[v h'], (V, H)
 };
 
-/// The way from one to the other, for both of them.
+/// Interpolates between two RBMs or two sets of moments.
 template <typename T>
 T between(const T& from, const T& to, double share) {
   const auto& [a, b, c] = from;
@@ -162,9 +162,10 @@ Knots stacked(const std::vector<Parameters>& knots, const at::Tensor& betas, at:
           at::stack(hidden_bias).to(dtype), betas};
 }
 
-/// Where the knots stand, if their moments are evenly spaced from first to last: as far apart as the square root of
-/// what the piece between them costs, change of parameters times change of moments. Evenly spaced temperatures are then
-/// the best ones for a path of linear pieces (Grosse, Maddison & Salakhutdinov 2013).
+/// The inverse temperatures of the knots, if their moments are evenly spaced from first to last.
+/// Distances are proportional to the square root of the cost of the piece between, change of
+/// parameters times change of moments. Evenly spaced temperatures are then optimal for a piecewise
+/// linear path (Grosse, Maddison & Salakhutdinov 2013).
 at::Tensor betas_of(const std::vector<Parameters>& knots, const Moments& first,
                     const Moments& last) {
   constexpr double kLeast = 1e-4;  // of the largest cost: noise may make one negative

@@ -19,7 +19,8 @@ struct Place {
   double share;
 };
 
-/// betas: (R,), rising, float64, on the CPU. A temperature outside of them is taken for the nearest one.
+/// betas: (R,), rising, float64, on the CPU. A temperature outside them is clamped to the nearest
+/// one.
 Place place_on_path(const at::Tensor& betas, double beta);
 
 /// values (R, ...) between two of them.
@@ -28,15 +29,15 @@ at::Tensor linear_between(const at::Tensor& values, Place place);
 /// (sum w)^2 / sum w^2 of weights (N,), or of each row of (G, M): between 0, where all are 0, and their number.
 at::Tensor effective_number(const at::Tensor& log_weights);
 
-/// An energy with a path, and log Z of the law it begins with.
+/// An energy with a path, and log Z of the distribution it begins with.
 struct PathFromBase {
   Energy energy;
   at::Tensor log_z_base;  // (), float64
 };
 
-/// The geometric path from the base to `energy`; or its own path, if it has one: then log Z at beta = 0 is read off
-/// a few samples of the base, which must be the law there: throws ValueError if it is not. x: states, (N, ...), of the
-/// dtype and device of the chains.
+/// The geometric path from the base to `energy`; or its own path, if it has one: then log Z at beta
+/// = 0 is computed from a few samples of the base, which must be the distribution there: throws
+/// ValueError if it is not. x: states, (N, ...), of the dtype and device of the chains.
 PathFromBase path_from_base(const char* op, const Energy& energy, const NoiseDistribution& base,
                             const at::Tensor& x);
 
@@ -45,7 +46,8 @@ at::Tensor path_energies(const char* op, const Energy& energy, const at::Tensor&
                          const std::vector<at::Tensor>& betas,
                          const std::optional<KnownEnergy>& known = std::nullopt);
 
-/// What the log weights grow by where the energies change from `from` to `to`, (N,); -inf where `to` is +inf.
+/// The increments of the log weights when the energies change from `from` to `to`, (N,); -inf where
+/// `to` is +inf.
 at::Tensor log_weight_change(const at::Tensor& from, const at::Tensor& to);
 
 /// Systematic resampling of each group of chains, rows of log_weights (G, M), by one uniform number each, (G,): for

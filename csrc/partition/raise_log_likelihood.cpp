@@ -22,7 +22,7 @@ at::Tensor raise_log_likelihood(const Energy& energy, const NoiseDistribution& b
   const detail::NoGradMode no_grad;
   const auto [path, log_z_base] = detail::path_from_base(kOp, energy, base, x);
   const at::Tensor one = at::ones({}, x.options().dtype(at::kDouble));
-  // The last transition of the annealing model, backwards.
+  // The last transition of the annealing model, in reverse.
   const at::Tensor first =
       detail::moved(kOp, sampler, path, x.repeat_interleave(options.n_chains, 0), one,
                     options.generator)

@@ -78,7 +78,7 @@ std::tuple<at::Tensor, at::Tensor> rbm_ais_kernel(
     detail::sample_bernoulli_(kRbmAis, v, base, at::ones({}, options), {key, 0, detail::kStart});
   }
 
-  // The kernel adds what a rise of the temperature adds: on the way down, with the sign turned.
+  // The kernel adds the increment of a rising beta: going down, its sign is reversed.
   const double sign = rising ? 1 : -1;
   at::Tensor weights = at::zeros({n_chains}, options.dtype(at::kDouble));
   if (log_weights) weights.add_(*log_weights, sign);

@@ -1,6 +1,7 @@
-// log Z of an RBM by summing over its smaller layer. The bits of a state are split, into high and low ones: with a
-// the inputs of the other layer by the high bits, what the low bits add to them is what a flip adds in
-// rbm_flip_sums.h, so that a state costs a product over the other layer's units instead of their softplus.
+// log Z of an RBM by summing over its smaller layer. The bits of a state are split into high and
+// low ones. With a the inputs of the other layer from the high bits, the low bits change them as a
+// flip does in rbm_flip_sums.h, so that a state costs a product over the other layer's units
+// instead of their softplus.
 
 #include <torch/library.h>
 

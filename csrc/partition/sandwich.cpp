@@ -23,25 +23,26 @@ constexpr const char* kSandwich = "sandwich";
 constexpr double kFar = 1;         // nats between two estimates
 constexpr double kFarApart = 0.1;  // nats between their intervals
 
-/// What speaks against two bounds with these 95% intervals; empty if nothing does.
+/// A warning about two bounds with these 95% intervals; empty if there is none.
 std::string sandwich_doubt(double forward, double forward_lower, double forward_upper,
                            double reverse, double reverse_lower, double reverse_upper) {
-  // Intervals may be so wide that they meet: their own warnings say so, but not how far apart they stand.
+  // Intervals may be so wide that they meet: their own warnings say so, but not how far apart the
+  // bounds are.
   if (reverse - forward > kFar || reverse_lower - forward_upper > kFarApart) {
     return fmt::format("The bounds disagree by {:.1f} nats; anneal more slowly.",
                        reverse - forward);
   }
   if (forward_lower - reverse_upper > kFarApart) {
     return fmt::format(
-        "The upper bound lies {:.1f} nats below the lower one: the samples that it began with miss "
-        "a part of the model.",
+        "The upper bound lies {:.1f} nats below the lower one: the samples that it started from "
+        "miss a part of the model.",
         forward - reverse);
   }
   return {};
 }
 
-/// Bennett's estimate from the log weights of the way up and those of the way down with the other sign: each is the log
-/// ratio of the two laws of whole paths (Crooks 2000).
+/// Bennett's estimate from the log weights of annealing up and those of annealing down with the
+/// opposite sign: each is the log ratio of two distributions over whole paths (Crooks 2000).
 LogZEstimate bridged(const LogZEstimate& forward, const LogZEstimate& reverse) {
   const at::Tensor log_mean = at::logsumexp(forward.log_weights, {0}) -
                               std::log(static_cast<double>(forward.log_weights.size(0)));
@@ -63,7 +64,7 @@ Sandwich assembled(const LogZEstimate& forward, const LogZEstimate& reverse, boo
                                     reverse.lower.item<double>(), reverse.upper.item<double>())};
 }
 
-/// The states where the chains ended, drawn anew by their weights.
+/// The last states of the chains, resampled by their weights.
 at::Tensor resampled(const detail::AISChains& chains,
                      const std::optional<at::Generator>& generator) {
   const at::Tensor log_weights = chains.estimate.log_weights.unsqueeze(0);
@@ -91,7 +92,7 @@ std::ostream& operator<<(std::ostream& stream, const Sandwich& sandwich) {
   line("lower bound", sandwich.forward);
   line(sandwich.exact_samples ? "upper bound" : "upper bound, only as far as the chains have mixed",
        sandwich.reverse);
-  line("from both ways", sandwich.bridge);
+  line("both directions", sandwich.bridge);
   return stream << sandwich.warning;
 }
 

@@ -15,7 +15,7 @@ namespace {
 
 constexpr const char* kAdaptiveSchedule = "adaptive_schedule";
 constexpr double kResampleBelow = 0.5;
-constexpr int64_t kCandidates = 16;  // weighed at once
+constexpr int64_t kCandidates = 16;  // evaluated at once
 
 class Pilot {
  public:
@@ -25,8 +25,8 @@ class Pilot {
     chains_.log_weights = at::zeros({x.size(0)}, x.options().dtype(at::kDouble));
   }
 
-  /// The largest temperature above `beta`, up to 1, with the conditional ESS that is asked for: found among halved
-  /// steps, then between two of them.
+  /// The largest temperature above `beta`, up to 1, with the required conditional ESS: found among
+  /// halved steps, then between two of them.
   double next(double beta) const {
     const at::Tensor index = at::arange(kCandidates, at::kDouble);
     const auto [fits, step] = longest(beta, (1 - beta) * at::pow(2, -index));
@@ -44,7 +44,8 @@ class Pilot {
   }
 
  private:
-  /// The first of falling steps with the conditional ESS that is asked for; the last, and false, if none has it.
+  /// The first of the falling steps with the required conditional ESS; the last one, and false, if
+  /// none has it.
   std::pair<bool, double> longest(double beta, const at::Tensor& steps) const {
     std::vector<at::Tensor> betas{at::full({}, beta, chains_.log_weights.options())};
     for (const at::Tensor& candidate : (beta + steps).to(chains_.x.device()).unbind()) {

@@ -23,7 +23,7 @@ using detail::LogRatios;
 constexpr const char* kTemperedLogZ = "tempered_log_z";
 constexpr int64_t kMaxGroups = 20;  // of the jackknife
 
-/// Of two neighbouring rungs: the colder one is law 1. energies: (R at, R of, T, N).
+/// Of two neighbouring rungs: the colder one is distribution 1. energies: (R at, R of, T, N).
 LogRatios neighbours(const at::Tensor& energies, int64_t colder) {
   const int64_t hotter = colder + 1;
   const auto at_rung = [&](int64_t rung) {
@@ -36,13 +36,13 @@ LogRatios neighbours(const at::Tensor& energies, int64_t colder) {
   return ratios;
 }
 
-/// log Z of the first rung over that of the last, from energies (R, R, T, N). It is asked first of all ladders, then of
-/// those that the jackknife leaves.
+/// log Z of the first rung over that of the last, from energies (R, R, T, N). It is computed first
+/// from all ladders, then from those that the jackknife keeps.
 class Estimator {
  public:
   virtual ~Estimator() = default;
   virtual double log_z(const at::Tensor& energies) = 0;
-  /// What the last estimate may miss beside the error of its samples.
+  /// The possible error of the last estimate beyond that of its samples.
   virtual double systematic_error() const { return 0; }
 };
 
@@ -105,7 +105,7 @@ std::unique_ptr<Estimator> make_estimator(const std::string& method, const at::T
   return std::make_unique<ByIntegration>(betas);
 }
 
-/// The least effective number of samples in the overlap of two rungs.
+/// The smallest effective number of samples in the overlap of two rungs.
 double least_overlap(const at::Tensor& energies) {
   double least = INFINITY;
   for (int64_t rung = 0; rung + 1 < energies.size(0); ++rung) {
@@ -164,7 +164,7 @@ LadderEnergies ladder_energies(const Energy& energy, const at::Tensor& x, const 
   const auto keep = [&](const at::Tensor& states) {
     kept.push_back(energy.values_at(states, temperatures).unflatten(1, {ladder.size(0), -1}));
   };
-  int64_t steps_done = 0;  // the sampler sees the states that the swaps of the step before left
+  int64_t steps_done = 0;  // the sampler sees the states after the swaps of the step before
   const Sampler keeping = [&](const Energy& e, const at::Tensor& states, const RunOptions& call) {
     if (steps_done++ > run.n_burn_in) keep(states);
     return sampler(e, states, call);

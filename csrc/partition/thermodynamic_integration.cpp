@@ -43,8 +43,9 @@ at::Tensor checked_derivatives(const at::Tensor& derivatives, int64_t n_laws) {
   return derivatives.detach().to(at::kDouble);
 }
 
-/// What the samples of one of the two laws of a segment add to the integral of E_b - E_a from a to b, whose values there
-/// are `difference`: their mean is the trapezoid's half, and the correction.
+/// The contribution of the samples at one of the two ends of a segment to the integral of E_b - E_a
+/// from a to b, whose values there are `difference`: their mean is the trapezoid's half, and the
+/// correction.
 at::Tensor segment_terms(const at::Tensor& difference, bool first, bool corrected) {
   const at::Tensor half = difference / 2;
   if (!corrected) return half;
@@ -112,7 +113,7 @@ PathIntegral integrate(const EnergyDifference& difference, const at::Tensor& bet
   const at::Tensor sums = at::stack(by_law);
   if (n_laws == 2) return {log_z, sums, std::abs(segment(0, 1, true) - segment(0, 1, false))};
 
-  // Richardson's estimate: what a segment leaves out grows like this power of its length.
+  // Richardson's estimate: the error of a segment grows like this power of its length.
   const double order = corrected ? 5 : 3;
   const auto power = [&](int64_t a, int64_t b) {
     return std::pow(std::abs((betas[b] - betas[a]).item<double>()), order);

@@ -17,7 +17,7 @@ namespace torch_ebm {
 namespace {
 
 constexpr const char* kTunePath = "tune_path";
-constexpr double kJitter = 0.5;  // of a path length: a fixed one may be the period of the motion
+constexpr double kJitter = 0.5;  // of a path length: a fixed one may match the period of the motion
 
 void check_sampler(const std::string& sampler) {
   TORCH_CHECK_VALUE(sampler == "hmc" || sampler == "mala", kTunePath,
@@ -45,7 +45,7 @@ Samples tuned_transition(const PathTuning& tuning, const Energy& energy, const a
   const detail::Place place = detail::place_on_path(tuning.betas, beta);
   const at::Tensor log_step_size = detail::linear_between(at::log(tuning.step_size), place);
   const StepSize step_size = std::exp(log_step_size.item<double>());
-  // Masses, like the precisions of Gaussian laws, are linear along a geometric path.
+  // Masses, like the precisions of Gaussians, are linear along a geometric path.
   const at::Tensor inverse_mass = 1 / detail::linear_between(1 / tuning.inverse_mass, place);
   if (tuning.sampler == "mala") return mala(energy, x, run, {step_size, inverse_mass});
   const int64_t n_leapfrog = path_length(tuning.n_leapfrog, beta);

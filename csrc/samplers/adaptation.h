@@ -62,7 +62,7 @@ class PooledVariance {
     n_ = n;
   }
 
-  /// Drawn towards 1e-3 with the weight of five states, as Stan does: positive whatever was seen.
+  /// Shrunk towards 1e-3 with the weight of five states, as Stan does: always positive.
   at::Tensor regularised() const {
     return squares_ / (n_ - 1) * (n_ / (n_ + 5)) + 1e-3 * 5 / (n_ + 5);
   }
@@ -76,7 +76,7 @@ class PooledVariance {
 /// When warm_up learns what: first the step size alone, then the variances too, in windows of 25,
 /// 50, 100, ... steps after each of which both start anew, and then the step size alone. As Stan
 /// does, but with a fifth of the steps for the last part instead of 50: the mean acceptance of many
-/// chains answers so steeply to the step size that 50 steps of dual averaging leave it off by more
+/// chains responds so steeply to the step size that 50 steps of dual averaging leave it off by more
 /// than 0.1.
 struct Windows {
   explicit Windows(int64_t n_steps) : begin(std::min<int64_t>(75, n_steps * 3 / 20)) {

@@ -8,7 +8,8 @@ namespace torch_ebm::detail {
 /// forward(x, beta, generator) returns the new states, or the handle of a Python callable.
 Sampler sampler_from_ivalue(const char* op, const c10::IValue& value);
 
-/// Where a sampler moved the chains, detached, and their energies there, (N,), float64, if it said so.
+/// The states after a sampler's move, detached, and their energies, (N,), float64, if it reported
+/// them.
 struct Moved {
   at::Tensor x;
   std::optional<at::Tensor> energy = std::nullopt;

@@ -11,7 +11,7 @@ kernels::FlipWeights pointer_to(const at::Tensor& weights) {
   return {weights.mutable_data_ptr<double>(), weights.size(1)};
 }
 
-/// What the kernels say of all flips of the chains x, (N, 1 + tiles), float64.
+/// The kernels' weights of all flips of the chains x, (N, 1 + tiles), float64.
 at::Tensor weigh(const at::Tensor& x, const at::Tensor& score) {
   const int64_t n_sites = x.numel() / x.size(0);
   const int64_t n_tiles = (n_sites + kernels::kTileSites - 1) / kernels::kTileSites;

@@ -4,16 +4,16 @@
 
 namespace torch_ebm::detail {
 
-/// What is known of the flips of binary chains where they are.
+/// What is known about the flips of binary chains at their current states.
 struct FlipPoint {
   at::Tensor energy;   // (N,), float64, tempered
   at::Tensor score;    // (N, S), tempered, contiguous
   at::Tensor weights;  // (N, 1 + tiles), float64: see kernels::FlipWeights
 };
 
-/// Flips of binary units that the CPU kernels propose: one pass over states and score of a proposal weighs its flips, for
-/// the way back and for the next step. Nothing else here touches more than a tile of a chain, but for the scores of those
-/// that reject.
+/// Flips of binary units that the CPU kernels propose: one pass over states and score of a proposal
+/// weighs its flips, for the reverse move and for the next step. Nothing else here touches more
+/// than a tile of a chain, except for the scores of chains that reject.
 class BinaryFlips final : public OneChange {
  public:
   /// For chains with has_kernel(chains.x). Throws where the energy or the score is not finite.

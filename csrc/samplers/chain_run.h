@@ -26,22 +26,22 @@ class ChainRun {
   ChainRun(const ChainRun&) = delete;
 
   Samples run(const std::function<at::Tensor(int64_t step)>& step);
-  /// The result of a run whose steps something else made: its last states, and its acceptance rates, (N,), float64
-  /// (undefined: all are accepted).
+  /// The result of a run whose steps were made elsewhere: its last states, and its acceptance
+  /// rates, (N,), float64 (undefined: all are accepted).
   Samples finished(const at::Tensor& last_states, const at::Tensor& acceptance_rate);
 
-  /// To be called now and then within a long step: lets the progress handler stop it.
+  /// To be called occasionally within a long step: lets the progress handler stop it.
   void within_step() { progress_.step(step_); }
 
   /// The random numbers of one pass of the current step.
   kernels::Draw draw(uint32_t stream) const;
-  /// One uniform number in (0, 1) a chain, (N,), float64.
+  /// One uniform number in (0, 1) per chain, (N,), float64.
   at::Tensor uniform(uint32_t stream) const;
   int64_t n_chains() const { return x.size(0); }
 
-  /// The states after the last step that was completed, (N, ...), contiguous.
+  /// The states after the last completed step, (N, ...), contiguous.
   at::Tensor x;
-  /// Their energies, (N,), float64, tempered, from steps that know them.
+  /// Their energies, (N,), float64, tempered, from steps that compute them.
   std::optional<at::Tensor> energy;
   /// Inverse temperatures, () or (N,), float64, if there are any.
   std::optional<at::Tensor> beta;
@@ -64,13 +64,13 @@ inline SamplesTuple as_tuple(Samples samples) {
   return {samples.x, samples.acceptance_rate, samples.trajectory, samples.energy};
 }
 
-/// Room for the states that a run keeps, each like x: (n_steps / thin, ...), none if thin is 0.
+/// Memory for the states that a run keeps, each like x: (n_steps / thin, ...), none if thin is 0.
 at::Tensor empty_trajectory(const RunOptions& run, const at::Tensor& x);
 /// Sums over all but the first dimension, (N,), in float64.
 at::Tensor sum_units(const at::Tensor& x);
 
-/// `chosen` (N, ...) in the chains of `mask` (N,), `other` elsewhere. Moving `chosen` in saves copying it: where nobody
-/// else holds it, only the chains that are not chosen are written.
+/// `chosen` (N, ...) in the chains of `mask` (N,), `other` elsewhere. Moving `chosen` in saves
+/// copying it: if nothing else holds it, only the chains that are not chosen are written.
 at::Tensor where_chains(const at::Tensor& mask, at::Tensor chosen, const at::Tensor& other);
 
 /// min(1, exp(log_ratio)), (N,), float64; 0 if the ratio is NaN or the proposal's energy not finite.

@@ -9,13 +9,14 @@
 
 namespace torch_ebm::detail {
 
-/// How S sites of K states stand in x: binary ones as they are, x (N, ...), categorical ones one-hot, x (N, ..., K).
+/// How S sites of K states are laid out in x: binary ones as they are, x (N, ...), categorical ones
+/// one-hot, x (N, ..., K).
 class DiscreteSites {
  public:
   /// Throws unless x holds zeros and ones, and, if categorical, a single 1 along the last dimension, K >= 2.
   DiscreteSites(const char* op, const at::Tensor& x, bool categorical);
 
-  /// The states of the sites, (R, k) of 0 ... K - 1, as they stand in x: (R, k, width()).
+  /// The states of the sites, (R, k) of 0 ... K - 1, as laid out in x: (R, k, width()).
   at::Tensor encode(const at::Tensor& labels) const;
   /// The states x, (N, ...), of labels (N, S), and back.
   at::Tensor states(const at::Tensor& labels) const { return encode(labels).view(shape_); }
@@ -45,7 +46,8 @@ struct DiscretePoint {
 
   /// This point where `decision` accepted, `current` elsewhere.
   DiscretePoint chosen_over(const DiscretePoint& current, const Decision& decision) const;
-  /// `log_ratio`, (N,), but NaN, which metropolis() rejects, where the score here is not finite: no way leads back.
+  /// `log_ratio`, (N,), or NaN, which metropolis() rejects, where the score here is not finite:
+  /// the reverse move is impossible.
   at::Tensor with_a_way_back(const at::Tensor& log_ratio) const;
 };
 

@@ -10,9 +10,9 @@ namespace {
 
 constexpr const char* kGibbs = "gibbs";
 
-/// Tempered energies in float64, with +inf allowed (a forbidden state) and NaN and -inf refused; `sites`, (N, k),
-/// or (k,) for all chains, is where they are. A copy: an energy
-/// may return the same memory every time, or a view of x.
+/// Tempered energies in float64, with +inf allowed (a forbidden state) and NaN and -inf rejected;
+/// the error names the first of `sites`, (N, k), or (k,) for all chains. A copy: an energy may
+/// return the same memory every time, or a view of x.
 at::Tensor checked_energies(const Energy& energy, const at::Tensor& x,
                             const std::optional<at::Tensor>& beta, int64_t step,
                             const at::Tensor& sites) {
@@ -78,14 +78,15 @@ class BlockUpdates {
 
   at::Tensor clamped(const at::Tensor& sites) const { return clamp_.index_select(1, sites); }
 
-  /// Draws the joint state of `sites`, (N, k), of every chain from its conditional law, from one uniform number.
-  /// Returns the energies of the new states.
+  /// Draws the joint state of `sites`, (N, k), of every chain from its conditional distribution,
+  /// from one uniform number. Returns the energies of the new states.
   at::Tensor update(at::Tensor& states, const at::Tensor& energies, const at::Tensor& sites,
                     const at::Tensor& uniform, int64_t step) const {
     const at::Tensor place = sites.unsqueeze(2).expand({-1, -1, width_});
     const at::Tensor before = states.gather(1, place);
     const at::Tensor number = (before * blocks_.powers).sum(at::IntArrayRef{1, 2}).to(at::kLong);
-    // By the number of the block's state, so that chains with equal conditional laws draw the same state.
+    // By the number of the block's state, so that chains with equal conditional distributions draw
+    // the same state.
     at::Tensor candidates = at::empty({sites.size(0), blocks_.n_states()}, energies.options());
     candidates.scatter_(1, number.unsqueeze(1), energies.unsqueeze(1));
     for (int64_t shift = 1; shift < blocks_.n_states(); ++shift) {

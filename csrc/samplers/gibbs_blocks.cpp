@@ -20,10 +20,10 @@ at::Tensor checked_blocks(const char* op, const DiscreteSites& layout, const at:
   const at::Tensor outside = sites.lt(0).logical_or(sites.ge(n_sites));
   TORCH_CHECK_VALUE(!outside.any().item<bool>(), op, ": blocks must hold sites 0 to ", n_sites - 1,
                     ", got ", sites.masked_select(outside)[0].item<int64_t>());
-  // A row in order shows its repeated sites side by side.
+  // In a sorted row, repeated sites are adjacent.
   const at::Tensor twice = std::get<0>(sites.sort(1)).diff(1, 1).eq(0).any(1);
   TORCH_CHECK_VALUE(!twice.any().item<bool>(), op,
-                    ": blocks must hold a site at most once a row, got it twice in row ",
+                    ": blocks must hold a site at most once per row, got it twice in row ",
                     twice.to(at::kInt).argmax().item<int64_t>());
   const at::Tensor visits = at::bincount(sites.flatten(), {}, n_sites);
   TORCH_CHECK_VALUE(!cover || visits.gt(0).all().item<bool>(), op,

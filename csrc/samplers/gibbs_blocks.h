@@ -6,8 +6,8 @@ namespace torch_ebm::detail {
 
 /// Blocks of k sites that Gibbs sampling updates jointly, and the K^k states that a block can take.
 struct GibbsBlocks {
-  /// `blocks`: integers, (B, k), in which every site stands if they must `cover` the sites; absent means every site
-  /// alone.
+  /// `blocks`: integers, (B, k), in which every site occurs if they must `cover` the sites; absent
+  /// means every site alone.
   GibbsBlocks(const char* op, const DiscreteSites& layout, const std::optional<at::Tensor>& blocks,
               bool cover = true);
 

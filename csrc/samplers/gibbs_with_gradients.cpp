@@ -30,7 +30,7 @@ class AnyChange final : public detail::OneChange {
     const at::Tensor state =
         (current_.labels.gather(1, site) + moved_on).remainder(sites_.n_states());
     proposed_ = points_.at(current_.labels.scatter(1, site, state));
-    // Back: on by the states that are left of a full turn.
+    // The reverse move goes on by the rest of a full turn.
     const at::Tensor back = site * n_others + (n_others - moved_on);
     const at::Tensor log_ratio =
         current_.energy - proposed_.energy +

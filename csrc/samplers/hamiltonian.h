@@ -5,7 +5,7 @@
 
 namespace torch_ebm::detail {
 
-/// Where the chains are, with what is known there. Copies share memory.
+/// The states of the chains, with energies and scores. Copies share memory.
 struct Position {
   at::Tensor x;       // (N, ...)
   at::Tensor energy;  // (N,), float64, tempered
@@ -27,8 +27,8 @@ PhasePoint where_chains(const at::Tensor& mask, PhasePoint chosen, const PhasePo
 
 class Hamiltonian {
  public:
-  /// `inverse_mass`: the diagonal of M^-1, which should be about the variance of every unit; of the shape of one
-  /// state, of all, or (); absent means 1. Refuses what is not positive and finite.
+  /// `inverse_mass`: the diagonal of M^-1, ideally the variance of every unit; of the shape of one
+  /// state, of all, or (); absent means 1. Rejects values that are not positive and finite.
   Hamiltonian(const char* op, const Energy& energy, ChainRun& chains,
               const std::optional<at::Tensor>& inverse_mass);
 
@@ -36,13 +36,13 @@ class Hamiltonian {
   Position at(const at::Tensor& x) const;
   /// The point where the chains start, without momenta. Throws where the energy or the score is not finite.
   PhasePoint start() const;
-  /// Draws momenta p ~ N(0, M), in the memory of the old ones if nobody else holds it.
+  /// Draws momenta p ~ N(0, M), in the memory of the old ones if nothing else holds it.
   void draw_momentum(PhasePoint& point, kernels::Draw draw) const;
 
   /// Leapfrog steps (Duane et al. 1987): half a kick, a drift, half a kick, of which the two halves between two drifts
   /// are one. step_size: () or (N,), negative to go back in time.
   PhasePoint leapfrog(PhasePoint point, const at::Tensor& step_size, int64_t n_steps = 1) const;
-  /// p + kick * force, then x + drift M^-1 p; times () or (N,). Forgets what was known at x.
+  /// p + kick * force, then x + drift M^-1 p; times () or (N,). Energy and score are then stale.
   void kick_and_drift(PhasePoint& point, const at::Tensor& force, const at::Tensor& kick,
                       const at::Tensor& drift) const;
   /// p + time * score, with its kinetic energy.

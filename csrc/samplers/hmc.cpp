@@ -43,7 +43,7 @@ at::Tensor detail::hmc_transition(ChainRun& chains, const Hamiltonian& hamiltoni
   PhasePoint end{current, std::move(current.momentum), {}};
   end = hamiltonian.leapfrog(std::move(end), step_size, n_leapfrog);
   const auto decision = metropolis(total - end.total(), end.energy, chains.uniform(kAccept));
-  current.momentum = std::move(end.momentum);  // no more than memory for the next one
+  current.momentum = std::move(end.momentum);  // only as memory for the next one
   static_cast<Position&>(current) =
       where_chains(decision.accepted, Position(std::move(end)), current);
   chains.x = current.x;

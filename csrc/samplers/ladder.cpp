@@ -13,7 +13,7 @@ namespace torch_ebm {
 
 namespace {
 
-/// Rejections below this count as this, so that no two rungs of an adapted ladder fall together.
+/// Rejections below this count as this, so that no two rungs of an adapted ladder coincide.
 constexpr double kLeastRejection = 1e-4;
 
 std::vector<double> checked_rejections(const at::Tensor& swap_rate, int64_t n_pairs) {
@@ -99,7 +99,7 @@ Ladder tune_ladder(const Energy& energy, const at::Tensor& x, const at::Tensor& 
   TORCH_CHECK_VALUE(options.n_rounds <= kMostRounds, "tune_ladder: n_rounds must be at most ",
                     kMostRounds, ", as every round is twice as long as the last, got ",
                     options.n_rounds);
-  // A round of one step would try no swap of the odd pairs.
+  // A round of one step would attempt no swap of the odd pairs.
   detail::check_at_least("tune_ladder", "n_steps", options.n_steps, 2);
   Ladder ladder{detail::checked_ladder("tune_ladder", betas), x, {}};
   for (int64_t round = 0; round < options.n_rounds; ++round) {

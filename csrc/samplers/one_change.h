@@ -4,7 +4,7 @@
 
 namespace torch_ebm::detail {
 
-/// What the Metropolis rule asks of a proposal x' to every chain x.
+/// What the Metropolis rule needs of a proposal x' to every chain x.
 struct Proposal {
   at::Tensor energy;     // (N,), float64, tempered
   at::Tensor log_ratio;  // (N,), float64: log p(x') q(x | x') / (p(x) q(x' | x))

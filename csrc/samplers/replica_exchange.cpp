@@ -14,8 +14,8 @@ namespace {
 
 constexpr const char* kReplicaExchange = "replica_exchange";
 
-/// With whom every rung may exchange its state in a step: (1, 0, 3, 2, ...) or (0, 2, 1, 4, 3, ...). A rung without
-/// a neighbour is its own partner.
+/// The partner with which every rung may exchange its state in a step: (1, 0, 3, 2, ...) or (0, 2,
+/// 1, 4, 3, ...). A rung without a neighbour is its own partner.
 std::vector<int64_t> partners(int64_t n_rungs, int64_t step) {
   std::vector<int64_t> partner(n_rungs);
   std::iota(partner.begin(), partner.end(), 0);

@@ -29,7 +29,8 @@ Samples tempered_transitions(const Energy& energy, const at::Tensor& x, const at
   detail::check_no_beta(kTemperedTransitions, run);
   detail::ChainRun chains(kTemperedTransitions, x, run);
   const int64_t top = ladder.size(0) - 1;
-  // E at `rung` minus E at the rung below it: what a chain pays for its way up from there, or gets back coming down.
+  // E at `rung` minus E at the rung below it: what a chain pays going up from there, and gets back
+  // coming down.
   const auto rise = [&](const at::Tensor& states, int64_t rung) {
     const at::Tensor energies = energy.values_at(states, {ladder[rung], ladder[rung - 1]});
     return energies[0] - energies[1];

@@ -13,7 +13,7 @@ at::Tensor hmc_transition(ChainRun& chains, const Hamiltonian& hamiltonian, Phas
 at::Tensor nuts_transition(ChainRun& chains, const Hamiltonian& hamiltonian, PhasePoint& current,
                            const at::Tensor& step_size, int64_t max_depth);
 
-/// Throws unless NUTS can double its trajectory so often.
+/// Throws unless NUTS can double its trajectory this often.
 void check_max_depth(const char* op, int64_t max_depth);
 
 }  // namespace torch_ebm::detail

@@ -96,7 +96,7 @@ WarmUp warm_up(const Energy& energy, const at::Tensor& x, const std::string& sam
                     kWarmUp, ": the variances of the states did not stay finite in ",
                     x.scalar_type(),
                     "; likely the energy does not confine them at this temperature");
-  // MALA is told the square of its leapfrog step, halved.
+  // MALA takes half the square of the leapfrog step.
   return {samples.x, number(sampler == "mala" ? leapfrog * leapfrog / 2 : leapfrog),
           hamiltonian.inverse_mass()};
 }

@@ -25,7 +25,7 @@ double two_sided(double z, int64_t n) {
 /// n log(p), 0 for n = 0 whatever p.
 double power(double n, double p) { return n == 0 ? 0 : n * std::log(p); }
 
-/// Twice the smaller tail of a binomial law, k included.
+/// Twice the smaller tail of a binomial distribution, including k.
 double binomial_two_sided(double k, double n, double probability) {
   double lower = 0, upper = 0;
   for (double x = 0; x <= n; ++x) {

@@ -3,7 +3,7 @@
 #include "tests/cpp/statistics.h"
 #include "tests/cpp/testing.h"
 
-namespace torch_ebm {
+namespace torch_ebm::bridge_sampling_test {
 namespace {
 
 using testing::seeded;
@@ -51,9 +51,10 @@ TEST(BridgeSampling, WrongArgumentsAreNamed) {
   EXPECT_THROWS(bridge_sampling(at::zeros({1}), good), c10::ValueError, "at least 2, got 1");
   EXPECT_THROWS(bridge_sampling(good, at::zeros({2, 3})), c10::ValueError, "both be (n,)");
   EXPECT_THROWS(bridge_sampling(good, good, "wide"), c10::ValueError, "got 'wide'");
-  EXPECT_THROWS(bridge_sampling(at::full({3}, INFINITY), good), c10::ValueError, "own law");
+  EXPECT_THROWS(bridge_sampling(at::full({3}, INFINITY), good), c10::ValueError,
+                "own distribution");
   EXPECT_THROWS(bridge_sampling(good, at::full({3}, INFINITY)), c10::ValueError, "none lies");
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::bridge_sampling_test

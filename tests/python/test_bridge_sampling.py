@@ -203,5 +203,5 @@ def test_wrong_arguments_are_named(at_0, at_1, options, message):
 def test_reach_through_one_chain_alone_is_refused():
     at_0 = torch.full((5, 3), -INF)
     at_0[:, 1] = 0.0
-    with pytest.raises(ValueError, match="those of one chain"):
+    with pytest.raises(ValueError, match="come from one chain"):
         torch_ebm.bridge_sampling(at_0, torch.zeros(5, 3))

@@ -222,7 +222,7 @@ def test_doubts_are_said():
     tracker.update(rbm, pcd.chains, BASE)
     pcd(rbm)
     tracker.update(rbm, pcd.chains, BASE + 3)
-    assert "standard errors from what was tracked" in tracker.estimate().warning
+    assert "standard errors from the tracked values" in tracker.estimate().warning
     with torch.no_grad():
         rbm.weight.mul_(50)
     tracker.update(rbm, pcd.chains, BASE)

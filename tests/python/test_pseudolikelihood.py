@@ -220,7 +220,7 @@ def test_another_function_in_the_backward_pass_is_refused(change):
         energy.layer.weight.requires_grad_(False)
     value = torch_ebm.pseudolikelihood(energy, x, chunk_size=32)
     change(energy)
-    with pytest.raises(RuntimeError, match="pseudolikelihood: the energy gave other values in the"):
+    with pytest.raises(RuntimeError, match="pseudolikelihood: the energy gave different values"):
         value.backward()
 
 
@@ -297,7 +297,7 @@ def test_bad_options():
         ({"n_sites": 5}, "n_sites must be between 1 and 4, got 5"),
         ({"chunk_size": 0}, "chunk_size must be at least 1"),
         ({"blocks": torch.tensor([[0, 4]])}, "blocks must hold sites 0 to 3, got 4"),
-        ({"blocks": torch.tensor([[1, 1]])}, "blocks must hold a site at most once a row"),
+        ({"blocks": torch.tensor([[1, 1]])}, "blocks must hold a site at most once per row"),
         ({"blocks": torch.arange(4)}, r"blocks must have shape \(B, k\)"),
     ):
         with pytest.raises(ValueError, match=f"pseudolikelihood: {match}"):

@@ -35,7 +35,8 @@ void sweep(T* x, const bool* clamp, const Boltzmann<T>& model, T beta, T* field,
   const int64_t n = model.coupling.n_rows;
   for (int64_t tile = 0; tile < n; tile += kTileSites) {
     const int64_t end = smaller(n, tile + kTileSites);
-    // u < sigmoid(a) where logit(u) < a: no exponential in the loop whose every turn waits for the last.
+    // u < sigmoid(a) where logit(u) < a: no exponential in a loop in which every iteration waits
+    // for the one before.
     T threshold[kTileSites];
     for_each_block(draw, row, tile, end,
                    [&](int64_t first, const Lanes<uint32_t>* words) TORCH_EBM_INLINE_LAMBDA {

@@ -10,7 +10,8 @@
 namespace torch_ebm::kernels {
 namespace {
 
-/// The largest of the values 0 ... n - 1 that at(i), a register of values from i on, holds. NaN is passed over.
+/// The largest of the values 0 ... n - 1 that at(i), a register of values from i on, holds. NaN is
+/// ignored.
 template <typename T, typename At>
 TORCH_EBM_INLINE T largest(int64_t n, At at) {
   constexpr T kLowest = -std::numeric_limits<T>::infinity();
@@ -24,8 +25,9 @@ TORCH_EBM_INLINE T largest(int64_t n, At at) {
   return max;
 }
 
-/// The first i whose weights up to it exceed `rest`, from which those before it are taken. Never one of weight 0: what
-/// roundings leave over goes to the last with a weight.
+/// The first i at which the cumulative weight exceeds `rest`; the weights before it are subtracted
+/// from `rest`. Never one of weight 0: what rounding leaves over goes to the last one with a
+/// positive weight.
 template <typename WeightOf>
 TORCH_EBM_INLINE int64_t walk(int64_t n, double& rest, WeightOf weight_of) {
   int64_t picked = 0;
@@ -59,12 +61,12 @@ TORCH_EBM_INLINE Lanes<T> half_change(const T* x, const T* score, int64_t count)
 
 constexpr int64_t tiles_of(int64_t n_sites) { return (n_sites + kTileSites - 1) / kTileSites; }
 
-/// weight[i] <- exp(d_i / 2 - max) of the units of one tile, of which `count` are there; the others have none. Sets `bad`
-/// where a d_i is not finite.
+/// weight[i] <- exp(d_i / 2 - max) of the units of one tile, of which the first `count` exist; the
+/// others get weight 0. Sets `bad` where a d_i is not finite.
 template <typename T>
 TORCH_EBM_INLINE void weigh_tile(const T* x, const T* score, int64_t count, T max, T* weight,
                                  Mask<T>& bad) {
-  constexpr T kLeast = -87;  // below it exp() is cut: no weight
+  constexpr T kLeast = -87;  // exp() is clamped below it: weight 0
   for (int64_t i = 0; i < kTileSites; i += kLanes) {
     const Lanes<T> half = half_change(x + i, score + i, count - i);
     const Lanes<T> relative = half - max;

@@ -89,7 +89,7 @@ TORCH_EBM_INLINE void for_each_row(Tiles tiles, Body body) {
   }
 }
 
-/// The value of the row in every lane; rows beyond the last one are those of lanes that nobody stores.
+/// The value of the row in every lane; rows beyond the last one are in lanes that are never stored.
 template <typename T>
 TORCH_EBM_INLINE Lanes<T> of_rows(PerRow<T> values, Lanes<uint32_t> rows, int64_t count) {
   if (values.stride == 0) return broadcast(*values.data);
@@ -141,9 +141,9 @@ bool all_binary(const T* x, int64_t n) {
   return !any(bad);
 }
 
-/// Some rows and two registers of columns at a time keep every value of w that is loaded in use for as many
-/// multiplications as there are rows, and twice as many independent sums in flight (Goto & van de Geijn 2008,
-/// section 6.1). AVX-512 has registers for eight rows.
+/// With some rows and two registers of columns at a time, every loaded value of w serves as many
+/// multiplications as there are rows, and twice as many independent sums are in flight (Goto & van
+/// de Geijn 2008, section 6.1). AVX-512 has registers for eight rows.
 constexpr int64_t kBlockRows = kLanes == 16 ? 8 : 4;
 constexpr int64_t kBlockColumns = 2 * kLanes;
 static_assert(kPaddedTo % kBlockColumns == 0);

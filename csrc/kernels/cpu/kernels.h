@@ -113,7 +113,7 @@ struct FlipWeights {
   double* of_tiles(int64_t row) const { return data + row * row_stride + 1; }
 };
 
-/// What a unit of a multilayer perceptron does with its input: smooth functions, whose slopes are so too.
+/// The activation of a unit of a multilayer perceptron: smooth functions with smooth slopes.
 enum class Activation { kSilu, kSoftplus, kTanh };
 
 /// The steps [begin, end) of a chain.
@@ -164,9 +164,9 @@ struct Table {
   /// log_ratio[i] += scale * sum_j x[i, j] y[j].
   void (*add_dot)(const T* x, const T* y, double scale, double* log_ratio, Rows rows);
 
-  /// next = x + drift * score + noise * xi, with the normal numbers xi of fill_normal, the score first cut to
-  /// [-max_score, max_score] and the result to [low, high] (infinite: not at all). next may be x. Cutting
-  /// keeps NaN. Returns false if an entry of next is not finite.
+  /// next = x + drift * score + noise * xi, with the normal numbers xi of fill_normal, the score
+  /// first clamped to [-max_score, max_score] and the result to [low, high] (infinite: not at all).
+  /// next may be x. Clamping keeps NaN. Returns false if an entry of next is not finite.
   bool (*langevin_update)(const T* x, const T* score, LangevinScales<T> scales, T* next,
                           Tiles tiles, Draw draw);
 

@@ -107,7 +107,7 @@ TORCH_EBM_INLINE void for_each_register(int64_t n, Body body) {
   if (i < n) body(i, n - i);
 }
 
-/// x cut to [low, high]; NaN stays NaN.
+/// x clamped to [low, high]; NaN stays NaN.
 template <typename T>
 TORCH_EBM_INLINE Lanes<T> clamp(Lanes<T> x, T low, T high) {
   x = x > high ? broadcast(high) : x;

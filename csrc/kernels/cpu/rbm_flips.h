@@ -3,8 +3,8 @@
 // unit i of v changes softplus(a_j) by
 //     log(sigmoid(-a_j) + sigmoid(a_j) exp(W_ij))        if v_i = 0, and
 //     log(sigmoid(a_j) + sigmoid(-a_j) exp(W_ij)) - W_ij   if v_i = 1,
-// so that the sum over j is the logarithm of a product: a multiplication and an addition a pair of units, and no
-// exponential or logarithm but one for every flip.
+// so that the sum over j is the logarithm of a product: a multiplication and an addition per pair
+// of units, and only one exponential or logarithm per flip.
 
 #include "csrc/kernels/cpu/kernels.h"
 #include "csrc/kernels/cpu/lanes.h"
@@ -85,8 +85,8 @@ TORCH_EBM_INLINE void invert(Lanes<T> (&f)[4]) {
   f[2] = third;
 }
 
-/// A register's width of the hidden units of all examples, side by side: rows apart by a power of two would fall on
-/// the same lines of the cache.
+/// A register's width of the hidden units of all examples, side by side: rows a power of two apart
+/// would fall on the same cache lines.
 template <typename T>
 struct HiddenColumn {
   HiddenColumn(const HiddenLayer<T>& hidden, int64_t column) {

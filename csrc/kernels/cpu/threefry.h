@@ -3,7 +3,7 @@
 // Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011, section 4.
 //
 // Its sibling Philox needs 32x32->64 multiplications, which compilers vectorise poorly; Threefry needs
-// additions, rotations and xors alone (measured: 0.35 against 1.1 ns a word, AVX-512, one core).
+// additions, rotations and xors alone (measured: 0.35 against 1.1 ns per word, AVX-512, one core).
 //
 // Layout: counter = (block, chain, step, stream). A tile of 64 sites takes 16 blocks of 4 words; word w
 // of lane l serves site 64 * tile + 16 * w + l, so that each word of 16 lanes is contiguous in memory

@@ -31,14 +31,14 @@ TORCH_EBM_INLINE Lanes<float> clamp_exponent(Lanes<float> x) {
   return x > -87.f ? x : broadcast(-87.f);
 }
 
-/// exp(x), with x cut to [-87, 88]; NaN counts as 88.
+/// exp(x), with x clamped to [-87, 88]; NaN counts as 88.
 TORCH_EBM_INLINE Lanes<float> exp(Lanes<float> x) {
   Lanes<float> scale;
   const Lanes<float> m = reduced_expm1(clamp_exponent(x), scale);
   return scale * m + scale;
 }
 
-/// exp(x) - 1, with x cut to [-87, 88].
+/// exp(x) - 1, with x clamped to [-87, 88].
 TORCH_EBM_INLINE Lanes<float> expm1(Lanes<float> x) {
   Lanes<float> scale;
   const Lanes<float> m = reduced_expm1(clamp_exponent(x), scale);
