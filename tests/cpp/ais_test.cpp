@@ -7,7 +7,7 @@
 #include "torch_ebm/mala.h"
 #include "torch_ebm/rbm_ais.h"
 
-namespace torch_ebm {
+namespace torch_ebm::ais_test {
 namespace {
 
 using testing::all_states;
@@ -215,4 +215,4 @@ TEST(AIS, ABaseThatIsNotTheLawAtZeroIsRefused) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::ais_test

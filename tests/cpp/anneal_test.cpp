@@ -5,7 +5,7 @@
 #include "torch_ebm/annealed_energy.h"
 #include "torch_ebm/mala.h"
 
-namespace torch_ebm {
+namespace torch_ebm::anneal_test {
 namespace {
 
 using testing::mean_is;
@@ -91,4 +91,4 @@ TEST(Anneal, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::anneal_test

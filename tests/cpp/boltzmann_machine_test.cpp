@@ -9,7 +9,7 @@
 #include "torch_ebm/gibbs.h"
 #include "torch_ebm/gibbs_with_gradients.h"
 
-namespace torch_ebm {
+namespace torch_ebm::boltzmann_machine_test {
 namespace {
 
 using testing::all_states;
@@ -144,4 +144,4 @@ TEST(BoltzmannMachine, SavesLoadsAndClones) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::boltzmann_machine_test

@@ -5,7 +5,7 @@
 #include "tests/cpp/statistics.h"
 #include "tests/cpp/testing.h"
 
-namespace torch_ebm {
+namespace torch_ebm::concrete_score_matching_test {
 namespace {
 
 using testing::all_states;
@@ -50,4 +50,4 @@ TEST(ConcreteScoreMatching, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::concrete_score_matching_test

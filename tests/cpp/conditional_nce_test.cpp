@@ -2,7 +2,7 @@
 
 #include "tests/cpp/testing.h"
 
-namespace torch_ebm {
+namespace torch_ebm::conditional_nce_test {
 namespace {
 
 using testing::close;
@@ -41,4 +41,4 @@ TEST_F(ConditionalNceTest, WrongOptionsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::conditional_nce_test

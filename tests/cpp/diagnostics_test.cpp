@@ -5,7 +5,7 @@
 #include "tests/cpp/statistics.h"
 #include "tests/cpp/testing.h"
 
-namespace torch_ebm {
+namespace torch_ebm::diagnostics_test {
 namespace {
 
 using testing::close;
@@ -96,4 +96,4 @@ TEST(Diagnostics, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::diagnostics_test

@@ -2,7 +2,7 @@
 
 #include "tests/cpp/discrete_models.h"
 
-namespace torch_ebm {
+namespace torch_ebm::discrete_langevin_test {
 namespace {
 
 using testing::all_one_hot;
@@ -87,4 +87,4 @@ TEST(DiscreteLangevin, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::discrete_langevin_test

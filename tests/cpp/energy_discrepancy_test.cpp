@@ -5,7 +5,7 @@
 #include "tests/cpp/statistics.h"
 #include "tests/cpp/testing.h"
 
-namespace torch_ebm {
+namespace torch_ebm::energy_discrepancy_test {
 namespace {
 
 using testing::all_states;
@@ -60,4 +60,4 @@ TEST(EnergyDiscrepancy, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::energy_discrepancy_test

@@ -7,7 +7,7 @@
 #include "tests/cpp/testing.h"
 #include "torch_ebm/rbm.h"
 
-namespace torch_ebm {
+namespace torch_ebm::energy_test {
 namespace {
 
 using testing::close;
@@ -206,4 +206,4 @@ TEST(Energy, OfAHandleNeedsPython) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::energy_test

@@ -6,7 +6,7 @@
 #include "tests/cpp/testing.h"
 #include "torch_ebm/rbm.h"
 
-namespace torch_ebm {
+namespace torch_ebm::exact_log_z_test {
 namespace {
 
 using testing::close;
@@ -75,4 +75,4 @@ TEST(ExactLogZ, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::exact_log_z_test

@@ -8,7 +8,7 @@
 #include "torch_ebm/gibbs.h"
 #include "torch_ebm/rbm.h"
 
-namespace torch_ebm {
+namespace torch_ebm::fast_pcd_test {
 namespace {
 
 using testing::close;
@@ -157,4 +157,4 @@ TEST(FastPCD, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::fast_pcd_test

@@ -5,7 +5,7 @@
 
 #include "tests/cpp/testing.h"
 
-namespace torch_ebm {
+namespace torch_ebm::gaussian_log_z_test {
 namespace {
 
 using testing::close;
@@ -39,4 +39,4 @@ TEST(GaussianLogZ, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::gaussian_log_z_test

@@ -5,7 +5,7 @@
 #include "tests/cpp/discrete_models.h"
 #include "torch_ebm/gibbs.h"
 
-namespace torch_ebm {
+namespace torch_ebm::gibbs_blocks_test {
 namespace {
 
 using testing::all_one_hot;
@@ -110,4 +110,4 @@ TEST(GibbsBlocks, ThreadsAndOtherChainsChangeNothing) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::gibbs_blocks_test

@@ -6,7 +6,7 @@
 #include "tests/cpp/testing.h"
 #include "torch_ebm/rbm.h"
 
-namespace torch_ebm {
+namespace torch_ebm::gibbs_test {
 namespace {
 
 using testing::all_states;
@@ -165,4 +165,4 @@ TEST(Gibbs, EnergiesAreAskedWithoutGradient) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::gibbs_test

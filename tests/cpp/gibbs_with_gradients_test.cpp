@@ -2,7 +2,7 @@
 
 #include "tests/cpp/discrete_models.h"
 
-namespace torch_ebm {
+namespace torch_ebm::gibbs_with_gradients_test {
 namespace {
 
 using testing::all_one_hot;
@@ -107,4 +107,4 @@ TEST(GibbsWithGradients, ThreadsAndOtherChainsChangeNothing) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::gibbs_with_gradients_test

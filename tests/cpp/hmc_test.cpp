@@ -4,7 +4,7 @@
 #include "tests/cpp/testing.h"
 #include "torch_ebm/mala.h"
 
-namespace torch_ebm {
+namespace torch_ebm::hmc_test {
 namespace {
 
 using testing::close;
@@ -70,4 +70,4 @@ TEST(HMC, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::hmc_test

@@ -2,7 +2,7 @@
 
 #include "tests/cpp/testing.h"
 
-namespace torch_ebm {
+namespace torch_ebm::kernel_stein_discrepancy_test {
 namespace {
 
 using testing::close;
@@ -65,4 +65,4 @@ TEST(KernelSteinDiscrepancy, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::kernel_stein_discrepancy_test

@@ -6,7 +6,7 @@
 #include "tests/cpp/statistics.h"
 #include "tests/cpp/testing.h"
 
-namespace torch_ebm {
+namespace torch_ebm::langevin_test {
 namespace {
 
 using testing::close;
@@ -115,4 +115,4 @@ TEST(Langevin, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::langevin_test

@@ -5,7 +5,7 @@
 #include "tests/cpp/testing.h"
 #include "torch_ebm/exact_log_z.h"
 
-namespace torch_ebm {
+namespace torch_ebm::lattice_log_z_test {
 namespace {
 
 using testing::close;
@@ -84,4 +84,4 @@ TEST(LatticeLogZ, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::lattice_log_z_test

@@ -4,7 +4,7 @@
 #include "tests/cpp/testing.h"
 #include "torch_ebm/mala.h"
 
-namespace torch_ebm {
+namespace torch_ebm::linked_ais_test {
 namespace {
 
 using testing::mean_is;
@@ -58,4 +58,4 @@ TEST(LinkedAIS, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::linked_ais_test

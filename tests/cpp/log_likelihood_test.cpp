@@ -5,7 +5,7 @@
 #include "tests/cpp/statistics.h"
 #include "tests/cpp/testing.h"
 
-namespace torch_ebm {
+namespace torch_ebm::log_likelihood_test {
 namespace {
 
 using testing::close;
@@ -87,4 +87,4 @@ TEST(LogLikelihood, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::log_likelihood_test

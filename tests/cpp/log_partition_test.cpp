@@ -6,7 +6,7 @@
 #include "tests/cpp/testing.h"
 #include "torch_ebm/rbm.h"
 
-namespace torch_ebm {
+namespace torch_ebm::log_partition_test {
 namespace {
 
 using testing::all_states;
@@ -95,4 +95,4 @@ TEST(LogPartition, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::log_partition_test

@@ -3,7 +3,7 @@
 #include "tests/cpp/statistics.h"
 #include "tests/cpp/testing.h"
 
-namespace torch_ebm {
+namespace torch_ebm::log_z_estimate_test {
 namespace {
 
 using testing::seeded;
@@ -54,4 +54,4 @@ TEST(LogZFromWeights, DoubtsAreSaid) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::log_z_estimate_test

@@ -6,7 +6,7 @@
 #include "torch_ebm/rbm.h"
 #include "torch_ebm/tempered_pcd.h"
 
-namespace torch_ebm {
+namespace torch_ebm::log_z_tracker_test {
 namespace {
 
 const double kBase = 8 * std::log(2.0);
@@ -95,4 +95,4 @@ TEST(LogZTracker, LawsWithoutOverlapAndWrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::log_z_tracker_test

@@ -3,7 +3,7 @@
 #include "tests/cpp/statistics.h"
 #include "tests/cpp/testing.h"
 
-namespace torch_ebm {
+namespace torch_ebm::mala_test {
 namespace {
 
 using testing::mean_is;
@@ -32,4 +32,4 @@ TEST(MALA, RejectsWhereTheEnergyIsNotFinite) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::mala_test

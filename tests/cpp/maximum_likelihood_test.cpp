@@ -4,7 +4,7 @@
 #include "tests/cpp/testing.h"
 #include "torch_ebm/rbm.h"
 
-namespace torch_ebm {
+namespace torch_ebm::maximum_likelihood_test {
 namespace {
 
 using testing::all_states;
@@ -48,4 +48,4 @@ TEST_F(MaximumLikelihoodTest, WrongOptionsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::maximum_likelihood_test

@@ -4,7 +4,7 @@
 #include "tests/cpp/testing.h"
 #include "torch_ebm/bridge_sampling.h"
 
-namespace torch_ebm {
+namespace torch_ebm::mbar_test {
 namespace {
 
 using testing::close;
@@ -58,4 +58,4 @@ TEST(MBAR, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::mbar_test

@@ -3,7 +3,7 @@
 #include "tests/cpp/statistics.h"
 #include "tests/cpp/testing.h"
 
-namespace torch_ebm {
+namespace torch_ebm::minimum_probability_flow_test {
 namespace {
 
 using testing::all_states;
@@ -49,4 +49,4 @@ TEST(MinimumProbabilityFlow, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::minimum_probability_flow_test

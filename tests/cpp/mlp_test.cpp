@@ -7,7 +7,7 @@
 #include "tests/cpp/testing.h"
 #include "torch_ebm/langevin.h"
 
-namespace torch_ebm {
+namespace torch_ebm::mlp_test {
 namespace {
 
 using testing::close;
@@ -108,4 +108,4 @@ TEST(MLP, SavesLoadsAndClones) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::mlp_test

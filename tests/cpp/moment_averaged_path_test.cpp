@@ -5,7 +5,7 @@
 #include "torch_ebm/ais.h"
 #include "torch_ebm/gibbs.h"
 
-namespace torch_ebm {
+namespace torch_ebm::moment_averaged_path_test {
 namespace {
 
 using testing::all_states;
@@ -129,4 +129,4 @@ TEST(MomentAveragedPath, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::moment_averaged_path_test

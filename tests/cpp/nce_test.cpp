@@ -6,7 +6,7 @@
 #include "tests/cpp/statistics.h"
 #include "tests/cpp/testing.h"
 
-namespace torch_ebm {
+namespace torch_ebm::nce_test {
 namespace {
 
 using testing::all_states;
@@ -59,4 +59,4 @@ TEST_F(NceTest, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::nce_test

@@ -10,7 +10,7 @@
 #include "torch_ebm/replay_buffer.h"
 #include "torch_ebm/tempered_pcd.h"
 
-namespace torch_ebm {
+namespace torch_ebm::negative_phase_test {
 namespace {
 
 using testing::mean_is;
@@ -248,4 +248,4 @@ TEST(NegativePhase, ASamplerOfTheWrongShapeChangesNothing) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::negative_phase_test

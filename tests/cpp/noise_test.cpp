@@ -9,7 +9,7 @@
 #include "torch_ebm/nce.h"
 #include "torch_ebm/rbm.h"
 
-namespace torch_ebm {
+namespace torch_ebm::noise_test {
 namespace {
 
 using testing::all_states;
@@ -50,4 +50,4 @@ TEST(Noise, SelfContrastiveEstimationHasHalfTheGradientOfMaximumLikelihood) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::noise_test

@@ -3,7 +3,7 @@
 #include "tests/cpp/statistics.h"
 #include "tests/cpp/testing.h"
 
-namespace torch_ebm {
+namespace torch_ebm::nuts_test {
 namespace {
 
 using testing::mean_is;
@@ -57,4 +57,4 @@ TEST(NUTS, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::nuts_test

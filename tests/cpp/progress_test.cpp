@@ -7,7 +7,7 @@
 #include "torch_ebm/gibbs.h"
 #include "torch_ebm/langevin.h"
 
-namespace torch_ebm {
+namespace torch_ebm::progress_test {
 namespace {
 
 /// Takes 30 ms for every answer, so that an operation lasts long enough to report.
@@ -96,4 +96,4 @@ TEST(DefaultProgress, IsSilentWithoutPython) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::progress_test

@@ -7,7 +7,7 @@
 #include "torch_ebm/boltzmann_machine.h"
 #include "torch_ebm/rbm.h"
 
-namespace torch_ebm {
+namespace torch_ebm::pseudolikelihood_test {
 namespace {
 
 using testing::all_states;
@@ -117,4 +117,4 @@ TEST(Pseudolikelihood, RefusesBadInput) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::pseudolikelihood_test

@@ -5,7 +5,7 @@
 #include "tests/cpp/testing.h"
 #include "torch_ebm/gaussian_log_z.h"
 
-namespace torch_ebm {
+namespace torch_ebm::quadrature_log_z_test {
 namespace {
 
 QuadratureLogZ integrate(const Energy& energy, std::vector<double> low, std::vector<double> high,
@@ -52,4 +52,4 @@ TEST(QuadratureLogZ, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::quadrature_log_z_test

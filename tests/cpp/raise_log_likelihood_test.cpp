@@ -4,7 +4,7 @@
 #include "tests/cpp/testing.h"
 #include "torch_ebm/gibbs.h"
 
-namespace torch_ebm {
+namespace torch_ebm::raise_log_likelihood_test {
 namespace {
 
 using testing::mean_is;
@@ -43,4 +43,4 @@ TEST(RAISE, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::raise_log_likelihood_test

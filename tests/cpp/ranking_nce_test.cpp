@@ -4,7 +4,7 @@
 #include "tests/cpp/statistics.h"
 #include "tests/cpp/testing.h"
 
-namespace torch_ebm {
+namespace torch_ebm::ranking_nce_test {
 namespace {
 
 using testing::all_states;
@@ -25,4 +25,4 @@ TEST(RankingNce, IsTheLogProbabilityOfTheExampleAmongItsNoise) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::ranking_nce_test

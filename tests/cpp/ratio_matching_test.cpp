@@ -4,7 +4,7 @@
 #include "tests/cpp/testing.h"
 #include "torch_ebm/rbm.h"
 
-namespace torch_ebm {
+namespace torch_ebm::ratio_matching_test {
 namespace {
 
 using testing::all_states;
@@ -43,4 +43,4 @@ TEST(RatioMatching, RefusesBadInput) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::ratio_matching_test

@@ -10,7 +10,7 @@
 #include "torch_ebm/gibbs.h"
 #include "torch_ebm/rbm.h"
 
-namespace torch_ebm {
+namespace torch_ebm::rbm_path_test {
 namespace {
 
 using testing::all_states;
@@ -137,4 +137,4 @@ TEST(RBMPath, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::rbm_path_test

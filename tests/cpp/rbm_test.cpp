@@ -8,7 +8,7 @@
 #include "tests/cpp/statistics.h"
 #include "tests/cpp/testing.h"
 
-namespace torch_ebm {
+namespace torch_ebm::rbm_test {
 namespace {
 
 using testing::all_states;
@@ -291,4 +291,4 @@ TEST(RBM, BaseRateBias) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::rbm_test

@@ -4,7 +4,7 @@
 #include "tests/cpp/testing.h"
 #include "torch_ebm/mala.h"
 
-namespace torch_ebm {
+namespace torch_ebm::recovery_likelihood_test {
 namespace {
 
 using testing::close;
@@ -73,4 +73,4 @@ TEST(RecoveryLikelihood, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::recovery_likelihood_test

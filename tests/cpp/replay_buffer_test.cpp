@@ -6,7 +6,7 @@
 #include "torch_ebm/replica_exchange.h"
 #include "torch_ebm/tempered_pcd.h"
 
-namespace torch_ebm {
+namespace torch_ebm::replay_buffer_test {
 namespace {
 
 using testing::seeded;
@@ -95,4 +95,4 @@ TEST(TemperedPCD, KeepsEverythingIfTheSamplerThrows) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::replay_buffer_test

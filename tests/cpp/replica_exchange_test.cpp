@@ -6,7 +6,7 @@
 #include "torch_ebm/ladder.h"
 #include "torch_ebm/tempered_transitions.h"
 
-namespace torch_ebm {
+namespace torch_ebm::replica_exchange_test {
 namespace {
 
 using testing::all_states;
@@ -92,4 +92,4 @@ TEST(Ladder, CutsTheBarrierInEqualParts) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::replica_exchange_test

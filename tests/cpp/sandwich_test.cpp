@@ -7,7 +7,7 @@
 #include "tests/cpp/testing.h"
 #include "torch_ebm/gibbs.h"
 
-namespace torch_ebm {
+namespace torch_ebm::sandwich_test {
 namespace {
 
 using testing::all_states;
@@ -136,4 +136,4 @@ TEST(Sandwich, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::sandwich_test

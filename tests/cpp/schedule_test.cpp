@@ -4,7 +4,7 @@
 #include "torch_ebm/mala.h"
 #include "torch_ebm/tune_path.h"
 
-namespace torch_ebm {
+namespace torch_ebm::schedule_test {
 namespace {
 
 using testing::seeded;
@@ -68,4 +68,4 @@ TEST(TunePath, StepsSuitEveryTemperature) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::schedule_test

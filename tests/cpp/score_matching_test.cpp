@@ -2,7 +2,7 @@
 
 #include "tests/cpp/testing.h"
 
-namespace torch_ebm {
+namespace torch_ebm::score_matching_test {
 namespace {
 
 using testing::close;
@@ -65,4 +65,4 @@ TEST(ScoreMatching, RefusesWhatIsNotInTheDomain) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::score_matching_test

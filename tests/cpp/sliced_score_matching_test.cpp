@@ -3,7 +3,7 @@
 #include "tests/cpp/testing.h"
 #include "torch_ebm/score_matching.h"
 
-namespace torch_ebm {
+namespace torch_ebm::sliced_score_matching_test {
 namespace {
 
 using testing::close;
@@ -55,4 +55,4 @@ TEST(SlicedScoreMatching, RefusesOptionsOutOfRange) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::sliced_score_matching_test

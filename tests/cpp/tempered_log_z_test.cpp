@@ -6,7 +6,7 @@
 #include "torch_ebm/mbar.h"
 #include "torch_ebm/rbm.h"
 
-namespace torch_ebm {
+namespace torch_ebm::tempered_log_z_test {
 namespace {
 
 using testing::seeded;
@@ -66,4 +66,4 @@ TEST(TemperedLogZ, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::tempered_log_z_test

@@ -9,7 +9,7 @@
 #include "torch_ebm/mala.h"
 #include "torch_ebm/rbm.h"
 
-namespace torch_ebm {
+namespace torch_ebm::testing_test {
 namespace {
 
 using namespace testing;  // NOLINT: the checks are what this file is about
@@ -121,4 +121,4 @@ TEST(Testing, GradientsAtTheTruthSeeARegulariser) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::testing_test

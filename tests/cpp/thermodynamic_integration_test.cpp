@@ -3,7 +3,7 @@
 #include "tests/cpp/statistics.h"
 #include "tests/cpp/testing.h"
 
-namespace torch_ebm {
+namespace torch_ebm::thermodynamic_integration_test {
 namespace {
 
 using testing::seeded;
@@ -38,4 +38,4 @@ TEST(ThermodynamicIntegration, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::thermodynamic_integration_test

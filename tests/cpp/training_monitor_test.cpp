@@ -7,7 +7,7 @@
 
 #include "tests/cpp/testing.h"
 
-namespace torch_ebm {
+namespace torch_ebm::training_monitor_test {
 namespace {
 
 using testing::seeded;
@@ -132,4 +132,4 @@ def forward(self, e: Tensor, x: Tensor, start: Tensor) -> List[str]:
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::training_monitor_test

@@ -5,7 +5,7 @@
 #include "torch_ebm/log_partition.h"
 #include "torch_ebm/rbm.h"
 
-namespace torch_ebm {
+namespace torch_ebm::unbiased_cd_test {
 namespace {
 
 using testing::all_states;
@@ -83,4 +83,4 @@ TEST(UnbiasedCD, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::unbiased_cd_test

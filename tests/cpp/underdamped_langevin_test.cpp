@@ -3,7 +3,7 @@
 #include "tests/cpp/statistics.h"
 #include "tests/cpp/testing.h"
 
-namespace torch_ebm {
+namespace torch_ebm::underdamped_langevin_test {
 namespace {
 
 using testing::mean_is;
@@ -28,4 +28,4 @@ TEST(UnderdampedLangevin, WrongArgumentsAndBadScoresAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::underdamped_langevin_test

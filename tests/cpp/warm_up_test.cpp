@@ -9,7 +9,7 @@
 #include "torch_ebm/mala.h"
 #include "torch_ebm/nuts.h"
 
-namespace torch_ebm {
+namespace torch_ebm::warm_up_test {
 namespace {
 
 using testing::close;
@@ -101,4 +101,4 @@ TEST(WarmUp, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace torch_ebm
+}  // namespace torch_ebm::warm_up_test
