@@ -1,8 +1,8 @@
 """The code blocks of README.md and docs/*.md, taken from the pages themselves.
 
-test_docs.py runs those in Python and the shell commands; test_consumer.py builds and runs those in C++, which
-:func:`write_cpp_blocks` joins in one program. Every block runs as it stands: nothing is supplied to it but, on a page
-in Python, the blocks above.
+test_docs.py runs those in Python and the shell commands; test_consumer.py builds and runs those in
+C++, which :func:`write_cpp_blocks` joins in one program. Every block runs as it stands: a block in
+Python sees those above it on its page, and nothing else is supplied.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ def prose(page: Path) -> str:
 
 
 def _as_function(name: str, block: Block) -> str:
-    """The block within a function, its includes left blank, for errors to name the line in the page."""
+    """The block in a function, its includes left blank: errors name the line in the page."""
     body = _INCLUDE.sub("", block.text)
     return f'void {name}() {{\n#line {block.line} "{block.page.name}"\n{body}}}\n'
 
 
 def write_cpp_blocks(target: Path) -> None:
-    """Writes a C++ program that runs every C++ block of the pages, each in a function of its own."""
+    """Writes a C++ program that runs every C++ block of the pages, each in its own function."""
     found = blocks("cpp")
     includes = sorted({line for block in found for line in _INCLUDE.findall(block.text)})
     functions = {f"block_{i}": block for i, block in enumerate(found)}

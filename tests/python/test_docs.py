@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+import operator
 import re
 import runpy
 import shlex
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import torch_ebm
 from doc_blocks import PAGES, ROOT, Block, blocks, prose, write_cpp_blocks
 
 LANGUAGES = {"python", "cpp", "cmake", "sh", "text"}
@@ -32,7 +35,8 @@ RUN_ELSEWHERE = {
     "cmake --install build --prefix /path/to/install": "test_consumer.py",
 }
 
-#: Programs that have a small form, and run in it. Of others --help runs, or, where there is none, what they import.
+#: Programs that have a small form, and run in it. Of others --help runs, or, where there is none,
+#: what they import.
 SMALL_RUNS = {
     "benchmarks/coverage.py": "--models 2 --betas 10 gaussian",
     "docs/pictures.py": "--quick --out .",
@@ -79,6 +83,44 @@ def test_links_lead_somewhere(page):
 def test_pictures_are_small():
     pictures = list((ROOT / "docs" / "images").iterdir())
     assert pictures and all(picture.stat().st_size < 100_000 for picture in pictures)
+
+
+# --- docs/contents.md -----------------------------------------------------------------------------
+
+
+def contents() -> list[list[str]]:
+    """The cells of its tables: what, then the names in Python, in C++ and of the operators."""
+    lines = (ROOT / "docs" / "contents.md").read_text(encoding="utf-8").splitlines()
+    return [re.split(r" *\| *", line)[1:] for line in lines if "`" in line and line[0] == "|"]
+
+
+def names(cell: str) -> set[str]:
+    return set(re.findall(r"`([\w.:]+)`", cell))
+
+
+def names_beside(python: str, cell: str) -> set[str]:
+    """The names in a cell that may say that they are the same as in Python, but for some."""
+    same, _, others = cell.partition("except")
+    if "others are the same" in cell:  # its methods have other names here
+        return names(cell) | {name for name in names(python) if "." not in name}
+    return names(python) - names(others) if "the same" in same else names(cell)
+
+
+def test_contents_name_what_there_is():
+    headers = {f.name: f.read_text(encoding="utf-8") for f in (ROOT / "include").rglob("*.h")}
+    for _, python, cpp, operators, *_ in contents():
+        for name in names(python):
+            operator.attrgetter(name)(torch_ebm)
+        for name in names_beside(python, cpp) - {"torch::save"}:
+            word = re.compile(rf"\b{name.rpartition(':')[2]}\b")
+            assert name in headers or any(map(word.search, headers.values())), name
+        for name in names_beside(python, operators) - {"TrainingMonitor"}:
+            assert hasattr(torch.ops.torch_ebm, name), name
+
+
+def test_contents_name_every_function():
+    public = {n for n in torch_ebm.__all__ if inspect.isroutine(getattr(torch_ebm, n))}
+    assert public <= {name for row in contents() for cell in row[1:] for name in names(cell)}
 
 
 # --- Python --------------------------------------------------------------------------------------
@@ -136,7 +178,7 @@ PROGRAMS = sorted({p for c in OURS if c not in RUN_ELSEWHERE for p in programs(c
 
 @pytest.fixture
 def start(monkeypatch, capsys, tmp_path):
-    """Runs a program within this process, where torch is loaded already; returns what it printed."""
+    """Runs a program in this process, where torch is loaded already; returns what it printed."""
     before = set(sys.modules)
     monkeypatch.chdir(tmp_path)
 
