@@ -1,6 +1,7 @@
-"""Annealing with more temperatures and more chains: time for each, and by how much a process grows.
+"""Time and memory of annealing, as the numbers of temperatures and chains grow.
 
-Of an RBM by its operator, and of any energy by `anneal`. The growth is that of the peak.
+For an RBM by its operator, and for any energy by `anneal`. Memory is the growth of the process's
+peak.
 
     python benchmarks/ais_growth.py
 """
@@ -24,7 +25,7 @@ import torch_ebm
 N_UNITS = 64
 TEMPERATURES = (100, 1000, 10000)
 CHAINS = (100, 1000, 10000)
-#: More chains times temperatures than this take too long.
+#: More chains times temperatures than this would take too long.
 MOST = 10**7
 
 

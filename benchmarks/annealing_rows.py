@@ -1,4 +1,4 @@
-"""What annealing costs on top of its transitions, and a run in stages on top of one that is not."""
+"""The overhead of annealing over its transitions, and of a run in stages over a single one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from torch_ebm.sampler import Sampler, states_of
 def annealing(
     name: str, title: str, energy: nn.Module, x: Tensor, sampler: Sampler, n_temperatures: int
 ) -> Row:
-    """Annealed weights against the same transitions alone, called at the same temperatures."""
+    """Annealing with weights against the same transitions alone, at the same temperatures."""
     betas = torch_ebm.linear_schedule(n_temperatures)
 
     def ours() -> Callable[[], Tensor]:

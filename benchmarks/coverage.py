@@ -1,11 +1,12 @@
-"""How often the 95% intervals of log Z hold what they promise, over random models with exact values.
+"""Coverage of the 95% intervals of log Z, over random models with exact values.
 
     python benchmarks/coverage.py [--models 200] [--chains 100] [--betas 100] [KIND ...]
 
-First, how often the interval covers for N log-normal weights whose logarithms have the standard
-deviation s. Then, for every kind of model: how many estimates warn, how many of the others cover the exact value, how
-many of the others are wrong (outside of their interval twice over), and the typical width. Kinds
-differ in difficulty on purpose: some are annealed too fast, so that there is something to warn of.
+First, how often the interval covers for N log-normal weights whose logarithms have standard
+deviation s. Then, for every kind of model: how many estimates warn, how many of the others cover
+the exact value, how many of the others are wrong (the exact value lies outside an interval of twice
+the width), and the typical width. Kinds differ in difficulty on purpose: some are annealed too
+fast, so that there is something to warn about.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ MALA = functools.partial(torch_ebm.mala, step_size=0.05, n_steps=3)
 
 
 class Model(NamedTuple):
-    """A model, where its chains begin, what moves them, and its exact log Z."""
+    """A model, the base and sampler of its chains, and its exact log Z."""
 
     energy: Callable[[torch.Tensor], torch.Tensor]
     base: object
@@ -119,7 +120,7 @@ def gaussian(g: torch.Generator) -> Model:
 
 
 def mixture(g: torch.Generator) -> Model:
-    """Of four Gaussians in the plane, near enough for a chain to cross between them at first."""
+    """Four Gaussians in the plane, close enough for chains to cross between them at first."""
     means = uniform(g, 0.5, 3.0) * normal(g, 4, 2)
     scales = 0.3 + 0.5 * torch.rand(4, dtype=DOUBLE, generator=g)
     weights = torch.softmax(normal(g, 4), 0)
@@ -144,7 +145,7 @@ def network(g: torch.Generator) -> Model:
 
 
 def double_wells(g: torch.Generator) -> Model:
-    """Four independent double wells, of heights at which chains stop crossing on the way."""
+    """Four independent double wells, with barriers that chains stop crossing along the path."""
     height, tilt = uniform(g, 0.5, 6.0), uniform(g, 0.0, 0.3)
 
     def well(x: torch.Tensor) -> torch.Tensor:

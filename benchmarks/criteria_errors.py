@@ -1,4 +1,6 @@
-"""Criteria at the true parameters, where the expected gradient must be zero, on released libraries and on ours."""
+"""Criteria at the true parameters, where the expected gradient must be zero: released libraries
+and ours.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,7 @@ def score_matching_of_ours(name: str) -> Callable[[], float]:
 
 
 def divergence_of_torchebm(of: Callable[[nn.Module, Tensor], float]) -> Callable[[], float]:
-    """`of` the model and the loss of exact samples as data and as negatives."""
+    """`of` the model and the loss, with exact samples as data and as negatives."""
 
     def run() -> float:
         from torchebm.losses import ContrastiveDivergence

@@ -1,4 +1,4 @@
-"""Memory of the exact pseudolikelihood of an RBM 784x500 and its gradient: by how much a process grows at its peak.
+"""Peak memory of the exact pseudolikelihood of an RBM 784x500 and its gradient.
 
 python benchmarks/criteria_memory.py
 """

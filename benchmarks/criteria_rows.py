@@ -16,7 +16,7 @@ from torch import Tensor
 
 import torch_ebm
 
-#: Of a criterion of binary data: what it makes of the differences by all flips, (N, V), in torch.
+#: For a criterion of binary data: its function of the differences by all flips, (N, V), in torch.
 TERMS: dict[str, Callable[[Tensor], Tensor]] = {
     "pseudolikelihood": lambda d: F.softplus(-d).sum(1),
     "ratio_matching": lambda d: torch.sigmoid(-d).square().sum(1),
@@ -24,7 +24,7 @@ TERMS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def flip_differences(v: Tensor, w: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """F(v^i) - F(v), as broadcasting says it: through a tensor of (N, V, H)."""
+    """F(v^i) - F(v) by broadcasting, through a tensor of (N, V, H)."""
     a = c + v @ w
     d = 1 - 2 * v
     moved = a[:, None] + d[:, :, None] * w
@@ -116,7 +116,7 @@ def sliced_score_matching(n: int = 512, sizes: tuple[int, ...] = (128, 256, 256)
     estimates = 50
 
     def with_gradients(value: Tensor) -> Tensor:
-        """The value; its gradients, which are the work, are dropped."""
+        """The value; its gradients, which are the work, are discarded."""
         torch.autograd.grad(value, parameters, allow_unused=True)
         return value.detach()
 
@@ -136,7 +136,7 @@ def sliced_score_matching(n: int = 512, sizes: tuple[int, ...] = (128, 256, 256)
         return lambda: call
 
     def check(ours: Tensor, theirs: Tensor) -> None:
-        """Both estimate the same number: what one call of plain torch varies by is the yardstick."""
+        """Both estimate the same number; the tolerance is the spread of calls of plain torch."""
         call = two_passes(lambda: torch.randn_like(x).sign())()
         spread = torch.stack([call() for _ in range(estimates)]).std()
         assert (ours - theirs).abs() < 6 * 2**0.5 * spread, f"{ours} is not {theirs}"

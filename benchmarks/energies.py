@@ -19,7 +19,7 @@ def coin_flips(*shape: int, seed: int) -> Tensor:
 
 
 class MLPEnergy(nn.Module):
-    """(N, sizes[0]) -> (N,) through SiLU layers, with random weights that a seed fixes."""
+    """(N, sizes[0]) -> (N,) through SiLU layers, with random weights fixed by a seed."""
 
     def __init__(self, *sizes: int) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class BoltzmannEnergy(nn.Module):
 
 
 def without_parameter_gradients(energy: nn.Module) -> nn.Module:
-    """What a careful user samples from: autograd then keeps nothing for the weights."""
+    """The module as a careful user would sample from it: autograd keeps nothing for the weights."""
     return copy.deepcopy(energy).requires_grad_(False)
 
 

@@ -1,8 +1,8 @@
-"""Effective samples per second of HMC and NUTS: the least bulk ESS over the coordinates (Vehtari et
-al. 2021, as ArviZ computes it, for every contender alike) divided by the time of sampling.
+"""Effective samples per second of HMC and NUTS: the smallest bulk ESS over the coordinates (Vehtari
+et al. 2021, as computed by ArviZ, for all contenders) divided by the time of sampling.
 
-As in harness.py, rounds time every contender once in a rotated order, and a ratio is that of one
-round. Every contender's means and variances are checked against the exact ones in every round.
+As in harness.py, every round times each contender once, in a rotated order, and a ratio is within
+one round. In every round, each contender's means and variances are checked against the exact ones.
 
     python benchmarks/ess.py [target ...]
 """
@@ -33,7 +33,7 @@ TOLERANCE = 6.0
 
 @dataclass
 class Result:
-    """Of one contender; a number a round."""
+    """Results of one contender; one number per round."""
 
     contender: Contender
     preparation: float
@@ -65,7 +65,7 @@ def ess(draws: Tensor, method: str) -> Tensor:
 
 
 def check(name: str, draws: Tensor, target: Target) -> None:
-    """Means and variances are exact within Monte Carlo error."""
+    """Raises unless means and variances are exact within Monte Carlo error."""
     x = draws.double()
     deviation2 = (x - target.mean) ** 2
     moments = ("mean", x, target.mean), ("variance", deviation2, target.variance)
@@ -124,7 +124,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     options = parser.parse_args(arguments)
 
     use_threads(options.threads)
-    from ess_contenders import CONTENDERS, Work  # only now: they import torch
+    from ess_contenders import CONTENDERS, Work  # imported here because they import torch
     from ess_targets import TARGETS
 
     unknown = set(options.targets) - set(TARGETS)

@@ -1,4 +1,4 @@
-"""HMC and NUTS of ours, BlackJAX and NumPyro, behind one interface for ess.py."""
+"""HMC and NUTS of torch_ebm, BlackJAX and NumPyro, with one interface for ess.py."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch_ebm
 
 @dataclass(frozen=True)
 class Work:
-    """What every contender does: so many chains, adaptation steps, and draws of each chain."""
+    """The work of every contender: the numbers of chains, adaptation steps, and draws per chain."""
 
     n_chains: int
     n_warm_up: int
@@ -24,7 +24,7 @@ class Work:
 
 
 class Contender(ABC):
-    """``prepare`` compiles and adapts, once; ``sample`` goes on from there."""
+    """``prepare`` compiles and adapts, once; ``sample`` continues from there."""
 
     name: str
 
@@ -39,7 +39,7 @@ class Contender(ABC):
 
     @abstractmethod
     def sample(self, seed: int) -> Any:
-        """Draws, (n_draws, n_chains, dimension) or what ``as_draws`` makes that of."""
+        """Draws, (n_draws, n_chains, dimension), or a value that ``as_draws`` converts to that."""
 
     def as_draws(self, result: Any) -> Tensor:
         """(n_draws, n_chains, dimension), not timed."""
@@ -106,7 +106,7 @@ class BlackJAX(Contender):
 
         self.split = lambda seed: jax.random.split(jax.random.key(seed), self.work.n_chains)
         self.state, adapted = jax.jit(jax.vmap(adapt))(self.split(0), self.start.numpy())
-        # What is the same for every chain is a constant of the kernel, not one of its vectors.
+        # Values common to all chains are constants of the kernel, not vectors.
         self.parameters = {name: value for name, value in adapted.items() if name not in fixed}
         self.chains = (
             jax.jit(jax.vmap(lambda key, state, p: one_chain(key, state, {**p, **fixed})))

@@ -1,4 +1,4 @@
-"""The laws that ess.py samples: energies in torch and in JAX, exact means and variances."""
+"""The targets of ess.py: energies in torch and in JAX, with exact means and variances."""
 
 from __future__ import annotations
 

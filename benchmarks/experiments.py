@@ -1,4 +1,4 @@
-"""What known_errors.py says of an experiment, and its table."""
+"""The experiments of known_errors.py, and their table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SEED = 1
 
 @dataclass(frozen=True)
 class Run:
-    """One library's value of a statistic. ``package`` is where its version stands."""
+    """One library's value of a statistic. ``package`` is the one whose version is reported."""
 
     what: str
     package: str
@@ -26,7 +26,7 @@ class Run:
 class Experiment:
     title: str
     statistic: str
-    #: What a right sampler gives.
+    #: The value for a correct sampler.
     right: str
     runs: Sequence[Run]
 

@@ -1,9 +1,9 @@
 """Times the workloads of the *rows.py files, each with several contenders, and prints a table.
 
-Timings on a shared machine drift, so nothing here compares two runs: a round times every contender of a
-row once, rounds take them in a rotated order, and what is reported is the median over the rounds of each
-contender's time divided by ours *in the same round*, with the quartiles. Every contender's result is
-checked before anything is timed.
+Timings on a shared machine drift, so nothing here compares two runs. A round times every contender
+of a row once, in an order that rotates from round to round. The report gives the median over the
+rounds of each contender's time divided by ours *in the same round*, with the quartiles. Every
+contender's result is checked before anything is timed.
 
     bash benchmarks/run.sh [row ...]
 """
@@ -32,12 +32,12 @@ PACKAGES = (
 
 @dataclass
 class Contender:
-    """One way to do the work of a row. ``build()`` prepares it (ImportError: not installed) and returns
-    the call that is timed."""
+    """One way to do the work of a row. ``build()`` prepares it (ImportError: not installed) and
+    returns the call to time."""
 
     name: str
     build: Callable[[], Callable[[], Any]]
-    #: Does a part of the work only, as a bound on what is possible: has no result to check.
+    #: Does only a part of the work, as a bound on what is possible, and has no result to check.
     is_limit: bool = False
 
 
@@ -53,13 +53,13 @@ class Row:
     #: Raises AssertionError if a contender's result is wrong; given ours, then theirs.
     check: Callable[[Any, Any], None]
     rounds: int = 15
-    #: What we promise: the least ratio to ours, by contender.
+    #: The target: the smallest acceptable ratio to ours, by contender.
     targets: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
 class Measurement:
-    """What the rounds gave for one contender; times in seconds a unit."""
+    """The results of all rounds for one contender; times in seconds per unit."""
 
     name: str
     times: list[float]
@@ -135,8 +135,8 @@ def measure(row: Row, rounds: Optional[int] = None) -> list[Measurement]:
 
 
 def table(row: Row, measurements: Sequence[Measurement]) -> str:
-    """Markdown. The quartiles of the times show how noisy the machine was; the fastest rounds are what
-    it does when nobody disturbs it."""
+    """The table in Markdown. The quartiles of the times show how noisy the machine was; the fastest
+    rounds show the undisturbed machine."""
     lines = [
         f"### {row.name}: {row.title}",
         "",
@@ -195,11 +195,11 @@ def processor() -> str:
 
 
 def use_threads(threads: int) -> None:
-    """Limits every contender alike. Thread pools read this when they start: call before importing any.
+    """Limits all contenders alike. Thread pools read this when they start: call before imports.
 
-    Threads that wait for each other sleep instead of spinning: on a machine that others use too, a
-    spinning thread keeps the processor from the one that it waits for, and products take three times as
-    long as on one thread. OMP_WAIT_POLICY=active in the environment undoes it.
+    Waiting threads sleep instead of spinning. On a shared machine, a spinning thread keeps the
+    processor from the thread that it waits for, and products take three times as long as on one
+    thread. OMP_WAIT_POLICY=active in the environment overrides this.
     """
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
@@ -217,7 +217,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     options = parser.parse_args(arguments)
 
     use_threads(options.threads)
-    import annealing_rows  # only now: they import torch
+    import annealing_rows  # imported here because they import torch
     import criteria_rows
     import langevin_rows
     import partition_rows

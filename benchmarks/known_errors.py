@@ -1,7 +1,8 @@
-"""Small exact experiments that a sampler or a criterion passes or fails, run on released libraries and on ours.
+"""Small exact experiments that a sampler or a criterion passes or fails, for several libraries.
 
-Each starts chains where a right sampler leaves their law as it is, runs the sampler, and measures how
-far from that law the chains are. A library that is not installed is skipped with a line that says so.
+Each starts chains from the distribution that a correct sampler leaves invariant, runs the sampler,
+and measures how far the chains are from that distribution. A library that is not installed is
+skipped, with a line that says so.
 
     python benchmarks/known_errors.py
 """
@@ -27,7 +28,7 @@ from experiments import Experiment, Run, table  # noqa: E402
 
 
 def binary_states(n_units: int) -> Tensor:
-    """All of them, (2^n, n)."""
+    """All states, (2^n, n)."""
     return torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * n_units)
 
 

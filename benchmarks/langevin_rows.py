@@ -34,7 +34,7 @@ def langevin_update(
         return torch_ebm.langevin_update(x, slope, step_size)
 
     def repeated(update: Callable[[Tensor], Tensor]) -> Callable[[], Callable[[], Tensor]]:
-        """What a loop does: one update after the other, with the memory of the last one free again."""
+        """As in a loop: one update after the other, each freeing the memory of the last."""
 
         def call() -> Tensor:
             for _ in range(n_updates - 1):

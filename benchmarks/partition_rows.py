@@ -13,7 +13,7 @@ import torch_ebm
 
 
 def harmonic_states(n_states: int, n_samples: int) -> tuple[Tensor, Tensor]:
-    """Energies (K, N) of samples of K normal laws, each a standard deviation from the next."""
+    """Energies (K, N) of samples of K normal distributions, each one standard deviation apart."""
     generator = torch.Generator().manual_seed(1)
     mean = torch.arange(n_states, dtype=torch.float64)[:, None]
     scale = torch.linspace(1, 2, n_states, dtype=torch.float64)[:, None]

@@ -1,7 +1,7 @@
-"""What becomes of the chains in a replay buffer when the sampler leaves them where they are.
+"""What happens to the chains in a replay buffer when the sampler does not move them.
 
-Chain i starts at the number FIRST + i, so that every state tells which chain it descends from, and
-one near zero tells a restart.
+Chain i starts at the number FIRST + i, so that every state shows which chain it descends from; a
+state near zero descends from a restart.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Lineages:
     n_lineages: int
     #: Negatives that descend from a restart.
     n_restarted: int
-    #: Chains that no negative descends from.
+    #: Chains from which no negative descends.
     n_never_drawn: int
 
     @staticmethod
@@ -39,7 +39,7 @@ class Lineages:
 
 
 def ancestors(states: Tensor) -> Tensor:
-    """The chains that the states descend from; those that restarted descend from none."""
+    """The chains from which the states descend; restarted states descend from none."""
     return (states[states > FIRST / 2] - FIRST).round().long()
 
 

@@ -1,4 +1,4 @@
-"""The workloads: every row does the same work in each contender, in float32."""
+"""The workloads: in every row, all contenders do the same work, in float32."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from torch import Tensor
 
 import torch_ebm
 
-#: How many standard errors a statistic of a rival may lie from ours. The largest of a thousand
+#: How many standard errors a rival's statistic may differ from ours. The largest of a thousand
 #: normal numbers exceeds 6 once in a million runs.
 TOLERANCE = 6.0
 
 
 @dataclass(frozen=True)
 class Model:
-    """Random parameters of an RBM at which units are neither free nor frozen."""
+    """Random parameters of an RBM whose units are neither free nor frozen."""
 
     weight: Tensor
     visible_bias: Tensor
@@ -45,7 +45,7 @@ class Model:
 
 
 def as_tensor(array: Any) -> Tensor:
-    """A tensor from whatever a contender returned."""
+    """The result of any contender as a tensor."""
     return array if isinstance(array, Tensor) else torch.tensor(np.array(array))
 
 
@@ -167,7 +167,7 @@ def rbms_gibbs(model: Model, start: Tensor, n_steps: int) -> Callable[[], Any]:
 
 
 def check_samples(model: Model, ours: Any, theirs: Any) -> None:
-    """Marginal means, and the mean free energy, agree within Monte Carlo error."""
+    """Raises unless marginal means and the mean free energy agree within Monte Carlo error."""
     x, y = as_tensor(ours).float(), as_tensor(theirs).float()
     assert x.shape == y.shape and bool(((y == 0) | (y == 1)).all())
     x, y = (
@@ -178,8 +178,8 @@ def check_samples(model: Model, ours: Any, theirs: Any) -> None:
 
 
 def check_means(x: Tensor, y: Tensor) -> None:
-    """Two samples, one row a chain, have the same mean within Monte Carlo error."""
-    # One state in either sample may be the only one of its kind: its error is not zero.
+    """Raises unless two samples, one row per chain, have the same mean within Monte Carlo error."""
+    # A state may occur only once in either sample: its error is then still not zero.
     variance = (x.var(0) + y.var(0)).clamp(min=2 / len(x)) / len(x)
     z = ((x.mean(0) - y.mean(0)) / variance.sqrt()).abs().max().item()
     assert z < TOLERANCE, f"samples differ by {z:.1f} standard errors"
@@ -233,7 +233,7 @@ def ais(
     truth = torch.ops.torch_ebm.rbm_log_z(*model.parameters).item()
 
     def check(ours: Any, theirs: Any) -> None:
-        # Far wider than the error of a good estimate, far narrower than what a wrong one misses by.
+        # Far wider than the error of a good estimate, far narrower than that of a wrong one.
         for value in (float(ours), float(theirs)):
             assert abs(value - truth) < 0.5, f"log Z = {value}, but it is {truth}"
 
@@ -351,7 +351,7 @@ def free_energy(n_examples: int = 500, n_visible: int = 784, n_hidden: int = 500
 
 
 def bernoulli(n_chains: int = 1000, n_visible: int = 4096, n_steps: int = 4) -> Row:
-    """Gibbs sampling with one hidden unit: next to nothing but sigmoid and draw."""
+    """Gibbs sampling with one hidden unit: hardly more than the sigmoid and the draw."""
     row = gibbs(n_chains, n_visible, n_hidden=1, n_steps=n_steps)
     row.name = "bernoulli"
     row.title = f"sigmoid + Bernoulli draw alone: Gibbs, RBM {n_visible}x1, {n_chains} chains"

@@ -1,5 +1,5 @@
-"""The workloads of samplers that take any energy: gradient-informed Gibbs sampling, and what our
-loops cost on top of the gradients. In float32."""
+"""The workloads of samplers for any energy: gradient-informed Gibbs sampling, and the overhead of
+our loops over the gradients. In float32."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ import torch_ebm
 
 @torch.no_grad()
 def after_gibbs_sweeps(energy: BoltzmannEnergy, x: Tensor, n_sweeps: int = 20) -> Tensor:
-    """States from near the law itself, where moves are rejected and a wrong sampler drifts away."""
+    """States near the target distribution, where moves are rejected and a wrong sampler drifts."""
     generator = torch.Generator().manual_seed(3)
     for _ in range(n_sweeps):
         for unit in range(x.size(1)):
@@ -82,7 +82,7 @@ def gibbs_with_gradients(n_units: int = 500, n_chains: int = 100, n_steps: int =
 def plain_gibbs_with_gradients(
     energy: nn.Module, start: Tensor, n_steps: int
 ) -> Callable[[], Tensor]:
-    """Grathwohl et al. 2021, algorithm 1, one gradient a step: that of the state that was kept."""
+    """Grathwohl et al. 2021, algorithm 1; one gradient per step, as the last one is kept."""
     frozen = without_parameter_gradients(energy)
 
     def evaluate(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -106,9 +106,9 @@ def plain_gibbs_with_gradients(
     return call
 
 
-# --- What the loop around the gradients costs -----------------------------------------------------
+# --- The overhead of the loop around the gradients ------------------------------------------------
 
-#: Of a sampler: its options, and how many gradients so many steps need at least.
+#: For each sampler: its options, and the least number of gradients for a number of steps.
 OVERHEAD: dict[str, tuple[dict[str, Any], Callable[[int], int]]] = {
     "langevin": ({"step_size": 0.01}, lambda n_steps: n_steps),
     "mala": ({"step_size": 0.01}, lambda n_steps: n_steps + 1),

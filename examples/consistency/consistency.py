@@ -1,9 +1,9 @@
-"""What more data buys: the error of the fit under each criterion, against the number of examples.
+"""Consistency of the criteria: the error of the fit, against the number of examples.
 
-A criterion is consistent if its minimum tends to the truth, and its squared error then falls as
-1 / T, a line of slope -1 in the plot, whose height is the price of not knowing Z (figures of this
-kind: Gutmann & Hyvärinen 2012, Hyvärinen 2007). Four models whose log Z is known are fitted, by
-LBFGS on all data, to samples of themselves.
+A criterion is consistent if its minimum tends to the truth. Its squared error then falls as 1 / T,
+a line of slope -1 in the plot, whose height is the price of not knowing Z (figures of this kind:
+Gutmann & Hyvärinen 2012, Hyvärinen 2007). Four models with known log Z are fitted, by LBFGS on all
+data, to samples of themselves.
 
     bash examples/consistency/run.sh
 """
@@ -28,7 +28,7 @@ from problems import PROBLEMS, Problem
 SIZES = [round(10 ** (k / 2)) for k in range(4, 10)]
 N_NOISE = 5
 
-#: What is minimised: a function of the model and of log Z where it is learned.
+#: The function to minimise, of the model and of log Z, if that is learned.
 Loss = Callable[[torch.nn.Module, Tensor], Tensor]
 
 
@@ -75,7 +75,7 @@ def sliced_score_matching(problem: Problem, x: Tensor) -> Loss:
 
 
 def of_the_data(criterion: Callable[..., Tensor]) -> Callable[[Problem, Tensor], Loss]:
-    """A criterion that asks for nothing but the energy and the data."""
+    """A criterion that needs only the energy and the data."""
     return lambda problem, x: lambda model, _: criterion(model, x)
 
 
@@ -133,7 +133,7 @@ def fit_error(replicate: int, size: int, pair: tuple[str, str]) -> float:
 
 
 def median_errors(executor: ProcessPoolExecutor, n_replicates: int) -> dict[tuple, list[float]]:
-    """For every pair the median error over the replicates, at every size."""
+    """The median error over the replicates, for every pair at every size."""
     tasks = [(r, size, pair) for pair in pairs() for size in SIZES for r in range(n_replicates)]
     found = list(executor.map(fit_error, *zip(*tasks), chunksize=n_replicates))
     medians = [

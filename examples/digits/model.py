@@ -1,4 +1,4 @@
-"""The trained model as it goes to disk: a scripted module that samples itself and knows its Z."""
+"""The trained model as saved to disk: a scripted module with its own sampler and its log Z."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run ends with: a table of log-probabilities, pictures, numbers in a file."""
+"""The output of a run: a table of log-probabilities, figures, and a file of numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from data import Digits
 from training import Point, mean_log_probability
 
 
-#: Below this fraction of effective chains the table says that AIS's interval is not to be trusted.
+#: Below this fraction of effective chains the table warns not to trust the interval of AIS.
 FEW_CHAINS = 0.1
 
 
@@ -113,7 +113,7 @@ def write_numbers(path: Path, numbers: Numbers, history: Sequence[Point], second
 
 
 def upper_half(image_shape: tuple[int, int]) -> Tensor:
-    """True at the pixels of the upper half of an image, which stay; (V,)."""
+    """True at the pixels of the upper half of an image, which are kept; (V,)."""
     height, width = image_shape
     known = torch.zeros(height, width, dtype=torch.bool)
     known[: height // 2] = True
@@ -126,8 +126,7 @@ def completions(
 ) -> Tensor:
     """For every image of ``x`` (N, V): itself, its known half, and n completions; (N, 2 + n, V).
 
-    A completion is p(v | h) at the last hidden state of a chain of its own, with known pixels
-    clamped.
+    A completion is p(v | h) at the last hidden state of its own chain, with known pixels clamped.
     """
     generator = torch.Generator().manual_seed(seed)
     chains = x.repeat_interleave(n, 0)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up what is missing, then learns a model of digits and samples it from C++; see --help.
+# Installs what is missing, then learns a model of digits and samples it from C++; see --help.
 #   bash examples/digits/run.sh [--data digits|mnist5k|PATH] [--resume] [--compare] ...
 set -euo pipefail
 here=$PWD

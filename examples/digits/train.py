@@ -1,8 +1,8 @@
-"""Learns a model of handwritten digits by sampling its negative phase, and says how good it is.
+"""Learns a model of handwritten digits by sampling its negative phase, and reports how good it is.
 
 Trains a restricted Boltzmann machine by persistent contrastive divergence. The hidden layer is
-small, so that log Z is known exactly and AIS can be held against it. Writes into the run folder:
-checkpoint.pt, model.pt (a scripted model that samples itself), results.json and pictures.
+small, so that log Z is known exactly and AIS can be compared with it. Writes to the run folder:
+checkpoint.pt, model.pt (a scripted model with its own sampler), results.json and figures.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ def parser() -> argparse.ArgumentParser:
         " or the path of an IDX file, such as train-images-idx3-ubyte.gz (default: digits)",
     )
     p.add_argument("--run-dir", type=Path, help="folder to write to (default: runs/NAME_OF_DATA)")
-    p.add_argument("--resume", action="store_true", help="go on from the run folder's checkpoint")
+    p.add_argument("--resume", action="store_true", help="continue from the checkpoint")
     p.add_argument(
         "--compare",
         action="store_true",
-        help="instead: train by PCD, CD-1 and naive MCMC for the same time and print who wins",
+        help="instead: train by PCD, CD-1 and naive MCMC for the same time and print which is best",
     )
     model = p.add_argument_group("model and training")
     model.add_argument("--hidden", type=int, default=16, help="hidden units, 1 to 25 (default: 16)")
@@ -65,15 +65,15 @@ def parser() -> argparse.ArgumentParser:
     )
     effort = p.add_argument_group("what is measured, and how often")
     effort.add_argument(
-        "--evaluations", type=int, help="exact log-likelihoods on the way (default: 40, or 12)"
+        "--evaluations", type=int, help="exact log-likelihoods while training (default: 40 or 12)"
     )
     effort.add_argument(
-        "--checkpoint-every", type=int, help="epochs between checkpoints (default: a 50th of them)"
+        "--checkpoint-every", type=int, help="epochs between checkpoints (default: 1/50 of all)"
     )
     effort.add_argument("--ais-chains", type=int, default=500, help="default: 500")
     effort.add_argument("--ais-steps", type=int, default=5000, help="default: 5000")
     effort.add_argument(
-        "--chain-steps", type=int, default=5000, help="Gibbs steps of pictures (default: 5000)"
+        "--chain-steps", type=int, default=5000, help="Gibbs steps for the figures (default: 5000)"
     )
     effort.add_argument(
         "--compare-seconds", type=float, default=3, help="for each run (default: 3)"
@@ -90,7 +90,7 @@ def refuse(text: str) -> NoReturn:
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Refuses numbers that make no sense, one sentence each."""
+    """Rejects invalid numbers, with one sentence each."""
     if not 1 <= arguments.hidden <= EXACT_LIMIT:
         refuse(
             f"--hidden must be between 1 and {EXACT_LIMIT}, where log Z is exact,"
@@ -118,7 +118,7 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def settings_for(arguments: argparse.Namespace, digits: Digits) -> Settings:
-    """The settings of the run, with what was not given filled in."""
+    """The settings of the run, with defaults filled in."""
     n, n_pixels = digits.train.shape
     if arguments.batch_size > n:
         refuse(f"--batch-size must be at most {n}, the training images, got {arguments.batch_size}")
@@ -169,7 +169,7 @@ def run_training(trainer: Trainer, checkpoint: Path, evaluations: int, save_ever
         )
     except KeyboardInterrupt:
         bar.close()
-        print(f"\nStopped. {back_to()}; --resume goes on from it.", file=sys.stderr)
+        print(f"\nStopped. {back_to()}; --resume continues from it.", file=sys.stderr)
         sys.exit(130)
     except (RuntimeError, ValueError) as error:
         bar.close()
@@ -181,7 +181,7 @@ def run_training(trainer: Trainer, checkpoint: Path, evaluations: int, save_ever
 
 
 def run_report(trainer: Trainer, folder: Path, arguments: argparse.Namespace) -> None:
-    """Measures, prints the table, writes the model, the numbers and the pictures."""
+    """Measures, prints the table, writes the model, the numbers and the figures."""
     digits, rbm = trainer.digits, trainer.rbm
     seed = trainer.settings.seed
     numbers = report.measure(
@@ -234,7 +234,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        refuse(f"--run-dir {folder} cannot be made: {error.strerror}")
+        refuse(f"--run-dir {folder} cannot be created: {error.strerror}")
     trainer = Trainer(settings, digits)
     checkpoint = folder / "checkpoint.pt"
     if arguments.resume:
@@ -242,7 +242,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
             trainer.resume(checkpoint)
         except CannotResume as error:
             refuse(str(error))
-        print(f"Going on from {checkpoint}, epoch {trainer.epoch}")
+        print(f"Continuing from {checkpoint}, epoch {trainer.epoch}")
     small = height * width <= SMALL_IMAGE
     evaluations = arguments.evaluations or (40 if small else 12)
     save_every = arguments.checkpoint_every or max(1, settings.epochs // 50)
@@ -254,7 +254,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except KeyboardInterrupt:
         print(f"\nStopped after training. --resume reports on {checkpoint}.", file=sys.stderr)
         return 130
-    print(f"All in {time.monotonic() - began:.1f} s")
+    print(f"Total time: {time.monotonic() - began:.1f} s")
     if arguments.cpp_program is not None:
         print("\nThe same model from C++:", flush=True)
         return subprocess.run([arguments.cpp_program, folder / "model.pt"]).returncode

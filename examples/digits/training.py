@@ -1,4 +1,4 @@
-"""Trains an RBM by its log-likelihood's gradient, with the negative phase sampled by PCD."""
+"""Trains an RBM by the gradient of its log-likelihood, with the negative phase sampled by PCD."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from data import Digits
 
 
 class CannotResume(ValueError):
-    """The checkpoint is not of this run; the text is one sentence."""
+    """The checkpoint does not belong to this run; the text is one sentence."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides a run: the same settings give the same parameters, bit for bit."""
+    """What determines a run: the same settings give the same parameters, bit for bit."""
 
     data: str
     hidden: int
@@ -119,7 +119,7 @@ class Trainer:
         }
 
     def save(self, path: Path) -> None:
-        """Writes the checkpoint, in place of the one before."""
+        """Writes the checkpoint, replacing the one before."""
         torch_ebm.save_checkpoint(
             path,
             **self._states(),
@@ -131,10 +131,10 @@ class Trainer:
         self.saved_epoch = self.epoch
 
     def resume(self, path: Path) -> None:
-        """Goes on where the checkpoint was written.
+        """Continues from the checkpoint.
 
         Raises:
-            CannotResume: there is none, it is cut off, or it was written with other settings.
+            CannotResume: there is none, it is truncated, or it was written with other settings.
         """
         if not path.exists():
             raise CannotResume(f"there is no checkpoint {path} to resume from")
@@ -188,7 +188,7 @@ class Trainer:
         return self.history[-1]
 
     def end_epoch(self) -> list[str]:
-        """What the monitor has to say about the epoch."""
+        """The monitor's warnings about the epoch."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", torch_ebm.TrainingWarning)  # the caller prints them
             return self.monitor.end_epoch()

@@ -1,10 +1,10 @@
-"""The log-likelihood of a model while it learns, from the chains that train it.
+"""The log-likelihood of a model during training, from the chains that train it.
 
-Persistent contrastive divergence shows no loss: its gradient needs samples, the likelihood needs
-log Z. Here a restricted Boltzmann machine learns 8x8 digits with tempered chains, and LogZTracker
-follows log Z from step to step. The hidden layer is small, so log Z is known exactly and the
-tracked value can be compared with it. Prints the error, how often the interval contains the exact
-value, and what tracking costs, and draws both.
+Persistent contrastive divergence reports no loss: its gradient needs samples, but the likelihood
+needs log Z. Here a restricted Boltzmann machine learns 8x8 digits with tempered chains, and
+LogZTracker follows log Z from step to step. The hidden layer is small, so log Z is known exactly
+and the tracked value can be compared with it. Prints the error, how often the interval contains the
+exact value, and the cost of tracking, and plots both log-likelihoods.
 
     bash examples/live_log_likelihood/run.sh
 """
@@ -35,7 +35,7 @@ BATCH = 100
 
 
 class Point(NamedTuple):
-    """What is known after some updates."""
+    """Results after some updates."""
 
     update: int
     train: float
@@ -50,7 +50,7 @@ class Point(NamedTuple):
 class Run(NamedTuple):
     points: list[Point]
     tracking: list[float]
-    """Seconds of each update of the tracker over those of the step of training."""
+    """Time of each update of the tracker over that of the training step."""
 
 
 def parse(arguments: Optional[Sequence[str]] = None) -> argparse.Namespace:
@@ -138,7 +138,7 @@ def report(seed: int, run: Run) -> None:
 
 
 def picture(run: Run) -> Figure:
-    """Both log-likelihoods by tracked log Z, with dots where the exact one puts the first."""
+    """Both log-likelihoods with the tracked log Z, and dots for the first with the exact one."""
     epochs = [p.update * BATCH / N_TRAIN for p in run.points]
     figure = torch_ebm.plots.training_curve(
         epochs,

@@ -1,4 +1,4 @@
-"""log Z and log-probabilities by annealed importance sampling, and exactly where that can be."""
+"""log Z and log-probabilities by annealed importance sampling, and exactly where possible."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_EXACT = 25  # hidden units
 def temperatures(n: int) -> Tensor:
     """``n`` steps from 0 to 1 in the proportions of Salakhutdinov & Murray (2008, section 4.1).
 
-    They have 500 to 0.5, 4000 to 0.9 and 10,000 to 1.
+    The paper has 500 up to 0.5, 4000 up to 0.9 and 10,000 up to 1.
     """
     first, second = round(n * 500 / 14_500), round(n * 4_000 / 14_500)
     parts = ((0.0, 0.5, first), (0.5, 0.9, second), (0.9, 1.0, n - first - second))
@@ -59,7 +59,7 @@ def log_probability(rbm: torch_ebm.RBM, digits: Digits, log_z: Tensor) -> LogPro
 
 @dataclass(frozen=True)
 class Row:
-    """A model under one number of chains."""
+    """One model with one number of chains."""
 
     model: str
     ais: torch_ebm.LogZEstimate
@@ -90,7 +90,7 @@ def measure(
 
 @dataclass(frozen=True)
 class Point:
-    """An estimate by few temperatures or many, less the exact log Z."""
+    """The error of an estimate with some number of temperatures, against the exact log Z."""
 
     schedule: str
     n_temperatures: int

@@ -1,4 +1,4 @@
-"""What this example takes from the digits example beside it."""
+"""What this example imports from the digits example."""
 
 import sys
 from pathlib import Path

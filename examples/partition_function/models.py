@@ -18,13 +18,13 @@ WEIGHT_DECAY = 2e-4  # of weights, not of biases (Hinton 2010, section 10)
 
 
 def file_stem(name: str) -> str:
-    """The name of a model, such as CD1(20), as that of a file: CD1_20."""
+    """The name of a model, such as CD1(20), as a file name: CD1_20."""
     return name.replace("(", "_").rstrip(")")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides a trained model."""
+    """What determines a trained model."""
 
     hidden: int
     cd_steps: int
@@ -39,7 +39,7 @@ class Recipe:
 
 
 def trained(recipe: Recipe, digits: Digits, folder: Path) -> torch_ebm.RBM:
-    """The model of ``recipe``: from ``folder`` if an earlier run left it there."""
+    """The model of ``recipe``, loaded from ``folder`` if an earlier run saved it there."""
     rbm = new_rbm(digits, recipe.hidden, recipe.seed)
     path = folder / f"{file_stem(recipe.name)}.pt"
     made_by = {"data": digits.name, "examples": len(digits.train), **asdict(recipe)}
@@ -52,7 +52,7 @@ def trained(recipe: Recipe, digits: Digits, folder: Path) -> torch_ebm.RBM:
 
 
 def train(rbm: torch_ebm.RBM, recipe: Recipe, digits: Digits) -> None:
-    """CD-k by stochastic gradient descent; warns of what the monitor sees."""
+    """CD-k by stochastic gradient descent, with the monitor's warnings."""
     optimizer = torch.optim.SGD(
         [
             {"params": [rbm.weight], "weight_decay": WEIGHT_DECAY},

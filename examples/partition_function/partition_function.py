@@ -1,9 +1,9 @@
-"""How well does annealed importance sampling know log Z? An experiment of 2008, once more.
+"""How well does annealed importance sampling estimate log Z? A repeat of an experiment of 2008.
 
 Salakhutdinov & Murray (2008, "On the quantitative analysis of deep belief networks", section 4)
-trained RBMs by CD-1, CD-3 and CD-25 on images of digits. Where a model has few hidden units its
-log Z is exact, and AIS is held against it; where it has 500, AIS gives log-probabilities of the
-images that no sum can. Here the images are 5000 of MNIST, of which 4000 train.
+trained RBMs by CD-1, CD-3 and CD-25 on images of digits. For models with few hidden units log Z is
+exact, and AIS is compared with it. For those with 500, only AIS gives log-probabilities of the
+images. Here the images are 5000 from MNIST, of which 4000 are for training.
 
     bash examples/partition_function/run.sh
 """
@@ -28,7 +28,7 @@ from from_digits import DataError, Digits, independent_pixels, load
 from models import Recipe, trained
 
 CD_STEPS = (1, 3, 25)
-N_CHAINS = 100  # where the number of temperatures grows
+N_CHAINS = 100  # for the runs with growing numbers of temperatures
 SEED = 1
 
 
@@ -54,14 +54,14 @@ QUICK = Experiment("digits", 0.1, {6: 20, 30: 20}, 1000, (100, 300))
 
 
 def run(experiment: Experiment, arguments: argparse.Namespace) -> None:
-    """Trains, estimates and writes; a row is printed as soon as it is known."""
+    """Trains, estimates and writes; rows are printed as they are computed."""
     folder = arguments.out / experiment.data
     folder.mkdir(parents=True, exist_ok=True)
     digits = load(experiment.data)
     began = time.monotonic()
     models = {recipe.name: trained(recipe, digits, folder) for recipe in experiment.recipes()}
     small = {name: rbm for name, rbm in models.items() if rbm.n_hidden <= MOST_EXACT}
-    print(f"{len(models)} models, trained or found, after {time.monotonic() - began:.0f} s\n")
+    print(f"{len(models)} models, trained or loaded, after {time.monotonic() - began:.0f} s\n")
 
     rows = []
     generator = torch.Generator().manual_seed(SEED)
@@ -85,7 +85,7 @@ def run(experiment: Experiment, arguments: argparse.Namespace) -> None:
     tables.write_numbers(folder / "results.json", rows, errors, independent)
     pictures.write(folder, digits, models, rows, errors)
     seconds = time.monotonic() - began
-    print(f"\n{folder} holds the models, the table, its numbers and pictures; {seconds:.0f} s")
+    print(f"\n{folder} holds the models, the table, its numbers and figures; {seconds:.0f} s")
 
 
 def at_least(minimum: int) -> Callable[[str], int]:
@@ -102,8 +102,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--quick", action="store_true", help="small models of 8x8 digits, and few temperatures")
-    add("--chains", type=at_least(2), nargs="+", default=[100, 1000], help="of the small models")
-    add("--large-chains", type=at_least(2), nargs="+", default=[100], help="of the large ones")
+    add("--chains", type=at_least(2), nargs="+", default=[100, 1000], help="for the small models")
+    add("--large-chains", type=at_least(2), nargs="+", default=[100], help="for the large ones")
     add("--threads", type=at_least(1), default=torch.get_num_threads())
     add("--out", type=Path, default=Path("runs/partition_function"))
     arguments = parser.parse_args(argv)
@@ -113,7 +113,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except DataError as error:
         parser.error(str(error))
     except KeyboardInterrupt:
-        print(f"\nStopped. The next run finds trained models in {arguments.out}.", file=sys.stderr)
+        print(f"\nStopped. The next run loads the models in {arguments.out}.", file=sys.stderr)
         return 130
     return 0
 

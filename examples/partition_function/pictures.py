@@ -1,4 +1,4 @@
-"""The pictures of a run."""
+"""The figures of a run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write(
     rows: list[Row],
     convergence: dict[str, list[Point]],
 ) -> None:
-    """Writes them all as PNG files; of AIS weights those of the last row of every model."""
+    """Writes all figures as PNG files; AIS weights are those of the last row of every model."""
     shape = digits.image_shape
     weights = torch.cat([models[name].weight for name in convergence], dim=1)
     figures = {
@@ -48,7 +48,7 @@ def write(
 
 
 def draw_samples(digits: Digits, models: dict[str, torch_ebm.RBM]) -> Figure:
-    """A column of data, and one of samples for every model."""
+    """One column of data, and one of samples for every model."""
     columns = [digits.test[:N_SAMPLES]]
     columns += [samples(rbm, N_SAMPLES, CHAIN_STEPS, seed=0) for rbm in models.values()]
     return torch_ebm.plots.images(
@@ -61,7 +61,7 @@ def draw_samples(digits: Digits, models: dict[str, torch_ebm.RBM]) -> Figure:
 
 
 def draw_convergence(convergence: dict[str, list[Point]]) -> Figure:
-    """Estimates with their intervals, less the exact log Z, against the number of temperatures."""
+    """Errors of the estimates, with their intervals, against the number of temperatures."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4 * len(convergence), 3.6), layout="constrained", dpi=150)
@@ -83,6 +83,6 @@ def draw_convergence(convergence: dict[str, list[Point]]) -> Figure:
         axes.axhline(0, color="black", linewidth=0.8, linestyle=":", label="exact")
         axes.set_xscale("log")
         axes.set(title=model, xlabel="temperatures")
-    every[0].set_ylabel("AIS less exact log Z, nats")
+    every[0].set_ylabel("AIS - exact log Z, nats")
     every[0].legend(frameon=False, fontsize=8, loc="lower right")
     return figure

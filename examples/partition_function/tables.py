@@ -1,4 +1,4 @@
-"""The table, and its numbers in a file."""
+"""The table of results, and a file of its numbers."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _number(value: Optional[float]) -> str:
 
 
 def notes(n_temperatures: int, digits: Digits, independent: LogProbability) -> str:
-    """What stands below the table: how to read it, and the published one."""
+    """The notes below the table: how to read it, and the published one."""
     published = "\n".join(
         _line((name, "", log_z, ais, interval, "", *probabilities))
         for name, log_z, ais, interval, *probabilities in _PUBLISHED
@@ -77,12 +77,12 @@ def notes(n_temperatures: int, digits: Digits, independent: LogProbability) -> s
 CDk(H) has H hidden units and was trained by CD-k. Mean log-probabilities of test and training
 images, in nats: with the exact log Z, and by AIS.
 {digits.name}: {len(digits.train)} training and {len(digits.test)} test images.
-AIS: {n_temperatures:,} temperatures; its interval is of 95%.
+AIS: {n_temperatures:,} temperatures, with its 95% interval.
 Independent pixels: test {independent.test:.2f}, train {independent.train:.2f}.
 * Fewer than {FEW_CHAINS:.0%} of the chains are effective: the interval may be too short.
 
-Published, of all of MNIST (60,000 training images, binarised at random): other data and other
-models, to compare in kind only. Intervals of 3 standard deviations.
+Published results for all of MNIST (60,000 training images, binarised at random): different data and
+models, so only a qualitative comparison. Intervals of 3 standard deviations.
 
 {heading()}
 {published}"""
@@ -94,7 +94,7 @@ def write_numbers(
     convergence: dict[str, list[Point]],
     independent: LogProbability,
 ) -> None:
-    """All that was measured, as JSON."""
+    """All results, as JSON."""
     content = {
         "rows": [_as_numbers(row) for row in rows],
         "independent_pixels": asdict(independent),

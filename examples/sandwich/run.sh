@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up what is missing, then holds log Z between two bounds; see --help.
+# Installs what is missing, then computes bounds on log Z from both sides; see --help.
 #   bash examples/sandwich/run.sh [--quick] [--out DIRECTORY]
 set -euo pipefail
 here=$PWD

@@ -1,11 +1,12 @@
-"""log Z between two bounds: where they meet, and where one alone deceives.
+"""log Z between two bounds: where they meet, and where one bound alone misleads.
 
     bash examples/sandwich/run.sh [--quick] [--out runs/sandwich]
 
-1. An RBM of which log Z is exact: the bounds close on it as temperatures are added.
+1. An RBM with exact log Z: the bounds close in on it as temperatures are added.
 2. The same RBM, a few temperatures, many short runs: their mean is unbiased for Z, not for log Z.
-3. A law of two modes, of which annealing finds one: AIS is wrong, sure of itself, and its ESS is
-   fine. The way down from exact samples contradicts it; from long chains it does not.
+3. A distribution with two modes, of which annealing finds one. AIS is wrong, yet its interval is
+   short and its ESS high. Annealing down from exact samples contradicts it; from long chains it
+   does not.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ DOUBLE = torch.float64
 
 
 class Effort(NamedTuple):
-    """How much is computed."""
+    """The amount of computation."""
 
     budgets: tuple[int, ...]
     n_chains: int
@@ -51,7 +52,7 @@ def random_rbm() -> torch_ebm.RBM:
 
 
 class TwoModes:
-    """Of ten units: one mode wide, with a tenth of the mass, and one narrow, with the rest."""
+    """Two modes, of ten units: a wide one with a tenth of the mass, a narrow one with the rest."""
 
     n_units, distance, sds = 10, 4.0, (1.0, 0.2)
     masses = (0.1, 0.9)
@@ -124,10 +125,10 @@ def two_modes(effort: Effort) -> None:
         "betas": effort.n_temperatures,
         "n_burn_in": effort.n_temperatures,
     }
-    print("\n3. Two modes, a tenth of the mass where annealing ends: log Z = 0")
+    print("\n3. Two modes; annealing finds only that with a tenth of the mass: log Z = 0")
     print("   From exact samples:")
     print(indented(torch_ebm.sandwich(energy, base, x=x, generator=generator(5), **options)))
-    print("   From long chains that begin where AIS ends:")
+    print("   From long chains that start from the last states of AIS:")
     print(indented(torch_ebm.sandwich(energy, base, generator=generator(5), **options)))
 
 
@@ -146,7 +147,7 @@ def main() -> None:
     torch_ebm.log_z_report(arguments.out, effort.budgets, sandwiches, exact=rbm.log_z())
     short_runs(rbm, effort)
     two_modes(effort)
-    print(f"\nReport and pictures: {arguments.out}")
+    print(f"\nReport and figures: {arguments.out}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """An energy of 8x8 patches of photographs, learned by denoising score matching.
 
-Judged by what it must know of images: noise is taken off by one step along the score,
-x~ + sigma^2 s(x~), the best estimate of x if s is the score of the noisy patches (Robbins 1956;
-Vincent 2011). The best linear estimate, Wiener's, knows the covariance of the patches and nothing
-else. Langevin samples show what else the energy knows.
+It is judged by denoising held-out photographs with one step along the score, x~ + sigma^2 s(x~),
+the best estimate of x if s is the score of the noisy patches (Robbins 1956; Vincent 2011). The best
+linear estimate, that of Wiener, uses only the covariance of the patches. Langevin samples show what
+else the energy has learned.
 
     bash examples/score_matching/run.sh
 """
@@ -18,7 +18,7 @@ from torch import Tensor
 
 import torch_ebm
 
-#: Of scikit-image, all in its wheel.
+#: From scikit-image; all are in its wheel.
 TRAIN_IMAGES = ("camera", "coins", "astronaut", "chelsea", "rocket", "brick")
 TEST_IMAGES = ("coffee", "moon", "grass")
 SIDE = 8
@@ -29,7 +29,7 @@ LEARNING_RATE = 1e-3
 
 
 def patches(images: tuple[str, ...]) -> Tensor:
-    """All patches of a grid, (N, 64), each with its mean taken off and its contrast set to 1."""
+    """All patches of a grid, (N, 64), each with its mean subtracted and its contrast set to 1."""
     import skimage.color
     import skimage.data
 
@@ -42,7 +42,7 @@ def patches(images: tuple[str, ...]) -> Tensor:
     x = torch.cat(rows)
     x = x - x.mean(1, keepdim=True)
     contrast = x.square().mean(1, keepdim=True).sqrt()
-    return (x / contrast)[contrast[:, 0] > 0.02]  # without the flat ones, such as the sky
+    return (x / contrast)[contrast[:, 0] > 0.02]  # without flat patches, such as sky
 
 
 def train(data: Tensor) -> torch_ebm.MLP:
@@ -104,7 +104,7 @@ def main() -> None:
     energy = train(data)
     noisy = test + SIGMA * torch.randn_like(test)
     estimates = {"noisy": noisy, "Wiener": wiener(data, noisy), "energy": denoised(energy, noisy)}
-    print(f"\npatches of photographs that were not trained on, noise {SIGMA}: mean squared error")
+    print(f"\ndenoising patches of held-out photographs, noise {SIGMA}: mean squared error")
     for name, x in estimates.items():
         print(f"{name:28}{(x - test).square().mean().item():18.4f}")
     samples = sample(energy, 500)

@@ -1,7 +1,7 @@
-"""An energy of the plane, learned by three kinds of score matching, in pictures.
+"""An energy in the plane, learned by three kinds of score matching, with plots.
 
-The data are a spiral of known density, so that the learned one can be judged: Z is a sum over a
-grid. No criterion here looks at Z, or at a sample of the model.
+The data are a spiral of known density, so that the learned density can be judged: Z is a sum over a
+grid. No criterion here uses Z, or samples of the model.
 
     bash examples/score_matching/run.sh
 """
@@ -86,7 +86,7 @@ def train(loss: Loss) -> torch_ebm.MLP:
 
 
 def sample(energy: torch_ebm.MLP) -> Tensor:
-    """Langevin sampling, started far and wide."""
+    """Langevin sampling, from a wide uniform start."""
     start = 2 * EXTENT * (torch.rand(N_SAMPLES, 2) - 0.5)
     hot = torch_ebm.langevin(energy, start, step_size=0.02, n_steps=500, beta=0.3).x
     return torch_ebm.mala(energy, hot, step_size=0.01, n_steps=2000).x

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Energies learned by score matching, in the plane and on patches of photographs: sets up, trains, prints two tables and
-# writes pictures to runs/score_matching.
+# writes figures to runs/score_matching.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 bash .ci/setup.sh images

@@ -1,10 +1,11 @@
 """A mode that contrastive divergence cannot see, and that persistent and tempered chains remove.
 
-CD's negative samples start at the data and take one step: what the model says far from the data is never
-asked (Goodfellow, Bengio & Courville 2016, section 18.2). Here a network is first fitted, exactly, to three
-clusters; then one of them leaves the data, as after a change of the data or in a badly started model, and the
-same network is trained on with CD-1, PCD and PCD with parallel tempering. The energy lives in the plane, so that
-log Z and the mass of the mode without data are known by quadrature at every moment.
+The negative samples of CD start at the data and take one step, so they never probe the model far
+from the data (Goodfellow, Bengio & Courville 2016, section 18.2). Here a network is first fitted,
+exactly, to three clusters. Then one cluster is removed from the data, so that the model has a
+spurious mode, as after a change of the data or a bad initialisation. The same network is trained
+further with CD-1, PCD and PCD with parallel tempering. The energy is over the plane, so log Z and
+the mass of the spurious mode are known by quadrature at any time.
 
     bash examples/spurious_mode/run.sh
 """
@@ -34,7 +35,7 @@ BETAS = torch.tensor([1.0, 0.7, 0.45, 0.3, 0.2, 0.12], dtype=torch.float64)
 
 
 class Network(torch.nn.Module):
-    """2-64-64-1 with smooth units, and a wide bowl that makes Z finite."""
+    """2-64-64-1 with smooth units, and a wide quadratic bowl that makes Z finite."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +68,7 @@ def log_density(energy: torch.nn.Module, points: Tensor) -> Tensor:
 
 @torch.no_grad()
 def judge(energy: torch.nn.Module, test: Tensor) -> tuple[float, float]:
-    """The mass to the right of x = 0, where no data is, and the mean log-likelihood of test data."""
+    """The mass to the right of x = 0, where no data is, and the mean test log-likelihood."""
     points = grid()
     cell = (2 * EXTENT / (SIDE - 1)) ** 2
     density = log_density(energy, points)
@@ -104,7 +105,7 @@ def methods() -> dict[str, Callable[[], torch.nn.Module]]:
 def train(
     energy: Network, negative_phase: torch.nn.Module, test: Tensor, generator: torch.Generator
 ) -> list[tuple[int, float, float]]:
-    """(update, mass where no data is, test log-likelihood) along the way."""
+    """(update, mass where no data is, test log-likelihood) during training."""
     optimizer = torch.optim.Adam(energy.parameters(), lr=LEARNING_RATE)
     curve = [(0, *judge(energy, test))]
     for update in range(1, N_UPDATES + 1):

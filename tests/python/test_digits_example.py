@@ -123,7 +123,7 @@ def test_cpp_program_prints_the_same_log_z(finished):
     )
     assert result.returncode == 0, result.stderr
     exact = json.loads((folder / "results.json").read_text())["log_z"]["exact"]
-    found = re.search(r"log Z = (\S+), computed again here: (\S+)", result.stdout)
+    found = re.search(r"log Z = (\S+), recomputed here: (\S+)", result.stdout)
     stored, computed = found.groups()
     assert stored == computed == f"{exact:.4f}"
     assert len([line for line in result.stdout.splitlines() if "##" in line]) >= 6
