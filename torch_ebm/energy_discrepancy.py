@@ -38,7 +38,7 @@ def energy_discrepancy(
     form of noise contrastive estimation (Ma & Collins 2018). Any other w is consistent only as M
     grows; at w = 0 the gradient has a high variance where no x'_j is likely. It fails where
     perturbations are uninformative. Small ones leave the weights of distant modes unlearned. Large
-    ones, above all in many dimensions, lead to states from which even a bad model tells the data.
+    ones, above all in many dimensions, lead to states that even a bad model tells from the data.
 
     Args:
         energy: any callable or module that maps (N, ...) to energies (N,).

@@ -25,7 +25,7 @@ def ranking_nce(
 ) -> Tensor:
     """Ranking noise-contrastive estimation (Ma & Collins 2018; InfoNCE, van den Oord et al. 2018).
 
-    The model tells the example x from its nu noise samples y_k::
+    The model must pick the example x among its nu noise samples y_k::
 
         l(x) = -log( exp s(x) / (exp s(x) + sum_k exp s(y_k)) )
         s(u) = -E(u) - log p_noise(u)

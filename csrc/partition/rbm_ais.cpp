@@ -90,7 +90,7 @@ std::tuple<at::Tensor, at::Tensor> rbm_ais_kernel(
     const auto [low, high] = std::minmax(beta[k], beta[k + 1]);
     these.hidden_input();
     these.add_log_ratio(weights, bias_change, low, high);
-    if (beta[k + 1] == 0) return;  // the end of the way down
+    if (beta[k + 1] == 0) return;  // the base is reached
     // The transition at beta[k + 1] starts from the same inputs of the hidden units.
     these.set_beta(beta[k + 1], base);
     these.sample(key, static_cast<uint32_t>(k + 1));

@@ -25,8 +25,9 @@ void check_sampler(const std::string& sampler) {
 }
 
 /// HMC's path length at a temperature, within n_leapfrog (1 +- jitter): a hash of the temperature (the finaliser of
-/// Steele, Lea & Flood 2014), so that the way down a path has the transitions of the way up, reversed. A length that is
-/// drawn in every step for all chains would make their weights depend on each other.
+/// Steele, Lea & Flood 2014), so that going down a path uses the transitions of going up, reversed.
+/// A length that is drawn in every step for all chains would make their weights depend on each
+/// other.
 int64_t path_length(int64_t n_leapfrog, double beta) {
   uint64_t bits = std::bit_cast<uint64_t>(beta) + 0x9e3779b97f4a7c15;
   bits = (bits ^ (bits >> 30)) * 0xbf58476d1ce4e5b9;

@@ -95,7 +95,7 @@ def table(numbers: Numbers) -> str:
         for name, train, error_1, test, error_2 in rows
     ]
     n_chains = len(ais.log_weights)
-    trust = "" if ais.ess > FEW_CHAINS * n_chains else "; so few make its interval too short"
+    trust = "" if ais.ess > FEW_CHAINS * n_chains else "; with so few, its interval is too short"
     lines.append(f"AIS: {float(ais.ess):.0f} of {n_chains} chains are effective{trust}")
     return "\n".join(lines)
 

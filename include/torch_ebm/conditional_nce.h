@@ -25,7 +25,7 @@ struct TORCH_EBM_API ConditionalNceOptions {
 
 /// Conditional noise-contrastive estimation (Ceylan & Gutmann 2018), where the noise is a
 /// perturbation of the data. Given an example x and its kappa noise samples y_k ~ p_c(y | x), the
-/// model tells which came first:
+/// model must tell which came first:
 ///     l(x) = 2 / kappa sum_k log(1 + exp(-G(x, y_k))),
 ///     G(x, y) = E(y) - E(x) + log p_c(y | x) - log p_c(x | y).
 /// Z cancels, and the noise need not resemble the data.

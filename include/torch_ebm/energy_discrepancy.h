@@ -37,7 +37,7 @@ struct TORCH_EBM_API EnergyDiscrepancyOptions {
 /// form of noise contrastive estimation (Ma & Collins 2018). Any other w is consistent only as M
 /// grows; w = 0 has a gradient of high variance where no x'_j is likely. It fails where
 /// perturbations are uninformative. Small ones leave the weights of distant modes unlearned. Large
-/// ones, above all in many dimensions, lead to states from which even a bad model tells the data.
+/// ones, above all in many dimensions, lead to states that even a bad model tells from the data.
 ///
 /// x: (N, ...), floating; of zeros and ones with `flip_probability`. The energy is called for N and
 /// for M N states.

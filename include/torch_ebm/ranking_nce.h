@@ -10,7 +10,7 @@
 namespace torch_ebm {
 
 /// The ranking form of noise-contrastive estimation (Ma & Collins 2018; InfoNCE, van den Oord et
-/// al. 2018): the model tells the example x from its nu noise samples y_k,
+/// al. 2018): the model must pick the example x among its nu noise samples y_k,
 ///     l(x) = -log( exp s(x) / (exp s(x) + sum_k exp s(y_k)) ),   s(u) = -E(u) - log p_noise(u).
 /// Z cancels, and so does a constant in the log density of the noise.
 ///
