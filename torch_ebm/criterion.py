@@ -15,7 +15,7 @@ and takes
 
 All raise ValueError for an empty batch, for data or weights that are not finite, and for an unknown
 reduction, and TypeError for data that are not floating. Exceptions of ``energy`` keep their type,
-and its NaN stay NaN. Inside a scripted model call
+and NaN energies give NaN. Inside a scripted model call
 ``torch.ops.torch_ebm.<criterion>(self.energy, x, ...)``.
 """
 
