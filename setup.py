@@ -1,7 +1,6 @@
 """Builds the CMake project and puts what it installs into the package: lib/, include/, share/cmake/.
 
-CMakeLists.txt is the only description of the build; this file runs it against the torch that is
-installed here (hence --no-build-isolation).
+CMakeLists.txt is the only description of the build; this file runs it against the torch that is installed.
 """
 
 import os
@@ -12,46 +11,41 @@ import sys
 from pathlib import Path
 
 from setuptools import Distribution, setup
-from setuptools.command.build_py import build_py
 from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT / "cmake"))
+from build_backend import SUPPORTED_TORCH, required_torch, torch_folder, torch_version  # noqa: E402
+
 INSTALLED = ("lib", "include", "share")
 
 
 def run_cmake(prefix: Path, *, editable: bool) -> None:
-    try:
-        import torch
-    except ImportError:
+    torch = torch_folder()
+    if torch is None:
         sys.exit(
-            "torch_ebm builds against the torch that you will run it with: install torch 2.13 first,"
-            " then use `pip install --no-build-isolation .`"
+            f"torch_ebm builds against the torch that you will run it with: install {SUPPORTED_TORCH} first,"
+            " or leave --no-build-isolation out"
         )
     build = Path(os.environ.get("TORCH_EBM_BUILD_DIR", ROOT / "build"))
-    torch_config = f"{torch.utils.cmake_prefix_path}/Torch"
-    cache = build / "CMakeCache.txt"
-    if cache.exists() and f"Torch_DIR:PATH={torch_config}\n" not in cache.read_text():
-        cache.unlink()  # of another environment: CMake would go on using that one's torch
-    # A source tree is no neighbour of torch's package.
-    extra_rpath = Path(torch.__file__).parent / "lib" if editable else ""
+    # Given every time: a build folder remembers those of the environment that made it, which may be gone.
     configure = [
         "cmake", "-S", str(ROOT), "-B", str(build),
-        f"-DCMAKE_PREFIX_PATH={torch.utils.cmake_prefix_path}",
+        f"-DLibTorch_INCLUDE_DIR={torch / 'include'}",
         "-DCMAKE_INSTALL_LIBDIR=lib", "-DCMAKE_INSTALL_DATADIR=share",
-        f"-DTorch_DIR={torch_config}",
-        f"-DTORCH_EBM_EXTRA_RPATH={extra_rpath}",
+        # A source tree is no neighbour of torch's package.
+        f"-DTORCH_EBM_EXTRA_RPATH={torch / 'lib' if editable else ''}",
     ]
-    if shutil.which("ninja"):
-        configure.append("-GNinja")
-    if shutil.which("ccache"):
-        configure.append("-DCMAKE_CXX_COMPILER_LAUNCHER=ccache")
+    if ninja := shutil.which("ninja"):
+        configure += ["-GNinja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
     configure += shlex.split(os.environ.get("CMAKE_ARGS", ""))
     subprocess.run(configure, check=True)
     subprocess.run(["cmake", "--build", str(build), "--parallel"], check=True)
     for name in INSTALLED:
         shutil.rmtree(prefix / name, ignore_errors=True)
     subprocess.run(["cmake", "--install", str(build), "--prefix", str(prefix)], check=True)
-    (prefix / "lib" / "built_for_torch.txt").write_text(torch.__version__ + "\n")
+    (prefix / "lib" / "built_for_torch.txt").write_text(torch_version(torch) + "\n")
 
 
 class BuildWithCMake(build_py):
@@ -80,6 +74,7 @@ class PlatformWheel(bdist_wheel):
 
 
 setup(
+    install_requires=[required_torch(), "tqdm>=4.60"],
     cmdclass={"build_py": BuildWithCMake, "bdist_wheel": PlatformWheel},
     distclass=BinaryDistribution,
 )
