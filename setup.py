@@ -34,7 +34,7 @@ def run_cmake(prefix: Path, *, editable: bool) -> None:
         "cmake", "-S", str(ROOT), "-B", str(build),
         f"-DLibTorch_INCLUDE_DIR={torch / 'include'}",
         "-DCMAKE_INSTALL_LIBDIR=lib", "-DCMAKE_INSTALL_DATADIR=share",
-        # A source tree is no neighbour of torch's package.
+        # A source tree is not next to torch's package.
         f"-DTORCH_EBM_EXTRA_RPATH={torch / 'lib' if editable else ''}",
     ]
     if ninja := shutil.which("ninja"):
@@ -60,7 +60,7 @@ class BuildWithCMake(build_py):
 
 
 class BinaryDistribution(Distribution):
-    """Says that the package is of one platform, though setuptools compiles nothing in it."""
+    """Marks the package as platform-specific, although setuptools compiles nothing."""
 
     def has_ext_modules(self) -> bool:
         return True
