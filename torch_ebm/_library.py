@@ -20,14 +20,14 @@ def _load() -> None:
     if not library.exists():
         raise ImportError(
             f"torch_ebm is not built: {library} is missing; run"
-            " `pip install --no-build-isolation -e .` in its source tree"
+            " `pip install -e .` in its source tree"
         )
     # Before loading: a library for another torch fails with a missing symbol, or worse, does not.
     built_for = _built_for(library)
     if _minor(built_for) != _minor(torch.__version__):
         raise ImportError(
             f"torch_ebm was built for torch {built_for} but torch {torch.__version__} is running;"
-            " install that torch, or reinstall torch_ebm with --no-build-isolation"
+            " install that torch, or torch_ebm again"
         )
     torch.ops.load_library(str(library))
 

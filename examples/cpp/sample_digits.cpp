@@ -5,8 +5,11 @@
 //
 // The sampling happens inside the script, which calls torch.ops.torch_ebm.gibbs(self.energy, ...).
 
-#include <torch/script.h>
-#include <torch_ebm/torch_ebm.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <c10/core/InferenceMode.h>
+#include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/serialization/import.h>
+#include <torch_ebm/version.h>
 
 #include <cstdint>
 #include <cstdio>
@@ -49,7 +52,7 @@ int64_t number(const char* text, const char* what, int64_t least) {
 }
 
 void run(const char* path, int64_t n_samples, uint64_t seed) {
-  const torch::InferenceMode inference;
+  const c10::InferenceMode inference;
   torch::jit::Module model = torch::jit::load(path);
   const double stored = model.attr("log_z").toTensor().item<double>();
   const double computed =

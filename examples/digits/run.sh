@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 extras=(digits)
 case " $* " in *mnist5k*) extras+=(mnist5k) ;; esac
-CMAKE_ARGS="${CMAKE_ARGS:-} -DTORCH_EBM_BUILD_EXAMPLES=ON" bash .ci/setup.sh "${extras[@]}"
+CMAKE_ARGS="${CMAKE_ARGS:-} -DTORCH_EBM_EXAMPLES=sample_digits" bash .ci/setup.sh "${extras[@]}"
 
 root=$PWD
 build=${TORCH_EBM_BUILD_DIR:-$root/build}

@@ -116,7 +116,7 @@ def test_scripted_model_knows_its_z_and_samples_itself(finished):
 
 def test_cpp_program_prints_the_same_log_z(finished):
     if not CPP.exists():
-        pytest.skip("build with TORCH_EBM_BUILD_EXAMPLES=ON")
+        pytest.skip("build with -DTORCH_EBM_EXAMPLES=sample_digits")
     folder, _ = finished
     result = subprocess.run(
         [CPP, folder / "model.pt", "10"], capture_output=True, text=True, timeout=100
@@ -131,7 +131,7 @@ def test_cpp_program_prints_the_same_log_z(finished):
 
 def test_cpp_program_refuses_what_is_no_model(tmp_path):
     if not CPP.exists():
-        pytest.skip("build with TORCH_EBM_BUILD_EXAMPLES=ON")
+        pytest.skip("build with -DTORCH_EBM_EXAMPLES=sample_digits")
     assert subprocess.run([CPP], capture_output=True).returncode == 2
     missing = subprocess.run([CPP, tmp_path / "no.pt"], capture_output=True, text=True)
     assert missing.returncode == 1 and "no.pt" in missing.stderr
