@@ -29,8 +29,10 @@ summary=
 for requirement in "$@"; do
   folder=$root/build/torch_versions/${requirement//[^[:alnum:].]/_}
   mkdir -p "$folder"
-  result=failed
-  (check "$requirement" "$folder") 2>&1 | tee "$folder/log.txt" && result=passed
+  set +e  # one that fails does not end the others
+  (set -e; check "$requirement" "$folder") 2>&1 | tee "$folder/log.txt"
+  [ "${PIPESTATUS[0]}" = 0 ] && result=passed || result=failed
+  set -e
   version=$("$folder/venv/bin/python" -c 'import torch; print(torch.__version__, "CUDA", torch.version.cuda)') || version=none
   counts=$(grep -E '^[0-9]+% tests passed|^[0-9]+ passed|^[0-9]+ failed' "$folder/log.txt" | tr '\n' ';')
   summary+="$requirement ($version): $result; $counts"$'\n'
