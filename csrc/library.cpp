@@ -212,6 +212,9 @@ TORCH_LIBRARY(torch_ebm, m) {
         "-> (Tensor log_z, Tensor std_error, Tensor lower, Tensor upper, Tensor ess)");
   m.def("mbar(Tensor energies, Tensor counts) "
         "-> (Tensor log_z, Tensor covariance, Tensor overlap)");
+  m.def("mbar_weights(Tensor energies, Tensor counts) -> Tensor");
+  m.def("mbar_expectation(Tensor energies, Tensor counts, Tensor values) "
+        "-> (Tensor mean, Tensor std_error)");
   m.def("thermodynamic_integration(Tensor betas, Tensor derivatives, *, bool corrected=True) "
         "-> (Tensor log_z, Tensor std_error, Tensor lower, Tensor upper, Tensor ess)");
   m.def(conservative(

@@ -59,7 +59,7 @@ from .log_z_report import log_z_report
 from .log_z_tracker import LogZTracker
 from .mala import mala
 from .maximum_likelihood import maximum_likelihood
-from .mbar import MBAREstimate, mbar
+from .mbar import MBAREstimate, MBARExpectation, mbar, mbar_expectation, mbar_weights
 from .minimum_probability_flow import minimum_probability_flow
 from .mlp import MLP, mlp_value_and_score
 from .moment_averaged_path import moment_averaged_path
@@ -107,6 +107,7 @@ __all__ = [
     "LogZEstimate",
     "LogZTracker",
     "MBAREstimate",
+    "MBARExpectation",
     "MLP",
     "NaiveMCMC",
     "NegativePhase",
@@ -174,6 +175,8 @@ __all__ = [
     "mala",
     "maximum_likelihood",
     "mbar",
+    "mbar_expectation",
+    "mbar_weights",
     "mcse_mean",
     "minimum_probability_flow",
     "mlp_value_and_score",

@@ -27,7 +27,9 @@ def mbar(energies: Tensor, counts: Tensor) -> MBAREstimate:
 
     Shirts & Chodera (2008), eqs. 11-12: the bridge estimator of least asymptotic variance. The
     equations are solved to 1e-10 in ``log_z`` by Newton's method, with self-consistent iterations
-    where it makes no progress. Memory, apart from the arguments, does not grow with K N.
+    where it makes no progress. Constants in the energies of a state or of a sample are taken off
+    first, so that their size does not matter; float32 energies had them rounded off before. Memory,
+    apart from the arguments, does not grow with K N.
 
     Args:
         energies: E_k(x_n), including the inverse temperature, of every sample at every state,
@@ -42,6 +44,42 @@ def mbar(energies: Tensor, counts: Tensor) -> MBAREstimate:
     Raises:
         ValueError: other shapes; counts that do not fit; energies that are NaN or -inf; a state
             that forbids every sample; states in groups that hardly overlap, so that no ratio
-            between the groups is known.
+            between the groups is known; equations that 500 iterations did not solve.
     """
     return MBAREstimate(*torch.ops.torch_ebm.mbar(energies, counts))
+
+
+def mbar_weights(energies: Tensor, counts: Tensor) -> Tensor:
+    """What each sample counts for in a mean over each state, (K, N), float64.
+
+    W of Shirts & Chodera (2008), eq. 9, transposed. Every row adds up to 1: ``mbar_weights(energies,
+    counts) @ f`` are the means of values f (N,) over every state. :func:`mbar_expectation` gives
+    them with errors.
+
+    Args:
+        energies: as for :func:`mbar`.
+        counts: as for :func:`mbar`.
+    """
+    return torch.ops.torch_ebm.mbar_weights(energies, counts)
+
+
+class MBARExpectation(NamedTuple):
+    """The result of :func:`mbar_expectation` for K states, in float64."""
+
+    mean: Tensor
+    """(K, ...)."""
+    std_error: Tensor
+    """(K, ...): asymptotic, of independent samples; that of ``log_z`` is in it."""
+
+
+def mbar_expectation(energies: Tensor, counts: Tensor, values: Tensor) -> MBARExpectation:
+    """Means over every state, from the samples of all, with standard errors.
+
+    Shirts & Chodera (2008), eqs. 13-15. A state without samples gets its means too, by reweighting.
+
+    Args:
+        energies: as for :func:`mbar`.
+        counts: as for :func:`mbar`.
+        values: one value or several of every sample, (N, ...), floating.
+    """
+    return MBARExpectation(*torch.ops.torch_ebm.mbar_expectation(energies, counts, values))

@@ -1,8 +1,8 @@
 #include "csrc/partition/mbar.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/TensorIndexing.h>
 #include <c10/core/InferenceMode.h>
+#include <fmt/format.h>
 #include <torch/library.h>
 
 #include <cmath>
@@ -19,6 +19,7 @@ constexpr int64_t kMaxMbarIterations = 500;
 constexpr int64_t kChunkSize = 1 << 15;  // energies, so that a chunk stays in the cache
 constexpr int64_t kParts = 16;
 constexpr double kMbarAccuracy = 1e-10;  // of log Z
+constexpr double kMbarNear = 1;  // of log Z: steps below it end the search for the constants
 constexpr double kSmallestPivot =
     1e-13;  // of a matrix with elements near 1 that rounding leaves singular
 
@@ -40,8 +41,8 @@ std::vector<at::Tensor> defined(std::vector<at::Tensor> parts) {
   return parts;
 }
 
-/// Calls function(energies (S, n), part, samples) for some samples at a time, parts on several threads. There are as
-/// many parts whatever the number of threads, so that roundings do not depend on it.
+/// Calls function(part, samples) for some of n samples at a time, parts on several threads. There are as many parts
+/// whatever the number of threads, so that roundings do not depend on it.
 template <typename Function>
 void for_chunks(const at::Tensor& energies, const Function& function) {
   const int64_t n = energies.size(1);
@@ -51,8 +52,7 @@ void for_chunks(const at::Tensor& energies, const Function& function) {
     for (int64_t part = first; part < last; ++part) {
       const int64_t end = (part + 1) * n / kParts;
       for (int64_t begin = part * n / kParts; begin < end; begin += chunk) {
-        const at::indexing::Slice samples(begin, std::min(begin + chunk, end));
-        function(energies.index({at::indexing::Slice(), samples}), part, samples);
+        function(part, at::indexing::Slice(begin, std::min(begin + chunk, end)));
       }
     }
   };
@@ -90,14 +90,46 @@ void check_arguments(const at::Tensor& energies, const at::Tensor& counts) {
                     kMbar, ": energies of a sample are +inf at every state that samples came from");
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> mbar_kernel(const at::Tensor& energies,
-                                                           const at::Tensor& counts) {
+/// function(the solved equations), with what every operator here checks.
+template <typename Function>
+auto with_solution(const at::Tensor& energies, const at::Tensor& counts, const Function& function) {
   const at::NoGradGuard no_grad;
   const c10::InferenceMode normal_tensors(false);  // other threads are not in inference mode
   check_arguments(energies, counts);
-  const detail::MBAR problem(energies.detach(), counts.to(energies.device(), at::kDouble));
-  MBAREstimate estimate = problem.estimate(problem.log_z());
-  return {estimate.log_z, estimate.covariance, estimate.overlap};
+  return function(detail::MBAR(energies.detach(), counts.to(energies.device(), at::kDouble)));
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> mbar_kernel(const at::Tensor& energies,
+                                                           const at::Tensor& counts) {
+  return with_solution(energies, counts, [](const detail::MBAR& solution) {
+    MBAREstimate estimate = solution.estimate();
+    return std::tuple(estimate.log_z, estimate.covariance, estimate.overlap);
+  });
+}
+
+at::Tensor mbar_weights_kernel(const at::Tensor& energies, const at::Tensor& counts) {
+  return with_solution(energies, counts,
+                       [](const detail::MBAR& solution) { return solution.weights(); });
+}
+
+std::tuple<at::Tensor, at::Tensor> mbar_expectation_kernel(const at::Tensor& energies,
+                                                           const at::Tensor& counts,
+                                                           const at::Tensor& values) {
+  const char* op = "mbar_expectation";
+  detail::check_floating(op, "values", values);
+  TORCH_CHECK_VALUE(values.dim() >= 1 && energies.dim() == 2 && values.size(0) == energies.size(1),
+                    op, ": values must have shape (N, ...), one for every sample, got ",
+                    detail::describe_shape(values.sizes()), " with energies ",
+                    detail::describe_shape(energies.sizes()));
+  detail::check_finite(op, "values", values);
+  std::vector<int64_t> shape = values.sizes().vec();
+  shape[0] = energies.size(0);
+  const int64_t n_values = c10::multiply_integers(values.sizes().slice(1));
+  return with_solution(energies, counts, [&](const detail::MBAR& solution) {
+    const auto [mean, variance] = solution.expectation(
+        values.detach().reshape({values.size(0), n_values}).to(energies.device(), at::kDouble));
+    return std::tuple(mean.reshape(shape), variance.clamp_min(0).sqrt().reshape(shape));
+  });
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> mbar_meta(const at::Tensor& energies,
@@ -108,23 +140,59 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> mbar_meta(const at::Tensor& energ
           at::empty_symint({k, k}, options)};
 }
 
+at::Tensor mbar_weights_meta(const at::Tensor& energies, const at::Tensor&) {
+  return at::empty_symint(energies.sym_sizes(), energies.options().dtype(at::kDouble));
+}
+
+std::tuple<at::Tensor, at::Tensor> mbar_expectation_meta(const at::Tensor& energies,
+                                                         const at::Tensor&,
+                                                         const at::Tensor& values) {
+  std::vector<c10::SymInt> shape = values.sym_sizes().vec();
+  shape[0] = energies.sym_size(0);
+  const auto options = energies.options().dtype(at::kDouble);
+  return {at::empty_symint(shape, options), at::empty_symint(shape, options)};
+}
+
 }  // namespace
 
 namespace detail {
 
-MBAR::MBAR(const at::Tensor& energies, const at::Tensor& counts)
-    : all_energies_(energies),
+MBAR::MBAR(const at::Tensor& energies, const at::Tensor& counts,
+           const std::optional<at::Tensor>& log_z)
+    : energies_(energies),
       all_counts_(counts),
       sampled_(counts.nonzero().flatten()),
-      energies_(sampled_.size(0) == counts.size(0) ? energies : energies.index_select(0, sampled_)),
       counts_(counts.index_select(0, sampled_)),
-      root_(counts_.sqrt()) {}
+      root_(counts_.sqrt()),
+      // From there no state starts without weight: its best sample is not outweighed by any other state.
+      shift_(log_z ? -*log_z : energies.amin(1).to(at::kDouble)) {
+  find_offset();
+  solve();
+  find_log_mixture();
+  if (sampled_.size(0) < counts.size(0)) find_unsampled();
+}
+
+at::Tensor MBAR::reduced(const at::Tensor& states, const at::indexing::Slice& samples) const {
+  const bool all = states.size(0) == energies_.size(0);
+  const at::Tensor columns = energies_.index({at::indexing::Slice(), samples});
+  const at::Tensor energies = all ? columns : columns.index_select(0, states);
+  const at::Tensor shift = all ? shift_ : shift_.index_select(0, states);
+  return (energies - shift.unsqueeze(1)).sub_(offset_.index({samples}));
+}
+
+/// The least energy of each sample at the states that have samples.
+void MBAR::find_offset() {
+  offset_ = at::zeros({energies_.size(1)}, counts_.options());
+  for_chunks(energies_, [&](int64_t, const at::indexing::Slice& samples) {
+    offset_.index({samples}).copy_(reduced(sampled_, samples).amin(0));
+  });
+}
 
 MBAR::Sums MBAR::sums(const at::Tensor& log_z) const {
   std::vector<Sums> parts(kParts);
   const at::Tensor log_scale = (counts_.log() - log_z).unsqueeze(1);
-  for_chunks(energies_, [&](const at::Tensor& energies, int64_t part, at::indexing::Slice) {
-    const at::Tensor p = at::softmax(log_scale - energies, 0);
+  for_chunks(energies_, [&](int64_t part, const at::indexing::Slice& samples) {
+    const at::Tensor p = at::softmax(log_scale - reduced(sampled_, samples), 0);
     add_to(parts[part].states, p.sum(1));
     add_to(parts[part].pairs, p.mm(p.t()));
   });
@@ -151,12 +219,32 @@ std::optional<at::Tensor> MBAR::newton_step(const Sums& sums) const {
   return at::cholesky_solve(gradient.unsqueeze(1), *factor).squeeze(1) / root_;
 }
 
-at::Tensor MBAR::solve(at::Tensor log_z) const {
+void MBAR::solve() {
+  at::Tensor log_z = at::zeros_like(counts_);  // what the constants leave of it
+  const auto into_constants = [&] {
+    shift_.index_add_(0, sampled_, log_z, -1);
+    log_z = at::zeros_like(log_z);
+    find_offset();
+  };
+  bool near = false;
+  double last_step = INFINITY;  // of Newton's method; infinite where its equations are singular
   Sums here = sums(log_z);
   for (int64_t i = 0; i < kMaxMbarIterations; ++i) {
     const at::Tensor correction = residual(here);
-    if (const auto step = newton_step(here)) {
-      if (largest(*step) < kMbarAccuracy) return log_z + *step;
+    const auto step = newton_step(here);
+    last_step = step ? largest(*step) : INFINITY;
+    if (last_step < kMbarNear && !near) {
+      near = true;
+      log_z += *step;
+      into_constants();
+      here = sums(log_z);
+      continue;
+    }
+    if (last_step < kMbarAccuracy) {
+      log_z += *step;
+      return into_constants();
+    }
+    if (step) {
       const at::Tensor next = log_z + *step;
       Sums there = sums(next);
       if (largest(residual(there)) < largest(correction)) {
@@ -168,54 +256,106 @@ at::Tensor MBAR::solve(at::Tensor log_z) const {
     log_z = log_z + correction;
     here = sums(log_z);
   }
-  throw_no_overlap();
+  if (!std::isfinite(last_step)) throw_no_overlap();
+  C10_THROW_ERROR(
+      ValueError,
+      fmt::format(
+          "mbar: the equations were not solved to {} in log Z within {} iterations; the last "
+          "step was {:.2g}; states that overlap more are solved sooner",
+          kMbarAccuracy, kMaxMbarIterations, last_step));
 }
 
-at::Tensor MBAR::log_mixture(const at::Tensor& log_z) const {
-  const at::Tensor log_mixture = at::empty({energies_.size(1)}, counts_.options());
-  const at::Tensor log_scale = (counts_.log() - log_z).unsqueeze(1);
-  for_chunks(energies_, [&](const at::Tensor& energies, int64_t, at::indexing::Slice samples) {
-    log_mixture.index({samples}).copy_(at::logsumexp(log_scale - energies, {0}));
+void MBAR::find_log_mixture() {
+  log_mixture_ = at::empty({energies_.size(1)}, counts_.options());
+  const at::Tensor log_counts = counts_.log().unsqueeze(1);
+  for_chunks(energies_, [&](int64_t, const at::indexing::Slice& samples) {
+    log_mixture_.index({samples}).copy_(
+        at::logsumexp(log_counts - reduced(sampled_, samples), {0}));
   });
-  return log_mixture;
 }
 
-at::Tensor MBAR::log_z(const std::optional<at::Tensor>& start) const {
-  // From there no state starts without weight: its best sample is not outweighed by any other state.
-  const at::Tensor first =
-      start ? start->index_select(0, sampled_) : -energies_.amin(1).to(at::kDouble);
-  const at::Tensor mixture = log_mixture(solve(first));
+/// log Z of the states without samples, by importance sampling from all samples.
+void MBAR::find_unsampled() {
+  const at::Tensor unsampled = all_counts_.eq(0).nonzero().flatten();
   std::vector<at::Tensor> parts(kParts);
-  for_chunks(all_energies_,
-             [&](const at::Tensor& energies, int64_t part, at::indexing::Slice samples) {
-               const at::Tensor log_w = -energies - mixture.index({samples});
-               const at::Tensor sum = at::logsumexp(log_w, {1});
-               parts[part] = parts[part].defined() ? at::logaddexp(parts[part], sum) : sum;
-             });
-  return at::logsumexp(at::stack(defined(parts)), {0});
+  for_chunks(energies_, [&](int64_t part, const at::indexing::Slice& samples) {
+    const at::Tensor log_w = -reduced(unsampled, samples) - log_mixture_.index({samples});
+    const at::Tensor sum = at::logsumexp(log_w, {1});
+    parts[part] = parts[part].defined() ? at::logaddexp(parts[part], sum) : sum;
+  });
+  shift_.index_add_(0, unsampled, at::logsumexp(at::stack(defined(parts)), {0}), -1);
 }
 
-MBAREstimate MBAR::estimate(const at::Tensor& log_z) const {
-  const at::Tensor mixture = log_mixture(log_z.index_select(0, sampled_));
+at::Tensor MBAR::chunk_weights(const at::indexing::Slice& samples) const {
+  const at::Tensor states = at::arange(energies_.size(0), sampled_.options());
+  return at::exp(-reduced(states, samples) - log_mixture_.index({samples}));
+}
+
+at::Tensor MBAR::weights() const {
+  const at::Tensor weights = at::empty(energies_.sizes(), counts_.options());
+  for_chunks(energies_, [&](int64_t, const at::indexing::Slice& samples) {
+    weights.index({at::indexing::Slice(), samples}).copy_(chunk_weights(samples));
+  });
+  return weights;
+}
+
+at::Tensor MBAR::gram() const {
   std::vector<at::Tensor> parts(kParts);
-  for_chunks(
-      all_energies_, [&](const at::Tensor& energies, int64_t part, at::indexing::Slice samples) {
-        const at::Tensor w = at::exp(-log_z.unsqueeze(1) - energies - mixture.index({samples}));
-        add_to(parts[part], w.mm(w.t()));
-      });
-  const at::Tensor gram = at::stack(defined(parts)).sum(0);  // W'W of their eq. 9
-  // Their eq. 8, W'(1 - W N W')^+ W, for matrices of S rows alone.
+  for_chunks(energies_, [&](int64_t part, const at::indexing::Slice& samples) {
+    const at::Tensor w = chunk_weights(samples);
+    add_to(parts[part], w.mm(w.t()));
+  });
+  return at::stack(defined(parts)).sum(0);
+}
+
+at::Tensor MBAR::information_factor(const at::Tensor& gram) const {
   const at::Tensor unit = root_ / root_.norm();
-  const at::Tensor columns = gram.index_select(1, sampled_) * root_;
-  const at::Tensor among = columns.index_select(0, sampled_) * root_.unsqueeze(1);
+  const at::Tensor among =
+      gram.index_select(0, sampled_).index_select(1, sampled_) * at::outer(root_, root_);
   const auto factor =
       cholesky_factor(at::eye(root_.size(0), root_.options()) - among + at::outer(unit, unit));
   if (!factor) throw_no_overlap();
-  const at::Tensor theta = gram + columns.mm(at::cholesky_solve(columns.t(), *factor));
+  return *factor;
+}
+
+MBAREstimate MBAR::estimate() const {
+  const at::Tensor gram = this->gram();  // W'W of their eq. 9
+  // Their eq. 8, W'(1 - W N W')^+ W, for matrices of S rows alone.
+  const at::Tensor columns = gram.index_select(1, sampled_) * root_;
+  const at::Tensor theta =
+      gram + columns.mm(at::cholesky_solve(columns.t(), information_factor(gram)));
   const at::Tensor to_first = theta[0];
-  return {.log_z = log_z - log_z[0],
+  return {.log_z = shift_[0] - shift_,
           .covariance = theta - to_first - to_first.unsqueeze(1) + theta[0][0],
           .overlap = gram * all_counts_};
+}
+
+/// The variance is eq. 8 for a column W_nk (f_n - <f>_k) beside those of the states: a change of log Z and of the log
+/// of sum_n W_nk f_n, which is their way (eqs. 14-15), gives the same without positive f.
+std::pair<at::Tensor, at::Tensor> MBAR::expectation(const at::Tensor& values) const {
+  const int64_t n_states = energies_.size(0);
+  std::vector<at::Tensor> parts(kParts);
+  for_chunks(energies_, [&](int64_t part, const at::indexing::Slice& samples) {
+    add_to(parts[part], chunk_weights(samples).mm(values.index({samples})));
+  });
+  const at::Tensor mean = at::stack(defined(parts)).sum(0);
+  const at::Tensor factor = information_factor(gram());
+  const at::Tensor variance = at::empty_like(mean);
+  for (int64_t d = 0; d < values.size(1); ++d) {
+    std::vector<at::Tensor> own(kParts);    // a'a, (K,)
+    std::vector<at::Tensor> cross(kParts);  // a'W, (K, S)
+    for_chunks(energies_, [&](int64_t part, const at::indexing::Slice& samples) {
+      const at::Tensor w = chunk_weights(samples);
+      const at::Tensor a = w * (values.index({samples, d}) - mean.select(1, d).unsqueeze(1));
+      add_to(own[part], a.square().sum(1));
+      add_to(cross[part], a.mm(w.index_select(0, sampled_).t()));
+    });
+    const at::Tensor scaled = at::stack(defined(cross)).sum(0) * root_;
+    const at::Tensor through_log_z =
+        scaled.mul(at::cholesky_solve(scaled.t(), factor).t()).sum(1).view({n_states});
+    variance.select(1, d).copy_(at::stack(defined(own)).sum(0) + through_log_z);
+  }
+  return {mean, variance};
 }
 
 }  // namespace detail
@@ -226,10 +366,34 @@ MBAREstimate mbar(const at::Tensor& energies, const at::Tensor& counts) {
   return {log_z, covariance, overlap};
 }
 
-TORCH_LIBRARY_IMPL(torch_ebm, CompositeExplicitAutograd, m) { m.impl("mbar", &mbar_kernel); }
-TORCH_LIBRARY_IMPL(torch_ebm, Meta, m) { m.impl("mbar", &mbar_meta); }
+at::Tensor mbar_weights(const at::Tensor& energies, const at::Tensor& counts) {
+  static const auto op =
+      detail::find_operator<decltype(mbar_weights_kernel)>("torch_ebm::mbar_weights");
+  return op.call(energies, counts);
+}
+
+MBARExpectation mbar_expectation(const at::Tensor& energies, const at::Tensor& counts,
+                                 const at::Tensor& values) {
+  static const auto op =
+      detail::find_operator<decltype(mbar_expectation_kernel)>("torch_ebm::mbar_expectation");
+  const auto [mean, std_error] = op.call(energies, counts, values);
+  return {mean, std_error};
+}
+
+TORCH_LIBRARY_IMPL(torch_ebm, CompositeExplicitAutograd, m) {
+  m.impl("mbar", &mbar_kernel);
+  m.impl("mbar_weights", &mbar_weights_kernel);
+  m.impl("mbar_expectation", &mbar_expectation_kernel);
+}
+TORCH_LIBRARY_IMPL(torch_ebm, Meta, m) {
+  m.impl("mbar", &mbar_meta);
+  m.impl("mbar_weights", &mbar_weights_meta);
+  m.impl("mbar_expectation", &mbar_expectation_meta);
+}
 TORCH_LIBRARY_IMPL(torch_ebm, Autograd, m) {
-  m.impl("mbar", torch::CppFunction::makeFallthrough());
+  for (const char* name : {"mbar", "mbar_weights", "mbar_expectation"}) {
+    m.impl(name, torch::CppFunction::makeFallthrough());
+  }
 }
 
 }  // namespace torch_ebm

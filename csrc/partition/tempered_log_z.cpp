@@ -52,7 +52,7 @@ class ByMBAR : public Estimator {
     const at::Tensor all = energies.flatten(1);
     const int64_t n_rungs = energies.size(0);
     const double count = static_cast<double>(all.size(1) / n_rungs);
-    start_ = detail::MBAR(all, at::full({n_rungs}, count, all.options())).log_z(start_);
+    start_ = detail::MBAR(all, at::full({n_rungs}, count, all.options()), start_).log_z();
     return (start_->select(0, 0) - start_->select(0, -1)).item<double>();
   }
 

@@ -25,11 +25,28 @@ struct TORCH_EBM_API MBAREstimate {
 ///
 /// The covariance is the asymptotic one of independent samples (their eq. 8). The equations are
 /// solved to 1e-10 in log_z by Newton's method, with self-consistent iterations where it makes no
-/// progress. Memory, apart from the arguments, does not grow with K N.
+/// progress. Constants in the energies of a state or of a sample are taken off first, so that their size does
+/// not matter; float32 energies had them rounded off before. Memory, apart from the arguments, does not grow
+/// with K N.
 ///
 /// Throws ValueError for other shapes, counts that do not fit, energies that are NaN or -inf, a
-/// state that forbids every sample, and states in groups that hardly overlap, so that no ratio
-/// between the groups is known.
+/// state that forbids every sample, states in groups that hardly overlap, so that no ratio between the groups
+/// is known, and equations that 500 iterations did not solve.
 TORCH_EBM_API MBAREstimate mbar(const at::Tensor& energies, const at::Tensor& counts);
+
+/// What each sample counts for in a mean over each state, (K, N), float64: W of eq. 9, transposed. Every row
+/// adds up to 1. Arguments as for mbar.
+TORCH_EBM_API at::Tensor mbar_weights(const at::Tensor& energies, const at::Tensor& counts);
+
+/// Means over every state, in float64.
+struct TORCH_EBM_API MBARExpectation {
+  at::Tensor mean;       ///< (K, ...)
+  at::Tensor std_error;  ///< (K, ...): asymptotic, of independent samples; that of log_z is in it
+};
+
+/// The means of `values`, (N, ...), one value or several of every sample, over every state, from the samples of
+/// all (eqs. 13-15). Other arguments as for mbar.
+TORCH_EBM_API MBARExpectation mbar_expectation(const at::Tensor& energies, const at::Tensor& counts,
+                                               const at::Tensor& values);
 
 }  // namespace torch_ebm

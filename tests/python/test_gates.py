@@ -138,6 +138,11 @@ OPS = {
         lambda t, n: (torch.linspace(0, 1, 4, dtype=t), normal(4, n, dtype=t))
     ),
     "mbar": Op(lambda t, n: (normal(3, n, dtype=t), torch.tensor([2, 0, n - 2])), outputs=3),
+    "mbar_weights": Op(lambda t, n: (normal(3, n, dtype=t), torch.tensor([2, 0, n - 2]))),
+    "mbar_expectation": Op(
+        lambda t, n: (normal(3, n, dtype=t), torch.tensor([2, 0, n - 2]), normal(n, 2, dtype=t)),
+        outputs=2,
+    ),
     **{name: Op(lambda t, n: (normal(7, 3, n, 2, dtype=t),)) for name in DIAGNOSTICS},
     "adapt_ladder": Op(
         lambda t, n: (torch.linspace(1, 0, n + 1, dtype=t), torch.linspace(0.2, 0.7, n, dtype=t))
@@ -343,6 +348,8 @@ SCRIPTS = {
     "log_z_from_weights": "log_w: Tensor, base: Tensor",
     "bridge_sampling": "at_0: Tensor, at_1: Tensor",
     "mbar": "energies: Tensor, counts: Tensor",
+    "mbar_weights": "energies: Tensor, counts: Tensor",
+    "mbar_expectation": "energies: Tensor, counts: Tensor, values: Tensor",
     "thermodynamic_integration": "betas: Tensor, derivatives: Tensor",
     **{name: "x: Tensor" for name in DIAGNOSTICS},
     "adapt_ladder": "betas: Tensor, swap_rate: Tensor",

@@ -15,13 +15,19 @@ SCALES = torch.tensor([1.0, 0.8, 1.5, 0.5], dtype=torch.float64)
 LOG_Z = (SCALES / SCALES[0]).log()  # of energies (x - mean)^2 / (2 scale^2)
 
 
-def normal_energies(counts, generator):
-    """Energies (4, N) of counts[k] samples of each state."""
+def normal_samples(counts, generator):
+    """counts[k] samples of each state."""
     x = [
         mean + scale * torch.randn(n, dtype=torch.float64, generator=generator)
         for mean, scale, n in zip(MEANS, SCALES, counts)
     ]
-    return ((torch.cat(x) - MEANS[:, None]) / SCALES[:, None]).square() / 2
+    return torch.cat(x)
+
+
+def normal_energies(counts, generator):
+    """Energies (4, N) of counts[k] samples of each state."""
+    x = normal_samples(counts, generator)
+    return ((x - MEANS[:, None]) / SCALES[:, None]).square() / 2
 
 
 def weights(energies, counts, log_z):
@@ -117,6 +123,42 @@ def test_constants_in_the_energies_are_found_again(size):
     torch.testing.assert_close(other.covariance, one.covariance, rtol=1e-6, atol=1e-10)
 
 
+def test_large_constants_do_not_hide_the_overlap():
+    # Of each state, of all states, of each sample, and all at once.
+    counts = torch.full((5,), 50)
+    mean = 0.5 * torch.arange(5, dtype=torch.float64)
+    x = (mean[:, None] + torch.randn(5, 50, dtype=torch.float64, generator=seeded(12))).flatten()
+    energies = (x - mean[:, None]).square() / 2
+    expected = torch_ebm.mbar(energies, counts)
+    of_states = 1e6 * torch.arange(5, dtype=torch.float64)[:, None]
+    of_samples = 1e7 * torch.rand(250, dtype=torch.float64, generator=seeded(13))
+    for constants in (of_states, 1e7 + 0 * of_states, 1e3 * of_states + of_samples):
+        estimate = torch_ebm.mbar(energies + constants, counts)
+        log_z = estimate.log_z + (constants[:, 0] - constants[0, 0])
+        # energies near 1e9 are themselves rounded to 1e-7
+        torch.testing.assert_close(log_z, expected.log_z, rtol=0, atol=1e-6)
+        torch.testing.assert_close(estimate.covariance, expected.covariance, rtol=1e-5, atol=1e-9)
+
+
+def test_log_z_far_apart_is_not_a_constant_either():
+    # Gamma laws at 200 inverse temperatures: log Z changes by 2e7, by far less between neighbours.
+    shape, n = 3e6, 20
+    beta = torch.logspace(0, 3, 200, dtype=torch.float64)[:, None].div(1e3).pow(5e-4) * 1e3
+    normal = torch.randn(200, n, dtype=torch.float64, generator=seeded(14))
+    x = ((shape + math.sqrt(shape) * normal) / beta).flatten()  # the gamma law, near enough
+    energies = beta * x - (shape - 1) * x.log()
+    estimate = torch_ebm.mbar(energies, torch.full((200,), n))
+    expected = -shape * (beta / beta[0]).log().flatten()
+    z = (estimate.log_z - expected)[1:] / estimate.covariance.diagonal()[1:].sqrt()
+    assert z.abs().max() < 5
+
+
+def test_little_overlap_is_enough():
+    energies = torch.tensor([[0.0, 30.0], [30.0, 0.0]], dtype=torch.float64)
+    estimate = torch_ebm.mbar(energies, torch.tensor([1, 1]))
+    torch.testing.assert_close(estimate.log_z, torch.zeros(2).double(), rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize("scale", [10.0, 30.0, 100.0])
 def test_rough_energies_are_solved_too(scale):
     # Newton's method alone, with every step taken, runs away in about one case of three.
@@ -155,6 +197,72 @@ def test_states_that_forbid_samples():
     assert (z / estimate.covariance.diagonal()[1:].sqrt()).abs().max() < 5
 
 
+def test_weights_are_those_of_the_paper():
+    counts = torch.tensor([40, 0, 30, 50])
+    energies = normal_energies(counts.tolist(), seeded(15))
+    w = torch_ebm.mbar_weights(energies, counts)
+    expected = weights(energies, counts, torch_ebm.mbar(energies, counts).log_z)
+    expected = expected / expected.sum(0)
+    torch.testing.assert_close(w, expected.t(), rtol=1e-8, atol=1e-14)
+    torch.testing.assert_close(w.sum(1), torch.ones(4).double(), rtol=1e-9, atol=0)
+
+
+def test_expectation_has_the_errors_of_the_paper():
+    # Eqs. 14-15: a column W f / <f> beside those of the states, for positive f.
+    counts = torch.tensor([40, 0, 30, 50])
+    energies = normal_energies(counts.tolist(), seeded(16))
+    f = torch.rand(120, 2, dtype=torch.float64, generator=seeded(17)) + 0.5
+    estimate = torch_ebm.mbar_expectation(energies, counts, f)
+    w = torch_ebm.mbar_weights(energies, counts).t()
+    torch.testing.assert_close(estimate.mean, w.t() @ f)
+    inner = torch.eye(120, dtype=torch.float64) - w @ counts.double().diag() @ w.t()
+    inner = torch.linalg.pinv(inner, hermitian=True)
+    for k in range(4):
+        for d in range(2):
+            mean = estimate.mean[k, d]
+            pair = torch.stack([w[:, k], w[:, k] * f[:, d] / mean], 1)
+            theta = pair.t() @ inner @ pair
+            expected = mean * (theta[0, 0] + theta[1, 1] - 2 * theta[0, 1]).sqrt()
+            torch.testing.assert_close(estimate.std_error[k, d], expected, rtol=1e-7, atol=0)
+
+
+def test_expectation_from_one_state_is_importance_sampling():
+    energies = normal_energies([300, 0, 0, 0], seeded(18))
+    counts = torch.tensor([300, 0, 0, 0])
+    f = torch.randn(300, dtype=torch.float64, generator=seeded(19))
+    estimate = torch_ebm.mbar_expectation(energies, counts, f)
+    w = torch.softmax(energies[0] - energies, 1)
+    torch.testing.assert_close(estimate.mean, w @ f)
+    expected = (w * (f - estimate.mean[:, None])).square().sum(1).sqrt()
+    torch.testing.assert_close(estimate.std_error, expected)
+
+
+@pytest.mark.parametrize("name", ["mbar_harmonic_k2_s81", "mbar_harmonic_k4_s80"])
+def test_expectations_of_harmonic_states(name):
+    known = case(name)
+    x = known.array("x")
+    mean, scale = (torch.tensor(known.params[key]).double() for key in ("mus", "sigmas"))
+    values = torch.stack([x, x.square()], 1)
+    estimate = torch_ebm.mbar_expectation(
+        known.array("u_kn"), torch.tensor(known.params["N"]), values
+    )
+    exact = torch.stack([mean, mean.square() + scale.square()], 1)
+    assert ((estimate.mean - exact) / estimate.std_error).abs().max() < 5
+
+
+def test_errors_of_expectations_are_right():
+    counts, generator, means, stated = [150, 0, 150, 100], seeded(20), [], []
+    for _ in range(400):
+        x = normal_samples(counts, generator)
+        energies = ((x - MEANS[:, None]) / SCALES[:, None]).square() / 2
+        estimate = torch_ebm.mbar_expectation(energies, torch.tensor(counts), x)
+        means.append(estimate.mean)
+        stated.append(estimate.std_error.square())
+    errors = torch.stack(means) - MEANS
+    check_mean(errors, torch.zeros(4), what="error of the mean")
+    check_mean(errors.square() - torch.stack(stated), torch.zeros(4), what="squared error")
+
+
 def test_groups_that_do_not_overlap_are_refused():
     noise = torch.randn(2, 40, dtype=torch.float64, generator=seeded(11))
     far = torch.zeros(2, 40, dtype=torch.float64)
@@ -185,3 +293,16 @@ def test_wrong_arguments_are_named(energies, counts, message):
 def test_counts_are_integers():
     with pytest.raises(TypeError, match="mbar: counts must be integers"):
         torch_ebm.mbar(torch.zeros(2, 4), torch.tensor([2.0, 2.0]))
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        (torch.zeros(3), "values must have shape \\(N, ...\\)"),
+        (torch.tensor(0.0), "values must have shape \\(N, ...\\)"),
+        (torch.tensor([0.0, 1, math.nan, 0]), "values must be finite"),
+    ],
+)
+def test_wrong_values_are_named(values, message):
+    with pytest.raises(ValueError, match="mbar_expectation: " + message):
+        torch_ebm.mbar_expectation(torch.zeros(2, 4), torch.tensor([2, 2]), values)
