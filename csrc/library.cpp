@@ -150,6 +150,9 @@ TORCH_LIBRARY(torch_ebm, m) {
   criterion("maximum_likelihood", "Tensor? negative_samples=None, Tensor? log_z=None, "
             "Tensor? negative_weights=None, ", "");
 
+  // The energies (N,) that every sampler and estimator here gives states at beta.
+  m.def(conservative("_energy_at(Any energy, Tensor x, Tensor? beta=None) -> Tensor"));
+
   // The partition function.
   m.def("log_partition(Tensor negative_energies, Tensor? log_z=None, Tensor? weights=None) "
         "-> Tensor", compiles);

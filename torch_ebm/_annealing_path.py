@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .anneal import anneal
 from .annealed_energy import annealed_energy, support_of
-from .energy import Energy, has_method
+from .energy import Energy, energy_at, has_method, runs_forward_of
 from .gibbs import gibbs
 from .noise import NoiseDistribution
 from .rbm import RBM
@@ -108,8 +108,8 @@ class EnergyPath:
         if not self.own:
             return torch.zeros((), dtype=torch.float64)
         x = self.start(_PILOT_CHAINS, torch.Generator().manual_seed(0))
+        at_zero = energy_at(self.energy, x, 0.0)
         with torch.no_grad():
-            at_zero = _energy_at_zero(self.energy, x)
             log_z = -(at_zero + self.base.log_prob(x).double())
         spread = (log_z.max() - log_z.min()).item()
         eps = torch.finfo(x.dtype).eps if x.is_floating_point() else 1e-7
@@ -142,12 +142,6 @@ def _innermost(base: NoiseDistribution) -> object:
     while isinstance(base, torch.distributions.Independent):
         base = base.base_dist
     return base
-
-
-def _energy_at_zero(energy: Energy, x: Tensor) -> Tensor:
-    if has_method(energy, "tempered"):
-        return energy.tempered(x, torch.zeros((), dtype=x.dtype, device=x.device)).double()
-    return energy.base_energy(x).double()
 
 
 class SalakhutdinovMurrayPath:
@@ -228,7 +222,7 @@ def path_of(
 ) -> Path:
     """The path that the arguments of :func:`ais` describe."""
     if base is None and sampler is None and isinstance(energy, RBM):
-        if type(energy).forward is RBM.forward:
+        if runs_forward_of(energy, RBM):
             return SalakhutdinovMurrayPath(op, energy, base_visible_bias)
     if base_visible_bias is not None:
         raise ValueError(f"{op}: base_visible_bias is for an RBM without another base or sampler")

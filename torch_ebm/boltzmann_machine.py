@@ -9,11 +9,12 @@ from torch import Tensor
 
 from . import _library  # noqa: F401
 from ._arguments import as_beta
+from .energy import ClosedForms
 
 _INITIAL_WEIGHT_SCALE = 0.01
 
 
-class BoltzmannMachine(torch.nn.Module):
+class BoltzmannMachine(ClosedForms):
     """A Boltzmann machine without hidden units (Ackley, Hinton & Sejnowski 1985).
 
     Its D units are 0 or 1, and ``forward(x)`` is the energy::
@@ -68,6 +69,8 @@ class BoltzmannMachine(torch.nn.Module):
 
         See :func:`torch_ebm.boltzmann_gibbs`.
         """
+        if not torch.jit.is_scripting():
+            self._check_closed_form("gibbs")
         return torch.ops.torch_ebm.boltzmann_gibbs(
             x,
             self.weight,
@@ -90,6 +93,8 @@ class BoltzmannMachine(torch.nn.Module):
 
         See :func:`torch_ebm.boltzmann_gibbs_with_gradients`.
         """
+        if not torch.jit.is_scripting():
+            self._check_closed_form("gibbs_with_gradients")
         return torch.ops.torch_ebm.boltzmann_gibbs_with_gradients(
             x, self.weight, self.bias, n_steps=n_steps, beta=beta, generator=generator
         )
@@ -97,6 +102,8 @@ class BoltzmannMachine(torch.nn.Module):
     @torch.jit.export
     def flip_differences(self, x: Tensor, sites: Optional[Tensor] = None) -> Tensor:
         """E(x with one unit flipped) - E(x): (N, D), or of the units ``sites`` (int64), (N, m)."""
+        if not torch.jit.is_scripting():
+            self._check_closed_form("flip_differences")
         return torch.ops.torch_ebm.boltzmann_flip_differences(x, self.weight, self.bias, sites)
 
 

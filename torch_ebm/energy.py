@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from . import _library  # noqa: F401  (defines the operators implemented here)
+from ._arguments import as_beta
 
 #: What every sampler and estimator takes: anything that maps a batch (N, ...) to energies (N,).
 #: These methods, where an energy has them, replace the general computation:
@@ -28,6 +29,11 @@ from . import _library  # noqa: F401  (defines the operators implemented here)
 #: * ``flip_differences(x, sites)``, E(x with one unit flipped) - E(x), (N, m), for the units
 #:   ``sites``, (N, m), or for all D, (N, D), if ``sites`` is None: in the criteria for binary data,
 #:   with gradients.
+#:
+#: A method counts only where a call runs the ``forward`` (or ``__call__``) of the class that
+#: defines it. A subclass that overrides ``forward`` loses the inherited methods, except
+#: ``base_energy``, until it overrides them too. So does an instance whose ``forward`` is patched or
+#: that has forward hooks.
 Energy = Union[Callable[[Tensor], Tensor], torch.nn.Module, torch.jit.ScriptModule]
 
 _callables: dict[int, Callable] = {}
@@ -91,6 +97,14 @@ def held_argument(energy: Energy) -> tuple[object, Optional[Registration]]:
     return registration.handle, registration
 
 
+def energy_at(energy: Energy, x: Tensor, beta: Union[float, Tensor, None] = None) -> Tensor:
+    """Energies (N,) of x (N, ...) at ``beta``, float64: those of the distribution that samplers
+    leave invariant there.
+    """
+    with as_argument(energy) as argument:
+        return torch.ops.torch_ebm._energy_at(argument, x, as_beta(beta))
+
+
 def _call_energy(x: Tensor, handle: int) -> Tensor:
     return _energies(callable_of(handle, "energy")(x))
 
@@ -124,9 +138,97 @@ def _energies(value: object) -> Tensor:
 
 
 def has_method(energy: Energy, name: str) -> bool:
-    """Whether ``energy`` has a method of that name; a submodule does not count."""
-    found = getattr(energy, name, None)
-    return callable(found) and not isinstance(found, torch.nn.Module)
+    """Whether ``energy`` has a method of that name that belongs to the forward that a call runs.
+
+    A submodule of that name does not count, nor does what a wrapper passes on by ``__getattr__``.
+    """
+    energy = _uncompiled(energy)
+    if isinstance(energy, torch.jit.ScriptModule):
+        return callable(getattr(energy, name, None))
+    if name in getattr(energy, "__dict__", ()):  # given to this very object
+        found = energy.__dict__[name]
+        return callable(found) and not isinstance(found, torch.nn.Module)
+    owner = next((c for c in type(energy).__mro__ if name in vars(c)), None)
+    if owner is None or not callable(getattr(energy, name)):
+        return False
+    # A base is a part of the path's definition, not a closed form of the energy.
+    return name == "base_energy" or runs_forward_of(energy, owner)
+
+
+def runs_forward_of(energy: Energy, owner: type) -> bool:
+    """Whether a call of ``energy`` runs the forward that the class ``owner`` has, without hooks.
+
+    If not, the methods of ``owner`` are those of another energy. A class without a forward, a
+    mixin, serves any.
+    """
+    if _has_hooks(energy) or (isinstance(energy, ClosedForms) and not energy._is_as_built()):
+        return False
+    for name in ("forward", "__call__"):
+        theirs = _defined(owner, name)
+        if theirs is None or theirs is torch.nn.Module.forward:
+            continue
+        patched = name == "forward" and getattr(energy, "__dict__", {}).get(name)
+        if patched:  # torch.compile(energy.forward) is still that forward
+            patched = getattr(patched, "_torchdynamo_orig_callable", patched)
+        ours = getattr(patched, "__func__", patched) or _defined(type(energy), name)
+        if ours is not theirs:
+            return False
+    return True
+
+
+def _has_hooks(energy: Energy) -> bool:
+    return any(getattr(energy, name, None) for name in ("_forward_hooks", "_forward_pre_hooks"))
+
+
+def is_untouched(module: torch.nn.Module) -> bool:
+    """Whether neither it nor a module inside has hooks or a patched forward."""
+    return not any(_has_hooks(m) or "forward" in vars(m) for m in module.modules())
+
+
+def _defined(cls: type, name: str) -> Optional[object]:
+    return next((vars(c)[name] for c in cls.__mro__ if name in vars(c)), None)
+
+
+def _uncompiled(energy: Energy) -> Energy:
+    """The module inside ``torch.compile(module)``, which passes its methods on."""
+    while type(energy).__name__ == "OptimizedModule" and not _has_hooks(energy):
+        energy = energy._orig_mod
+    return energy
+
+
+class ClosedForms(torch.nn.Module):
+    """A module whose methods are closed forms of its ``forward``.
+
+    They refuse, and are not scripted, where a call runs another forward: in a subclass that
+    overrides ``forward`` and not the method, an instance with a patched forward or with hooks.
+    """
+
+    _CLOSED_FORMS = (
+        "gibbs",
+        "gibbs_with_gradients",
+        "flip_differences",
+        "tempered",
+        "value_and_score",
+        "log_z",
+        "sample",
+    )
+
+    def __dir__(self) -> list[str]:  # what torch.jit.script looks for exported methods in
+        lost = {n for n in self._CLOSED_FORMS if hasattr(type(self), n) and not has_method(self, n)}
+        return [name for name in super().__dir__() if name not in lost]
+
+    def _is_as_built(self) -> bool:
+        """Whether the parts that ``forward`` calls are still those of the closed forms."""
+        return True
+
+    def _check_closed_form(self, name: str) -> None:
+        if not has_method(self, name):
+            owner = next(c for c in type(self).__mro__ if name in vars(c))
+            raise NotImplementedError(
+                f"{type(self).__name__}.{name}: it is a closed form of {owner.__name__}.forward,"
+                " and this energy has another forward, or hooks; define it for this energy, or use"
+                " a function that needs the energy alone"
+            )
 
 
 def _energy_has(handle: int, method: str) -> bool:

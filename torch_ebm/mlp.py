@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from . import _library  # noqa: F401
+from .energy import ClosedForms, is_untouched
 
 # torch's own threshold, above which softplus is the identity, makes an error of 2e-9.
 _SOFTPLUS_THRESHOLD = 40.0
@@ -20,7 +21,7 @@ _ACTIVATIONS = {
 }
 
 
-class MLP(torch.nn.Module):
+class MLP(ClosedForms):
     """A multilayer perceptron as an energy, with a score in closed form for the samplers.
 
     ``forward(x)`` is the energy, a composite of plain torch operators::
@@ -85,9 +86,23 @@ class MLP(torch.nn.Module):
             energy = energy + 0.5 * self.confinement * x.square().sum(1)
         return energy
 
+    def _is_as_built(self) -> bool:
+        if type(self).value_and_score is not MLP.value_and_score:
+            return True
+        linear, others = self.layers[::2], self.layers[1::2]
+        activation = repr(_ACTIVATIONS[self.activation]())
+        return (
+            is_untouched(self.layers)
+            and type(self.layers).forward is torch.nn.Sequential.forward
+            and all(type(layer).forward is torch.nn.Linear.forward for layer in linear)
+            and all(repr(layer) == activation for layer in others)
+        )
+
     @torch.jit.export
     def value_and_score(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Energies (N,) and scores -dE/dx (N, D): see :func:`torch_ebm.mlp_value_and_score`."""
+        if not torch.jit.is_scripting():
+            self._check_closed_form("value_and_score")
         return torch.ops.torch_ebm.mlp_value_and_score(
             x,
             [layer.weight for layer in self.layers[::2]],

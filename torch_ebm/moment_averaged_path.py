@@ -7,6 +7,7 @@ from typing import Optional
 import torch
 from torch import Tensor
 
+from .energy import runs_forward_of
 from .rbm import RBM
 from .rbm_path import RBMPath
 
@@ -51,7 +52,13 @@ def moment_averaged_path(
     Raises:
         ValueError: parameters that are not finite, other shapes, x other than 0 and 1, options out
             of range.
+        NotImplementedError: an RBM whose ``forward`` is not that of the class.
     """
+    if isinstance(rbm, RBM) and not runs_forward_of(rbm, RBM):
+        raise NotImplementedError(
+            "moment_averaged_path: rbm must have the forward of RBM, got a"
+            f" {type(rbm).__name__} with another one, or with hooks"
+        )
     return RBMPath(
         *torch.ops.torch_ebm.moment_averaged_rbms(
             rbm.weight,

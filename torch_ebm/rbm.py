@@ -9,6 +9,7 @@ from torch import Tensor
 
 from . import _library  # noqa: F401
 from ._arguments import as_beta
+from .energy import ClosedForms
 
 _INITIAL_WEIGHT_SCALE = 0.01
 
@@ -16,7 +17,7 @@ _INITIAL_WEIGHT_SCALE = 0.01
 MAX_SAMPLED_UNITS = 20
 
 
-class RBM(torch.nn.Module):
+class RBM(ClosedForms):
     """A Bernoulli RBM as a module over its visible units: ``forward(v)`` is the free energy F(v).
 
     Units are 0 or 1, V visible and H hidden (Goodfellow, Bengio & Courville 2016, section 20.2)::
@@ -70,6 +71,8 @@ class RBM(torch.nn.Module):
         """Free energies at inverse temperature ``beta``, () or (N,): -log sum_h exp(-beta
         E(v, h)).
         """
+        if not torch.jit.is_scripting():
+            self._check_closed_form("tempered")
         return torch.ops.torch_ebm.rbm_free_energy(
             visible, self.weight, self.visible_bias, self.hidden_bias, beta
         )
@@ -114,6 +117,8 @@ class RBM(torch.nn.Module):
 
         See :func:`torch_ebm.rbm_gibbs`.
         """
+        if not torch.jit.is_scripting():
+            self._check_closed_form("gibbs")
         states, _ = torch.ops.torch_ebm.rbm_gibbs(
             x,
             self.weight,
@@ -132,6 +137,8 @@ class RBM(torch.nn.Module):
 
         Takes O(N m H) time and O(N (V + H) + V H) memory, forward and backward.
         """
+        if not torch.jit.is_scripting():
+            self._check_closed_form("flip_differences")
         return torch.ops.torch_ebm.rbm_flip_differences(
             x, self.weight, self.visible_bias, self.hidden_bias, sites
         )
@@ -139,6 +146,8 @@ class RBM(torch.nn.Module):
     @torch.jit.export
     def log_z(self) -> Tensor:
         """Exact log Z, float64: a sum over the smaller layer, which may have at most 25 units."""
+        if not torch.jit.is_scripting():
+            self._check_closed_form("log_z")
         return torch.ops.torch_ebm.rbm_log_z(self.weight, self.visible_bias, self.hidden_bias)
 
     @torch.jit.export
@@ -148,6 +157,8 @@ class RBM(torch.nn.Module):
         The smaller layer, of at most 20 units, is enumerated; the other is drawn given it. On the
         CPU, sample i has the same random numbers whatever n.
         """
+        if not torch.jit.is_scripting():
+            self._check_closed_form("sample")
         return torch.ops.torch_ebm.rbm_sample(
             self.weight, self.visible_bias, self.hidden_bias, n, generator=generator
         )

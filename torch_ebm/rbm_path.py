@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Independent
 
 from . import _library  # noqa: F401
+from .energy import ClosedForms
 
 
-class RBMPath(torch.nn.Module):
+class RBMPath(ClosedForms):
     """A path through R RBMs, its knots, for annealing.
 
     Knot r is at inverse temperature ``betas[r]``. Between two knots weights and biases are linear
@@ -80,6 +81,8 @@ class RBMPath(torch.nn.Module):
     @torch.jit.export
     def tempered(self, visible: Tensor, beta: Tensor) -> Tensor:
         """Free energies at ``beta``, as :meth:`rbm_at` takes it: (N,), of ``visible`` (N, V)."""
+        if not torch.jit.is_scripting():
+            self._check_closed_form("tempered")
         weight, visible_bias, hidden_bias = self.rbm_at(beta)
         return torch.ops.torch_ebm.rbm_free_energy(visible, weight, visible_bias, hidden_bias)
 
@@ -96,6 +99,8 @@ class RBMPath(torch.nn.Module):
 
         See :func:`torch_ebm.rbm_gibbs`. New visible states, in the shape of ``x`` (N, V).
         """
+        if not torch.jit.is_scripting():
+            self._check_closed_form("gibbs")
         weight, visible_bias, hidden_bias = self.rbm_at(x.new_ones(()) if beta is None else beta)
         states, _ = torch.ops.torch_ebm.rbm_gibbs(
             x,

@@ -13,7 +13,7 @@ from ._annealing_path import path_of
 from ._arguments import as_generator
 from .ais_run import AISRun
 from .bridge_sampling import bridge_sampling
-from .energy import Energy
+from .energy import Energy, runs_forward_of
 from .gibbs import gibbs
 from .log_z_estimate import LogZEstimate
 from .noise import NoiseDistribution
@@ -120,7 +120,7 @@ def _reversible_sampler(
 def _gives_samples(energy: Energy) -> bool:
     return (
         isinstance(energy, RBM)
-        and type(energy).forward is RBM.forward
+        and runs_forward_of(energy, RBM)
         and min(energy.n_visible, energy.n_hidden) <= MAX_SAMPLED_UNITS
     )
 

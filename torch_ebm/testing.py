@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from ._arguments import as_beta
-from .energy import Energy, has_method
+from .energy import Energy, energy_at
 from .sampler import Sampler, Samples
 
 #: Cells of a chi-square test with fewer expected counts are pooled.
@@ -141,14 +141,7 @@ def enumerate_states(
 
 def exact_law(energy: Energy, states: Tensor, beta: Optional[float] = None) -> Tensor:
     """Probabilities (S,) of ``states`` at inverse temperature ``beta``, float64."""
-    with torch.no_grad():
-        if beta is None:
-            energies = energy(states).double()
-        elif has_method(energy, "tempered"):
-            energies = energy.tempered(states, torch.tensor(beta, dtype=states.dtype)).double()
-        else:
-            energies = energy(states).double()
-            energies = torch.where(energies.isposinf(), energies, beta * energies)
+    energies = energy_at(energy, states, beta)
     return torch.softmax(-energies, 0)
 
 

@@ -2,6 +2,7 @@
 
 #include "csrc/common/checks.h"
 #include "csrc/common/grad_mode.h"
+#include "csrc/common/operator.h"
 #include "csrc/common/per_chain.h"
 #include "csrc/energy/callback_energy.h"
 #include "csrc/energy/score.h"
@@ -64,20 +65,6 @@ std::tuple<at::Tensor, at::Tensor> checked_score(const EnergyFunction& function,
   return {energies.detach(), score.detach()};
 }
 
-/// The base's energies and scores, if there is one.
-std::optional<std::tuple<at::Tensor, at::Tensor>> base_and_score(const EnergyFunction& function,
-                                                                 const at::Tensor& x) {
-  const detail::InnerGradMode grad_mode;
-  const at::Tensor leaf = leaf_like(x);
-  const auto energies = function.base_energy(leaf);
-  if (!energies) return std::nullopt;
-  if (!energies->requires_grad()) {  // constant, as for a uniform distribution
-    check_energies(*energies, leaf);
-    return std::tuple(energies->clone(), at::zeros_like(x));
-  }
-  return differentiate(*energies, leaf);
-}
-
 /// beta E, where an infinite energy forbids a state at every temperature, including beta = 0.
 at::Tensor times_beta(const at::Tensor& energies, const at::Tensor& beta) {
   return at::where(at::isposinf(energies), energies, energies * beta);
@@ -102,19 +89,37 @@ RunOptions in_dtype_of(const at::Tensor& x, RunOptions run) {
   return run;
 }
 
-/// Rejects an energy that changes the states it is given.
+/// Rejects an energy that changes the states it is given. A version counter shows it at no cost,
+/// except changes through `.data` or another library: `compare` shows these.
 class UnchangedGuard {
  public:
-  explicit UnchangedGuard(const at::Tensor& x) : x_(x), before_(version()) {}
+  UnchangedGuard(const at::Tensor& x, bool compare) : x_(x), before_(version()) {
+    if (compare) compared_ = first_rows().detach().clone();
+  }
   void check() const {
-    TORCH_CHECK_VALUE(version() == before_,
+    TORCH_CHECK_VALUE(version() == before_ && (!compared_.defined() || is_same()),
                       "energy: it must not change x in place: the chains would change with it");
   }
 
  private:
   uint32_t version() const { return x_.is_inference() ? 0 : x_._version(); }
+
+  bool is_same() const {
+    const at::Tensor now = first_rows().detach();
+    return at::equal(compared_, now) ||
+           at::allclose(compared_, now, /*rtol=*/0, /*atol=*/0, /*equal_nan=*/true);
+  }
+
+  /// Enough of the states: a normalisation changes all.
+  at::Tensor first_rows() const {
+    constexpr int64_t kMost = 1 << 20;
+    if (x_.numel() <= kMost) return x_;
+    return x_.narrow(0, 0, std::max<int64_t>(1, kMost * x_.size(0) / x_.numel()));
+  }
+
   const at::Tensor& x_;
   uint32_t before_;
+  at::Tensor compared_;
 };
 
 }  // namespace
@@ -167,30 +172,47 @@ Energy Energy::from_ivalue(const char* op, const c10::IValue& value) {
   return Energy(std::make_shared<detail::CallbackEnergy>(value.toInt()));
 }
 
-std::optional<at::Tensor> Energy::tempered(const at::Tensor& x, const at::Tensor& beta) const {
-  const UnchangedGuard unchanged(x);
-  const auto energies = function_->tempered(x, beta.to(x.options()));
-  if (energies) check_energies(*energies, x);
+/// What a call with the states x returns. They must be unchanged after it.
+template <typename Call>
+auto Energy::guarded(Part part, const at::Tensor& x, const Call& call) const {
+  const unsigned bit = 1U << static_cast<unsigned>(part);
+  const UnchangedGuard unchanged(x, /*compare=*/(compared_->fetch_or(bit) & bit) == 0);
+  auto result = call();
   unchanged.check();
+  return result;
+}
+
+std::optional<at::Tensor> Energy::tempered(const at::Tensor& x, const at::Tensor& beta) const {
+  const auto energies =
+      guarded(Part::kTempered, x, [&] { return function_->tempered(x, beta.to(x.options())); });
+  if (energies) check_energies(*energies, x);
   return energies;
 }
 
 std::optional<at::Tensor> Energy::base_energy(const at::Tensor& x) const {
-  const UnchangedGuard unchanged(x);
-  const auto energies = function_->base_energy(x);
+  const auto energies = guarded(Part::kBase, x, [&] { return function_->base_energy(x); });
   if (energies) check_energies(*energies, x);
-  unchanged.check();
   return energies;
+}
+
+std::optional<std::tuple<at::Tensor, at::Tensor>> Energy::base_and_score(
+    const at::Tensor& x) const {
+  const detail::InnerGradMode grad_mode;
+  const at::Tensor leaf = leaf_like(x);
+  const auto energies = base_energy(leaf);
+  if (!energies) return std::nullopt;
+  if (!energies->requires_grad()) {  // constant, as for a uniform distribution
+    return std::tuple(energies->clone(), at::zeros_like(x));
+  }
+  return differentiate(*energies, leaf);
 }
 
 at::Tensor Energy::value(const at::Tensor& x, const std::optional<at::Tensor>& beta) const {
   if (beta) {
     if (const auto energies = tempered(x, *beta)) return *energies;
   }
-  const UnchangedGuard unchanged(x);
-  at::Tensor energies = function_->value(x);
+  at::Tensor energies = guarded(Part::kValue, x, [&] { return function_->value(x); });
   check_energies(energies, x);
-  unchanged.check();
   if (!beta) return energies;
   energies = energies.to(at::kDouble, false, /*copy=*/true);  // the energy may reuse its memory
   return at_beta(energies, base_energy(x), *beta);
@@ -222,16 +244,18 @@ at::Tensor Energy::values_at(const at::Tensor& x, const std::vector<at::Tensor>&
 
 std::tuple<at::Tensor, at::Tensor> Energy::value_and_score(
     const at::Tensor& x, const std::optional<at::Tensor>& beta) const {
-  if (!beta) return checked_score(*function_, x);
+  const auto untempered = [&] {
+    return guarded(Part::kScore, x, [&] { return checked_score(*function_, x); });
+  };
+  if (!beta) return untempered();
   {
     const detail::InnerGradMode grad_mode;
     const at::Tensor leaf = leaf_like(x);
-    const auto energies = function_->tempered(leaf, beta->to(x.options()));
-    if (energies) return differentiate(*energies, leaf);
+    if (const auto energies = tempered(leaf, *beta)) return differentiate(*energies, leaf);
   }
-  const auto [energies, score] = checked_score(*function_, x);
+  const auto [energies, score] = untempered();
   const at::Tensor scaled = score * detail::per_chain(*beta, score);
-  const auto base = base_and_score(*function_, x);
+  const auto base = base_and_score(x);
   if (!base) return {at_beta(energies, std::nullopt, *beta), scaled};
   const auto& [base_energies, base_score] = *base;
   return {at_beta(energies, base_energies, *beta),
@@ -240,7 +264,8 @@ std::tuple<at::Tensor, at::Tensor> Energy::value_and_score(
 
 std::optional<at::Tensor> Energy::gibbs(const at::Tensor& x, const RunOptions& run,
                                         const std::optional<at::Tensor>& clamp) const {
-  auto result = function_->gibbs(x, in_dtype_of(x, run), clamp);
+  auto result =
+      guarded(Part::kGibbs, x, [&] { return function_->gibbs(x, in_dtype_of(x, run), clamp); });
   if (!result) return result;
   check_own_states("gibbs", *result, x);
   return result->detach();
@@ -248,7 +273,9 @@ std::optional<at::Tensor> Energy::gibbs(const at::Tensor& x, const RunOptions& r
 
 std::optional<std::tuple<at::Tensor, at::Tensor>> Energy::gibbs_with_gradients(
     const at::Tensor& x, const RunOptions& run) const {
-  const auto result = function_->gibbs_with_gradients(x, in_dtype_of(x, run));
+  const auto result = guarded(Part::kGibbsWithGradients, x, [&] {
+    return function_->gibbs_with_gradients(x, in_dtype_of(x, run));
+  });
   if (!result) return std::nullopt;
   const auto& [states, acceptance_rate] = *result;
   check_own_states("gibbs_with_gradients", states, x);
@@ -260,7 +287,8 @@ std::optional<std::tuple<at::Tensor, at::Tensor>> Energy::gibbs_with_gradients(
 
 std::optional<at::Tensor> Energy::flip_differences(const at::Tensor& x,
                                                    const std::optional<at::Tensor>& sites) const {
-  const auto differences = function_->flip_differences(x, sites);
+  const auto differences =
+      guarded(Part::kFlips, x, [&] { return function_->flip_differences(x, sites); });
   if (!differences) return std::nullopt;
   const char* what = "what its flip_differences returns";
   detail::check_floating("energy", what, *differences);
@@ -268,5 +296,22 @@ std::optional<at::Tensor> Energy::flip_differences(const at::Tensor& x,
   detail::check_shape("energy", what, *differences, {x.size(0), n_sites}, "(N, sites)");
   return differences;
 }
+
+namespace {
+
+at::Tensor energy_at_op(const c10::IValue& energy, const at::Tensor& x,
+                        const std::optional<at::Tensor>& beta) {
+  constexpr const char* kOp = "_energy_at";
+  detail::check_floating(kOp, "x", x);
+  detail::check_chains(kOp, "x", x);
+  std::optional<at::Tensor> checked;
+  if (beta) checked = detail::checked_beta(kOp, beta, x.to(at::kDouble));
+  const detail::NoGradMode no_grad;
+  return Energy::from_ivalue(kOp, energy).value(x, checked).detach().to(at::kDouble, false, true);
+}
+
+}  // namespace
+
+TORCH_EBM_DRIVER("_energy_at", &energy_at_op)
 
 }  // namespace torch_ebm

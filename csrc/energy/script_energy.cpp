@@ -23,14 +23,16 @@ ScriptEnergy::ScriptEnergy(torch::jit::Module module) : module_(std::move(module
       module_.find_method("forward"), "energy: the scripted module ", module_.type()->str(),
       " must have a method forward(x); torch.jit.freeze drops the methods of a submodule "
       "unless it is among preserved_attrs");
+  const auto& type = *module_.type();
+  has_hooks_ = !type.getForwardHooks().empty() || !type.getForwardPreHooks().empty();
 }
 
 at::Tensor ScriptEnergy::value(const at::Tensor& x) const {
-  return checked_tensor("forward", "a tensor of shape (N,)", module_.forward({x}));
+  return checked_tensor("forward", "a tensor of shape (N,)", module_({x}));
 }
 
 std::tuple<at::Tensor, at::Tensor> ScriptEnergy::value_and_score(const at::Tensor& x) const {
-  const auto method = module_.find_method("value_and_score");
+  const auto method = closed_form("value_and_score");
   if (!method) {
     // TorchScript's optimiser takes the derivatives of activations apart, which makes scores slower.
     const torch::jit::GraphOptimizerEnabledGuard not_optimised(false);
@@ -97,9 +99,14 @@ std::optional<at::Tensor> ScriptEnergy::flip_differences(
 std::optional<c10::IValue> ScriptEnergy::call_if_there(const char* name,
                                                        std::vector<c10::IValue> arguments,
                                                        const torch::jit::Kwargs& options) const {
-  const auto method = module_.find_method(name);
+  const auto method = closed_form(name);
   if (!method) return std::nullopt;
   return (*method)(std::move(arguments), options);
+}
+
+std::optional<torch::jit::Method> ScriptEnergy::closed_form(const std::string& name) const {
+  const bool is_base = name == "base_energy";  // not a closed form: it belongs to the path
+  return has_hooks_ && !is_base ? std::nullopt : module_.find_method(name);
 }
 
 }  // namespace torch_ebm::detail

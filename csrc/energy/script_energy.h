@@ -2,6 +2,8 @@
 
 #include <torch/csrc/jit/api/module.h>
 
+#include <string>
+
 #include "torch_ebm/energy.h"
 
 namespace torch_ebm::detail {
@@ -26,6 +28,10 @@ class ScriptEnergy : public EnergyFunction {
   std::optional<c10::IValue> call_if_there(const char* name, std::vector<c10::IValue> arguments,
                                            const torch::jit::Kwargs& options = {}) const;
 
+  /// A method that replaces a computation from forward. Hooks on forward make it another energy.
+  std::optional<torch::jit::Method> closed_form(const std::string& name) const;
+
+  bool has_hooks_ = false;
   mutable torch::jit::Module module_;  // calling a scripted method is not const
 };
 

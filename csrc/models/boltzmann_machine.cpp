@@ -2,6 +2,8 @@
 
 #include <torch/nn/init.h>
 
+#include <typeinfo>
+
 #include "csrc/common/checks.h"
 
 namespace torch_ebm {
@@ -36,12 +38,17 @@ void BoltzmannMachineImpl::pretty_print(std::ostream& stream) const {
   stream << "torch_ebm::BoltzmannMachine(n_units=" << n_units_ << ")";
 }
 
+bool BoltzmannMachineImpl::keeps_energy() const {
+  return typeid(*this) == typeid(BoltzmannMachineImpl);
+}
+
 at::Tensor BoltzmannMachineImpl::forward(const at::Tensor& x) const {
   return boltzmann_energy(x, weight, bias);
 }
 
 std::tuple<at::Tensor, at::Tensor> BoltzmannMachineImpl::value_and_score(
     const at::Tensor& x) const {
+  if (!keeps_energy()) return EnergyFunction::value_and_score(x);
   const at::NoGradGuard no_grad;
   const at::Tensor energy = forward(x);  // first: it checks x
   return {energy, at::addmm(bias, x, detail::coupling(weight))};
@@ -49,16 +56,19 @@ std::tuple<at::Tensor, at::Tensor> BoltzmannMachineImpl::value_and_score(
 
 std::optional<at::Tensor> BoltzmannMachineImpl::gibbs(
     const at::Tensor& x, const RunOptions& run, const std::optional<at::Tensor>& clamp) const {
+  if (!keeps_energy()) return std::nullopt;
   return boltzmann_gibbs(x, weight, bias, run, clamp);
 }
 
 std::optional<std::tuple<at::Tensor, at::Tensor>> BoltzmannMachineImpl::gibbs_with_gradients(
     const at::Tensor& x, const RunOptions& run) const {
+  if (!keeps_energy()) return std::nullopt;
   return boltzmann_gibbs_with_gradients(x, weight, bias, run);
 }
 
 std::optional<at::Tensor> BoltzmannMachineImpl::flip_differences(
     const at::Tensor& x, const std::optional<at::Tensor>& sites) const {
+  if (!keeps_energy()) return std::nullopt;
   return boltzmann_flip_differences(x, weight, bias, sites);
 }
 

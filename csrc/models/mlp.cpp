@@ -5,6 +5,8 @@
 #include <torch/nn/modules/activation.h>
 #include <torch/nn/modules/linear.h>
 
+#include <typeinfo>
+
 #include "csrc/common/checks.h"
 
 namespace torch_ebm {
@@ -57,6 +59,8 @@ void MLPImpl::pretty_print(std::ostream& stream) const {
                         fmt::join(sizes_, ", "), options_.activation, options_.confinement);
 }
 
+bool MLPImpl::keeps_energy() const { return typeid(*this) == typeid(MLPImpl); }
+
 at::Tensor MLPImpl::forward(const at::Tensor& x) const {
   detail::check_shape(kName, "x", x, {-1, sizes_[0]}, "(N, D)");
   torch::nn::Sequential stack = layers;  // the same modules: their forward is not const
@@ -66,6 +70,7 @@ at::Tensor MLPImpl::forward(const at::Tensor& x) const {
 }
 
 std::tuple<at::Tensor, at::Tensor> MLPImpl::value_and_score(const at::Tensor& x) const {
+  if (!keeps_energy()) return EnergyFunction::value_and_score(x);
   std::vector<at::Tensor> weights;
   std::vector<at::Tensor> biases;
   for (const at::Tensor& parameter : layers->parameters()) {

@@ -2,6 +2,8 @@
 
 #include <torch/nn/init.h>
 
+#include <typeinfo>
+
 #include "csrc/common/checks.h"
 
 namespace torch_ebm {
@@ -23,6 +25,13 @@ void check_rbm_finite(const char* op, const at::Tensor& weight, const at::Tensor
   check_finite(op, "weight", weight);
   check_finite(op, "visible_bias", visible_bias);
   check_finite(op, "hidden_bias", hidden_bias);
+}
+
+void check_keeps_energy(const char* op, const RBMImpl& rbm) {
+  TORCH_CHECK_NOT_IMPLEMENTED(rbm.keeps_energy(), op,
+                              ": a class derived from RBM may have another energy; use a function "
+                              "that takes any Energy, or "
+                              "override keeps_energy if its energy is RBM's");
 }
 
 at::Tensor hidden_input(const at::Tensor& visible, const at::Tensor& weight,
@@ -69,6 +78,8 @@ void RBMImpl::pretty_print(std::ostream& stream) const {
   stream << "torch_ebm::RBM(n_visible=" << n_visible_ << ", n_hidden=" << n_hidden_ << ")";
 }
 
+bool RBMImpl::keeps_energy() const { return typeid(*this) == typeid(RBMImpl); }
+
 at::Tensor RBMImpl::forward(const at::Tensor& visible) const {
   return rbm_free_energy(visible, weight, visible_bias, hidden_bias);
 }
@@ -87,9 +98,13 @@ at::Tensor RBMImpl::visible_given_hidden(const at::Tensor& hidden) const {
   return at::sigmoid(detail::hidden_input(hidden, weight.t(), visible_bias));
 }
 
-at::Tensor RBMImpl::log_z() const { return rbm_log_z(weight, visible_bias, hidden_bias); }
+at::Tensor RBMImpl::log_z() const {
+  detail::check_keeps_energy("RBM.log_z", *this);
+  return rbm_log_z(weight, visible_bias, hidden_bias);
+}
 
 std::tuple<at::Tensor, at::Tensor> RBMImpl::value_and_score(const at::Tensor& x) const {
+  if (!keeps_energy()) return EnergyFunction::value_and_score(x);
   const at::NoGradGuard no_grad;
   const at::Tensor score =
       at::addmm(visible_bias, hidden_given_visible(x), weight.t());  // b + W sigmoid(c + v W)
@@ -97,16 +112,19 @@ std::tuple<at::Tensor, at::Tensor> RBMImpl::value_and_score(const at::Tensor& x)
 }
 
 std::optional<at::Tensor> RBMImpl::tempered(const at::Tensor& x, const at::Tensor& beta) const {
+  if (!keeps_energy()) return std::nullopt;
   return rbm_free_energy(x, weight, visible_bias, hidden_bias, beta);
 }
 
 std::optional<at::Tensor> RBMImpl::gibbs(const at::Tensor& x, const RunOptions& run,
                                          const std::optional<at::Tensor>& clamp) const {
+  if (!keeps_energy()) return std::nullopt;
   return std::get<0>(rbm_gibbs(x, weight, visible_bias, hidden_bias, run, clamp));
 }
 
 std::optional<at::Tensor> RBMImpl::flip_differences(const at::Tensor& x,
                                                     const std::optional<at::Tensor>& sites) const {
+  if (!keeps_energy()) return std::nullopt;
   return rbm_flip_differences(x, weight, visible_bias, hidden_bias, sites);
 }
 

@@ -13,6 +13,9 @@ void check_rbm_shapes(const char* op, const at::Tensor& weight, const at::Tensor
 void check_rbm_finite(const char* op, const at::Tensor& weight, const at::Tensor& visible_bias,
                       const at::Tensor& hidden_bias);
 
+/// Throws NotImplementedError if the energy is not that of the RBM's parameters.
+void check_keeps_energy(const char* op, const RBMImpl& rbm);
+
 /// c + v W, (N, H): the inputs of the hidden units.
 at::Tensor hidden_input(const at::Tensor& visible, const at::Tensor& weight,
                         const at::Tensor& hidden_bias);

@@ -87,6 +87,7 @@ at::Tensor rbm_sample(const at::Tensor& weight, const at::Tensor& visible_bias,
 }
 
 at::Tensor RBMImpl::sample(int64_t n, std::optional<at::Generator> generator) const {
+  detail::check_keeps_energy("RBM.sample", *this);
   return rbm_sample(weight, visible_bias, hidden_bias, n, std::move(generator));
 }
 

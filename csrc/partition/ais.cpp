@@ -76,6 +76,7 @@ AISChains ais_chains(const char* op, const RBM& rbm, const AISOptions& options,
                      const std::optional<at::Tensor>& base_visible_bias) {
   check_groups(op, options.n_chains, options);
   check_no_groups(op, options);
+  check_keeps_energy(op, *rbm);
   const at::Tensor base = base_visible_bias.value_or(rbm->visible_bias).detach();
   const at::Tensor betas = checked_path_to_model(op, options.betas);
   const auto [log_weights, x] = rbm_ais(rbm->weight, rbm->visible_bias, rbm->hidden_bias, base,
@@ -120,6 +121,7 @@ LogZEstimate reverse_ais(const RBM& rbm, const at::Tensor& x, const AISOptions& 
   detail::check_chains(kOp, "x", x);
   check_groups(kOp, x.size(0), options);
   check_no_groups(kOp, options);
+  detail::check_keeps_energy(kOp, *rbm);
   const at::Tensor base = base_visible_bias.value_or(rbm->visible_bias).detach();
   const at::Tensor betas = detail::checked_path_to_model(kOp, options.betas).flip(0);
   const at::Tensor log_weights =

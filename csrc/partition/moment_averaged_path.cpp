@@ -242,6 +242,7 @@ Knots moment_averaged_rbms_meta(const at::Tensor& weight, const at::Tensor& visi
 
 RBMPath moment_averaged_path(const RBM& rbm, const at::Tensor& base_visible_bias,
                              const MomentAveragingOptions& options) {
+  detail::check_keeps_energy("moment_averaged_path", *rbm);
   static const auto op =
       detail::find_operator<decltype(moment_averaged_rbms)>("torch_ebm::moment_averaged_rbms");
   const auto [weight, visible_bias, hidden_bias, betas] =

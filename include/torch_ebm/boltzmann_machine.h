@@ -62,7 +62,12 @@ class TORCH_EBM_API BoltzmannMachineImpl : public torch::nn::Cloneable<Boltzmann
   void reset() override;
   void pretty_print(std::ostream& stream) const override;
 
-  at::Tensor forward(const at::Tensor& x) const;
+  virtual at::Tensor forward(const at::Tensor& x) const;
+
+  /// Whether the energy is still that of this class, so that the closed forms below apply. A class
+  /// derived from it is taken to have another energy: it has no closed forms but those that it
+  /// overrides, unless it overrides this too.
+  virtual bool keeps_energy() const;
 
   at::Tensor value(const at::Tensor& x) const override { return forward(x); }
   /// The score is b + W x, for any real x.

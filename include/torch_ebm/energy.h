@@ -4,6 +4,7 @@
 #include <ATen/core/Generator.h>
 #include <ATen/core/ivalue.h>
 
+#include <atomic>
 #include <concepts>
 #include <functional>
 #include <memory>
@@ -97,14 +98,14 @@ class TORCH_EBM_API Energy {
 
   /// A C++ module (or any shared object) whose forward is the energy.
   template <typename Module>
-  requires requires(Module& m, const at::Tensor& x) {
-    { m.forward(x) } -> std::convertible_to<at::Tensor>;
-  }
+    requires requires(Module& m, const at::Tensor& x) {
+      { m.forward(x) } -> std::convertible_to<at::Tensor>;
+    }
   explicit Energy(std::shared_ptr<Module> module) : Energy(wrap(std::move(module))) {}
 
   /// A torch::nn module holder, as TORCH_MODULE makes it.
   template <typename Holder>
-  requires requires(const Holder& holder) { Energy(holder.ptr()); }
+    requires requires(const Holder& holder) { Energy(holder.ptr()); }
   explicit Energy(const Holder& holder) : Energy(holder.ptr()) {}
 
   /// What the operators take as `Any energy`: a scripted module's object, or the handle of a Python
@@ -134,6 +135,12 @@ class TORCH_EBM_API Energy {
  private:
   std::optional<at::Tensor> tempered(const at::Tensor& x, const at::Tensor& beta) const;
   std::optional<at::Tensor> base_energy(const at::Tensor& x) const;
+  /// The base's energies and scores, if there is one.
+  std::optional<std::tuple<at::Tensor, at::Tensor>> base_and_score(const at::Tensor& x) const;
+
+  enum class Part { kValue, kScore, kTempered, kBase, kGibbs, kGibbsWithGradients, kFlips };
+  template <typename Call>
+  auto guarded(Part part, const at::Tensor& x, const Call& call) const;
 
   template <typename Module>
   static Energy wrap(std::shared_ptr<Module> module) {
@@ -148,6 +155,8 @@ class TORCH_EBM_API Energy {
   }
 
   std::shared_ptr<const EnergyFunction> function_;
+  /// The parts of which one call was compared before and after, for changes of x.
+  std::shared_ptr<std::atomic<unsigned>> compared_ = std::make_shared<std::atomic<unsigned>>(0);
 };
 
 }  // namespace torch_ebm

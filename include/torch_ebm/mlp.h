@@ -52,7 +52,12 @@ class TORCH_EBM_API MLPImpl : public torch::nn::Cloneable<MLPImpl>, public Energ
   void reset() override;
   void pretty_print(std::ostream& stream) const override;
 
-  at::Tensor forward(const at::Tensor& x) const;
+  virtual at::Tensor forward(const at::Tensor& x) const;
+  /// Whether the energy is still that of this class, so that the closed forms below apply. A class
+  /// derived from it is taken to have another energy: it has no closed forms but those that it
+  /// overrides, unless it overrides this too.
+  virtual bool keeps_energy() const;
+
   at::Tensor value(const at::Tensor& x) const override { return forward(x); }
   std::tuple<at::Tensor, at::Tensor> value_and_score(const at::Tensor& x) const override;
 

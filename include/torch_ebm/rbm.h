@@ -74,7 +74,7 @@ class TORCH_EBM_API RBMImpl : public torch::nn::Cloneable<RBMImpl>, public Energ
   void reset() override;
   void pretty_print(std::ostream& stream) const override;
 
-  at::Tensor forward(const at::Tensor& visible) const;
+  virtual at::Tensor forward(const at::Tensor& visible) const;
   at::Tensor energy(const at::Tensor& visible, const at::Tensor& hidden) const;
 
   /// P(h_j = 1 | v), shape (N, H).
@@ -82,8 +82,14 @@ class TORCH_EBM_API RBMImpl : public torch::nn::Cloneable<RBMImpl>, public Energ
   /// P(v_i = 1 | h), shape (N, V).
   at::Tensor visible_given_hidden(const at::Tensor& hidden) const;
 
+  /// Whether the energy is still that of this class, so that the closed forms below apply. A class
+  /// derived from it is taken to have another energy: it has no closed forms but those that it
+  /// overrides, unless it overrides this too.
+  virtual bool keeps_energy() const;
+
+  /// As rbm_log_z. Throws NotImplementedError if the energy is another.
   at::Tensor log_z() const;
-  /// Exact samples, (n, V), by rbm_sample.
+  /// Exact samples, (n, V), by rbm_sample. Throws as log_z does.
   at::Tensor sample(int64_t n, std::optional<at::Generator> generator = std::nullopt) const;
 
   at::Tensor value(const at::Tensor& x) const override { return forward(x); }

@@ -5,6 +5,9 @@
 #include <torch/nn/modules/linear.h>
 
 #include "tests/cpp/testing.h"
+#include "torch_ebm/ais.h"
+#include "torch_ebm/boltzmann_machine.h"
+#include "torch_ebm/mlp.h"
 #include "torch_ebm/rbm.h"
 
 namespace torch_ebm::energy_test {
@@ -88,6 +91,48 @@ TEST(Energy, ScoreNeedsNoGradModeOfTheCaller) {
   const at::Tensor made_here = x.clone();
   ASSERT_TRUE(made_here.is_inference());
   EXPECT_TRUE(close(std::get<1>(Energy(network).value_and_score(made_here)), expected));
+}
+
+at::Tensor extra_term(const at::Tensor& x) { return 3 * x.select(1, 0) * x.select(1, 1); }
+
+template <typename Impl>
+struct Extra : Impl {
+  using Impl::Impl;
+  at::Tensor forward(const at::Tensor& x) const override {
+    return Impl::forward(x) + extra_term(x);
+  }
+};
+
+struct SameRBM : RBMImpl {
+  using RBMImpl::RBMImpl;
+  bool keeps_energy() const override { return true; }
+};
+
+template <typename Module>
+void expect_energy_of_forward(const std::shared_ptr<Module>& module) {
+  const at::Tensor x = at::bernoulli(at::full({6, 4}, 0.5), seeded(4));
+  const Energy energy(module);
+  const Energy expected([&](const at::Tensor& v) { return module->forward(v); });
+  EXPECT_TRUE(close(energy.value(x), expected.value(x)));
+  EXPECT_TRUE(
+      close(std::get<1>(energy.value_and_score(x)), std::get<1>(expected.value_and_score(x))));
+  EXPECT_TRUE(close(energy.value(x, at::full({}, 0.5)), expected.value(x, at::full({}, 0.5))));
+  EXPECT_FALSE(energy.gibbs(x, {}).has_value());
+  EXPECT_FALSE(energy.gibbs_with_gradients(x, {}).has_value());
+  EXPECT_FALSE(energy.flip_differences(x).has_value());
+}
+
+TEST(Energy, OfADerivedModelIsItsForwardWithoutTheClosedForms) {
+  const auto rbm = std::make_shared<Extra<RBMImpl>>(4, 3);
+  expect_energy_of_forward(rbm);
+  expect_energy_of_forward(std::static_pointer_cast<RBMImpl>(rbm));
+  expect_energy_of_forward(std::make_shared<Extra<BoltzmannMachineImpl>>(4));
+  expect_energy_of_forward(std::make_shared<Extra<MLPImpl>>(std::vector<int64_t>{4, 5, 1}));
+  EXPECT_THROWS(rbm->log_z(), c10::NotImplementedError, "a class derived from RBM");
+  EXPECT_THROWS(rbm->sample(3), c10::NotImplementedError, "a class derived from RBM");
+  EXPECT_THROWS(ais(RBM(std::shared_ptr<RBMImpl>(rbm))), c10::NotImplementedError,
+                "ais: a class derived from RBM");
+  EXPECT_TRUE(Energy(std::make_shared<SameRBM>(4, 3)).gibbs(at::zeros({2, 4}), {}).has_value());
 }
 
 TEST(Energy, OfAnRBMHasItsScoreAndItsGibbsSampler) {

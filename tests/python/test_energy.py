@@ -214,3 +214,88 @@ def test_a_submodule_does_not_temper_an_exact_law():
     module, states = SubmodulesOfSuchNames(), torch.eye(3)
     law = torch_ebm.testing.exact_law(module, states, beta=0.5)
     assert torch.equal(law, torch_ebm.testing.exact_law(lambda x: module(x), states, beta=0.5))
+
+
+# --- An energy that changes x ---------------------------------------------------------------------
+
+
+def sneaky(change):
+    def energy(x):
+        change(x)
+        return 0.5 * x.square().sum(1)
+
+    return energy
+
+
+def under_no_grad(x):
+    with torch.no_grad():
+        x.sub_(x.mean())
+
+
+def under_inference_mode(x):
+    with torch.inference_mode():
+        x.sub_(x.mean())
+
+
+CHANGES = {
+    "no_grad": under_no_grad,
+    "detach": lambda x: x.detach().sub_(x.mean()),
+    "inference_mode": under_inference_mode,
+    "data": lambda x: x.data.sub_(x.mean().detach()),
+    "numpy": lambda x: x.detach().numpy().__isub__(1),
+}
+CHAINS = {
+    "langevin": lambda e, x: torch_ebm.langevin(e, x, step_size=0.1),
+    "langevin at beta": lambda e, x: torch_ebm.langevin(e, x, step_size=0.1, beta=0.5),
+    "underdamped": lambda e, x: torch_ebm.underdamped_langevin(e, x, step_size=0.1),
+    "mala": lambda e, x: torch_ebm.mala(e, x, step_size=0.1),
+    "hmc": lambda e, x: torch_ebm.hmc(e, x, step_size=0.1),
+    "nuts": lambda e, x: torch_ebm.nuts(e, x, step_size=0.1),
+    "warm_up": lambda e, x: torch_ebm.warm_up(e, x, n_steps=20),
+    "gibbs": lambda e, x: torch_ebm.gibbs(e, x),
+    "gibbs_with_gradients": lambda e, x: torch_ebm.gibbs_with_gradients(e, x),
+    "discrete_langevin": lambda e, x: torch_ebm.discrete_langevin(e, x, step_size=0.1),
+    "replica_exchange": lambda e, x: torch_ebm.replica_exchange(
+        e, x.expand(2, 3, 2).clone(), [1.0, 0.5], torch_ebm.gibbs
+    ),
+    "exact_log_z": lambda e, x: torch_ebm.exact_log_z(e, 2),
+    "score_matching": lambda e, x: torch_ebm.score_matching(e, x),
+    "pseudolikelihood": lambda e, x: torch_ebm.pseudolikelihood(e, x),
+}
+
+
+@pytest.mark.parametrize("use", CHAINS.values(), ids=CHAINS)
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_an_energy_that_changes_x_is_refused(use, change):
+    for mode in (False, True):
+        with torch.inference_mode(mode):
+            x = torch.tensor([[1.0, 0.0], [1.0, 1.0], [1.0, 0.0]])
+            with pytest.raises(ValueError, match="energy: it must not change x in place"):
+                use(sneaky(change), x)
+
+
+def test_parts_of_an_energy_that_change_x_are_refused():
+    class Path(torch.nn.Module):
+        def forward(self, x):
+            return 0.5 * x.square().sum(1)
+
+    x = torch.ones(3, 2)
+    for part, uses in {
+        "base_energy": lambda e: torch_ebm.mala(e, x, step_size=0.1, beta=0.5),
+        "tempered": lambda e: torch_ebm.mala(e, x, step_size=0.1, beta=0.5),
+        "flip_differences": lambda e: torch_ebm.pseudolikelihood(e, x),
+    }.items():
+        energy = Path()
+
+        def changed(x, *others):
+            x.data.zero_()
+            return x.sum(1)
+
+        setattr(energy, part, changed)
+        with pytest.raises(ValueError, match="must not change x in place"):
+            uses(energy)
+
+
+def test_nan_states_count_as_unchanged():
+    x = torch.tensor([[float("nan"), 1.0]])
+    assert energy_module.energy_at(lambda x: x[:, 1], x).tolist() == [1.0]

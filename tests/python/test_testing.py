@@ -57,6 +57,22 @@ def test_states_and_their_law():
         testing.enumerate_states((21,))
 
 
+@pytest.mark.parametrize("beta", [0.0, 0.3, 1.0])
+def test_a_law_at_a_temperature_follows_the_path_from_a_base(beta):
+    base = torch.distributions.Independent(
+        torch.distributions.Bernoulli(logits=torch.tensor([1.0, -2.0, 0.5, 0.0]).double()), 1
+    )
+    path = torch_ebm.annealed_energy(energy(), base)
+    log_law = -beta * energy()(STATES) + (1 - beta) * base.log_prob(STATES)
+    torch.testing.assert_close(testing.exact_law(path, STATES, beta), log_law.softmax(0))
+    require(testing.check_invariance(torch_ebm.gibbs, path, STATES, beta=beta))
+
+
+def test_a_law_forbids_states_of_infinite_energy_at_every_temperature():
+    law = testing.exact_law(lambda x: torch.where(x[:, 0] > 0, torch.inf, 0.0), STATES, 0.0)
+    assert torch.equal(law, (1 - STATES[:, 0]) / 8)
+
+
 def test_chi_square_agrees_with_its_table():
     # The 5% point of chi-square with one degree of freedom is 3.8415.
     counts = torch.tensor(
