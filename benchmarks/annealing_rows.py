@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from energies import BoltzmannEnergy, MLPEnergy, coin_flips, normal
+from models import BoltzmannEnergy, MLPEnergy, coin_flips, normal
 from harness import Contender, Row
 from torch import Tensor, nn
 

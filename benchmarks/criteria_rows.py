@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from energies import MLPEnergy, coin_flips, normal
+from models import MLPEnergy, coin_flips, normal
 from harness import Contender, Row
 from torch import Tensor
 

@@ -23,7 +23,7 @@ import torch_ebm
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import criteria_errors  # noqa: E402
 import replay_lineages  # noqa: E402
-from energies import BoltzmannEnergy  # noqa: E402
+from models import BoltzmannEnergy  # noqa: E402
 from experiments import Experiment, Run, table  # noqa: E402
 
 

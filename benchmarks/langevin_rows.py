@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from energies import MLPEnergy, normal, score, without_parameter_gradients
+from models import MLPEnergy, normal, score, without_parameter_gradients
 from harness import Contender, Row
 from rows import as_tensor, check_means
 from torch import Tensor, nn

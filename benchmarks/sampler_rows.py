@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from energies import (
+from models import (
     BoltzmannEnergy,
     MLPEnergy,
     coin_flips,

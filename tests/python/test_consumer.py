@@ -21,6 +21,7 @@ from torch import Tensor
 import torch_ebm
 from doc_blocks import ROOT, write_cpp_blocks
 
+TORCH = Path(torch.__file__).parent
 BUILD = Path(os.environ.get("TORCH_EBM_BUILD_DIR", ROOT / "build"))
 SEED = 7  # as in tests/consumer/main.cpp
 
@@ -78,6 +79,7 @@ def unpacked(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("unpacked")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(target)
+    (target / "torch").symlink_to(TORCH)  # its neighbour, as where packages are installed
     return target
 
 
@@ -102,17 +104,13 @@ def prefixes(*folders: Path) -> str:
     return "-DCMAKE_PREFIX_PATH=" + ";".join(map(str, folders))
 
 
-TORCH = Path(torch.__file__).parent
-
-
 @pytest.fixture(scope="module")
 def programs(unpacked: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of all programs, built against the unpacked wheel."""
     build = tmp_path_factory.mktemp("consumer")
     write_cpp_blocks(build / "doc_blocks.cpp")
-    done = configure(
-        build, prefixes(unpacked / "torch_ebm", TORCH), f"-DDOC_BLOCKS={build / 'doc_blocks.cpp'}"
-    )
+    options = [prefixes(unpacked / "torch_ebm"), f"-DDOC_BLOCKS={build / 'doc_blocks.cpp'}"]
+    done = configure(build, *options)
     assert done.returncode == 0, done.stdout + done.stderr
     run("cmake", "--build", build, "--parallel", "2")
     return build
@@ -275,7 +273,7 @@ def test_installed_files_name_no_path_of_this_machine(installed, unpacked):
     for share in (installed / "share", unpacked / "torch_ebm" / "share"):
         for file in share.rglob("*.cmake"):
             text = file.read_text()
-            for path in (ROOT, BUILD, sys.prefix, Path(torch.__file__).parent):
+            for path in (ROOT, BUILD, sys.prefix, TORCH):
                 assert str(path) not in text, file
 
 
