@@ -53,7 +53,8 @@ TEST(BridgeSampling, WrongArgumentsAreNamed) {
   EXPECT_THROWS(bridge_sampling(good, good, "wide"), c10::ValueError, "got 'wide'");
   EXPECT_THROWS(bridge_sampling(at::full({3}, INFINITY), good), c10::ValueError,
                 "own distribution");
-  EXPECT_THROWS(bridge_sampling(good, at::full({3}, INFINITY)), c10::ValueError, "none lies");
+  EXPECT_THROWS(bridge_sampling(good, at::full({3}, INFINITY)), c10::ValueError,
+                "none is possible");
 }
 
 }  // namespace
