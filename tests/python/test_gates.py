@@ -218,6 +218,7 @@ INTERNAL = {
     "_call_energy_tempered",
     "_call_energy_value_and_score",
     "_call_sampler",
+    "_energy_at",
     "_energy_has",
     "_progress",
     "_rbm_path_betas",
