@@ -10,6 +10,7 @@ from typing import Optional
 import torch
 from torch import Tensor
 
+from ._own_state import OwnState
 from .energy import Energy
 from .gibbs import gibbs
 from .negative_phase import PCD
@@ -43,8 +44,9 @@ class FastPCD(PCD):
         seed: only its low 32 bits count; default: drawn from torch's default generator.
 
     Attributes:
-        chains: a buffer, (n_chains, ...).
-        fast: a module that holds a buffer of fast weights for every parameter, in their order.
+        chains: (n_chains, ...), saved in the state dict.
+        fast: a module that holds fast weights for every parameter, in their order
+            (``own_tensors()``), saved in the state dict.
 
     Raises:
         TypeError: an energy that is not a module.
@@ -75,16 +77,16 @@ class FastPCD(PCD):
             raise ValueError(f"FastPCD: decay must be in [0, 1], got {decay}")
         self.fast_learning_rate = fast_learning_rate
         self.decay = decay
-        self.fast = torch.nn.Module()
+        self.fast = OwnState()
         for number, parameter in enumerate(_parameters(module)):
-            self.fast.register_buffer(str(number), torch.zeros_like(parameter.detach()))
+            self.fast._set_own(str(number), torch.zeros_like(parameter.detach()))
 
     def _first_states(self, positive: Optional[Tensor], generator: torch.Generator) -> Tensor:
         self._positive = self._data(positive)
         return super()._first_states(positive, generator)
 
     def _transition(self, energy: Energy, start: Tensor, generator: torch.Generator) -> Tensor:
-        parameters, fast = _parameters(energy), list(self.fast.buffers())
+        parameters, fast = _parameters(energy), self.fast.own_tensors()
         expected, got = [tuple(f.shape) for f in fast], [tuple(p.shape) for p in parameters]
         if got != expected:
             raise ValueError(
@@ -101,7 +103,7 @@ class FastPCD(PCD):
 
     def _keep(self, last_states: Tensor) -> None:
         super()._keep(last_states)
-        for fast, following in zip(self.fast.buffers(), self._next_fast):
+        for fast, following in zip(self.fast.own_tensors(), self._next_fast):
             fast.copy_(following)
 
 

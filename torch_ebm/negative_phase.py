@@ -1,24 +1,31 @@
 """The negative phase: the source of the samples that estimate the gradient of log Z.
 
 Three algorithms (Goodfellow, Bengio & Courville 2016, section 18.2), each a module that keeps its
-chains and its random state in buffers, so that a saved and reloaded one continues bit for bit::
+chains and its random state in its state dict, so that a saved and reloaded one continues bit for
+bit::
 
     pcd = torch_ebm.PCD(100, (64,), sampler=functools.partial(torch_ebm.gibbs, n_steps=5))
     negative = pcd(energy)
     loss = energy(data).mean() + torch_ebm.log_partition(energy, negative)
+
+In distributed training every process has chains of its own. They are no buffers, which
+DistributedDataParallel would overwrite with those of rank 0. Without ``seed``, the random numbers
+depend on the rank (rank 0 draws those of a single process), also after a checkpoint of another rank
+was loaded. With ``seed``, give every rank another one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Optional
+from typing import Any, Optional
 
 import torch
 from torch import Tensor
 
+from ._own_state import OwnState, distributed_rank
 from .energy import Energy
 from .gibbs import gibbs
-from .sampler import Sampler, states_of
+from .sampler import Sampler, Samples, states_of
 
 
 def start_states(
@@ -47,15 +54,17 @@ def start_states(
     )
 
 
-class NegativePhase(torch.nn.Module):
+class NegativePhase(OwnState):
     """The source of negative samples: what NaiveMCMC, CD and PCD have in common.
 
     Call it with an energy and, if it needs them, as CD does, the batch of data, to get negative
     samples (N, ...), detached. If the sampler raises, the object stays unchanged.
 
     Attributes:
-        generator_state: a buffer, the state of the generator that the next call draws from.
+        generator_state: the state of the generator that the next call draws from.
         start: the states that the chains of the last call started from; None before the first.
+        acceptance_rate: of the sampler in the last call, (N,), float64; None before the first, and
+            with a sampler that returns states alone.
     """
 
     generator_state: Tensor
@@ -67,15 +76,37 @@ class NegativePhase(torch.nn.Module):
             raise TypeError(f"sampler must be callable, got {type(sampler).__name__}")
         self.sampler = sampler
         self.start: Optional[Tensor] = None
+        self.acceptance_rate: Optional[Tensor] = None
+        self._by_rank = seed is None
+        self._rank = 0  # whose random numbers generator_state stands for
         if seed is None:
             seed = int(torch.randint(2**32, ()))
         generator = torch.Generator().manual_seed(seed)
-        self.register_buffer("generator_state", generator.get_state())
+        self._set_own("generator_state", generator.get_state())
 
     def _generator(self) -> torch.Generator:
         generator = torch.Generator()
         generator.set_state(self.generator_state.cpu())
+        rank = distributed_rank()
+        if self._by_rank and rank != self._rank:  # new, or from the checkpoint of another rank
+            seed = int(torch.randint(2**62, (), generator=generator))
+            generator.manual_seed(seed + rank)
         return generator
+
+    def _keep_generator(self, generator: torch.Generator) -> None:
+        self.generator_state.copy_(generator.get_state())
+        if self._by_rank:
+            self._rank = distributed_rank()
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self._rank:
+            destination[prefix + "rank"] = torch.tensor(self._rank)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        state_dict = dict(state_dict)
+        self._rank = int(state_dict.pop(prefix + "rank", 0))
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     @torch.compiler.disable
     @torch.no_grad()
@@ -86,7 +117,7 @@ class NegativePhase(torch.nn.Module):
         last = self._transition(energy, start, generator)
         self.start = start
         self._keep(last)
-        self.generator_state.copy_(generator.get_state())
+        self._keep_generator(generator)
         return self._negatives(last)
 
     def _check_states(self, states: Tensor, start: Tensor) -> None:
@@ -112,8 +143,10 @@ class NegativePhase(torch.nn.Module):
 
     def _transition(self, energy: Energy, start: Tensor, generator: torch.Generator) -> Tensor:
         # A copy: a sampler may work in place.
-        last = states_of(self.sampler(energy, start.clone(), generator=generator)).detach()
+        result = self.sampler(energy, start.clone(), generator=generator)
+        last = states_of(result).detach()
         self._check_states(last, start)
+        self.acceptance_rate = result.acceptance_rate if isinstance(result, Samples) else None
         return last
 
     def _keep(self, last_states: Tensor) -> None:
@@ -155,7 +188,7 @@ class NaiveMCMC(NegativePhase):
         super().__init__(sampler, seed)
         self._size = (n_chains, *shape)
         self._law = law
-        self.register_buffer("like", torch.empty(0))  # follows the module's dtype and device
+        self._set_own("like", torch.empty(0))  # follows the module's dtype and device
         self._first_states(None, self._generator())  # rejects a bad size or law at once
 
     def _first_states(self, positive: Optional[Tensor], generator: torch.Generator) -> Tensor:
@@ -195,7 +228,7 @@ class PCD(NegativePhase):
         seed: only its low 32 bits count; default: drawn from torch's default generator.
 
     Attributes:
-        chains: a buffer, (n_chains, ...).
+        chains: (n_chains, ...), saved in the state dict.
     """
 
     chains: Tensor
@@ -212,8 +245,8 @@ class PCD(NegativePhase):
     ) -> None:
         super().__init__(sampler, seed)
         generator = self._generator()
-        self.register_buffer("chains", start_states(law, (n_chains, *shape), generator=generator))
-        self.generator_state.copy_(generator.get_state())
+        self._set_own("chains", start_states(law, (n_chains, *shape), generator=generator))
+        self._keep_generator(generator)
 
     def _first_states(self, positive: Optional[Tensor], generator: torch.Generator) -> Tensor:
         return self.chains.clone()

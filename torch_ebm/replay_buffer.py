@@ -26,9 +26,9 @@ class ReplayBuffer(NegativePhase):
         seed: only its low 32 bits count; default: drawn from torch's default generator.
 
     Attributes:
-        states: a buffer, (capacity, ...).
-        age: the number of calls that have moved each state since it was drawn from ``law``, a
-            buffer, (capacity,), int64.
+        states: (capacity, ...), saved in the state dict.
+        age: the number of calls that have moved each state since it was drawn from ``law``,
+            (capacity,), int64, saved too.
 
     Raises:
         ValueError: not 1 <= ``n_chains`` <= ``capacity``, ``reinit_probability`` outside [0, 1].
@@ -62,9 +62,9 @@ class ReplayBuffer(NegativePhase):
         self.law = law
         self.reinit_probability = reinit_probability
         generator = self._generator()
-        self.register_buffer("states", start_states(law, (capacity, *shape), generator=generator))
-        self.register_buffer("age", torch.zeros(capacity, dtype=torch.int64))
-        self.generator_state.copy_(generator.get_state())
+        self._set_own("states", start_states(law, (capacity, *shape), generator=generator))
+        self._set_own("age", torch.zeros(capacity, dtype=torch.int64))
+        self._keep_generator(generator)
 
     def _first_states(self, positive: Optional[Tensor], generator: torch.Generator) -> Tensor:
         def uniform(n: int) -> Tensor:

@@ -12,6 +12,10 @@ A sampler is called as ``sampler(energy, x, *, ...)`` and returns :class:`Sample
   the last completed step; otherwise ``x`` is never changed;
 * ``generator``: source of the one key per call; default: torch's default generator.
 
+An energy in training mode whose value changes from call to call (batch normalisation, dropout,
+spectral normalisation) is not the same distribution at every step: the first sampler that meets it
+warns. Call ``energy.eval()`` before sampling, and ``energy.train()`` after it.
+
 All raise ValueError for no chains, ``n_steps`` < 1, ``thin`` < 0 and a ``beta`` that is negative,
 not finite or of another shape. Exceptions of ``energy`` keep their type.
 """
@@ -20,6 +24,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Optional, TypeVar, Union
 
@@ -79,9 +85,45 @@ def run_sampler(op: str, energy: Energy, x: Tensor, *, beta: object, **options: 
     """Calls the sampler's operator ``op``."""
     if "step_size" in options:
         options["step_size"] = as_step_size(options["step_size"])
+    _warn_of_training_mode(op, energy)
     with as_argument(energy) as argument:
         function = getattr(torch.ops.torch_ebm, op)
         return Samples(*function(argument, x, beta=as_beta(beta), **options))
+
+
+# What makes an energy in training mode another function at every call.
+_CHANGING = {
+    **dict.fromkeys(
+        ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm"],
+        "its statistics change with every call and every chain depends on the others",
+    ),
+    **dict.fromkeys(
+        ["Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout"],
+        "the energy is random",
+    ),
+    **dict.fromkeys(["_SpectralNorm", "SpectralNorm"], "its vectors move with every call"),
+}
+_warned: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
+
+
+def _warn_of_training_mode(op: str, energy: Energy) -> None:
+    """Warns, once for each energy, that its value changes from call to call."""
+    if not isinstance(energy, torch.nn.Module) or energy in _warned:
+        return
+    for module in energy.modules():
+        if not module.training:
+            continue
+        hooks = [type(hook).__name__ for hook in module._forward_pre_hooks.values()]
+        for name in [getattr(module, "original_name", type(module).__name__), *hooks]:
+            if name in _CHANGING and getattr(module, "p", 1) != 0:
+                _warned.add(energy)
+                warnings.warn(
+                    f"{op}: energy is in training mode and has a {name.lstrip('_')}:"
+                    f" {_CHANGING[name]}; call energy.eval() before sampling, and energy.train()"
+                    " after it",
+                    stacklevel=4,
+                )
+                return
 
 
 @contextlib.contextmanager

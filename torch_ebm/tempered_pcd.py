@@ -33,8 +33,8 @@ class TemperedPCD(NegativePhase):
         seed: only its low 32 bits count; default: drawn from torch's default generator.
 
     Attributes:
-        chains: a buffer, (R, n_chains, ...).
-        parity: a buffer, 0 if the next call swaps even pairs first, 1 if odd ones.
+        chains: (R, n_chains, ...), saved in the state dict.
+        parity: 0 if the next call swaps even pairs first, 1 if odd ones.
         swap_rate: of the last call, (R - 1,); None before the first.
 
     Raises:
@@ -62,9 +62,9 @@ class TemperedPCD(NegativePhase):
         self.swap_rate: Optional[Tensor] = None
         generator = self._generator()
         size = (len(self.betas), n_chains, *shape)
-        self.register_buffer("chains", start_states(law, size, generator=generator))
-        self.register_buffer("parity", torch.zeros((), dtype=torch.int64))
-        self.generator_state.copy_(generator.get_state())
+        self._set_own("chains", start_states(law, size, generator=generator))
+        self._set_own("parity", torch.zeros((), dtype=torch.int64))
+        self._keep_generator(generator)
 
     def _first_states(self, positive: Optional[Tensor], generator: torch.Generator) -> Tensor:
         return self.chains.clone()

@@ -299,3 +299,47 @@ def test_parts_of_an_energy_that_change_x_are_refused():
 def test_nan_states_count_as_unchanged():
     x = torch.tensor([[float("nan"), 1.0]])
     assert energy_module.energy_at(lambda x: x[:, 1], x).tolist() == [1.0]
+
+
+# --- Training mode --------------------------------------------------------------------------------
+
+
+def spectral(new):
+    layer = torch.nn.Linear(2, 1)
+    norm = torch.nn.utils.parametrizations.spectral_norm if new else torch.nn.utils.spectral_norm
+    return torch.nn.Sequential(norm(layer), torch.nn.Flatten(0))
+
+
+CHANGING = {
+    "BatchNorm1d": lambda: torch.nn.Sequential(
+        torch.nn.BatchNorm1d(2), torch.nn.Linear(2, 1), torch.nn.Flatten(0)
+    ),
+    "Dropout": lambda: torch.nn.Sequential(
+        torch.nn.Dropout(), torch.nn.Linear(2, 1), torch.nn.Flatten(0)
+    ),
+    "_SpectralNorm": lambda: spectral(new=True),
+    "SpectralNorm": lambda: spectral(new=False),
+}
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("name", CHANGING)
+def test_an_energy_that_changes_in_training_mode_warns_once_with_the_remedy(name, recwarn):
+    energy, x = CHANGING[name](), torch.randn(4, 2)
+    mala = lambda: torch_ebm.mala(energy, x, step_size=0.1)  # noqa: E731
+    energy.eval()
+    mala()
+    assert not [w for w in recwarn if "training mode" in str(w.message)]
+    energy.train()
+    what = name.lstrip("_")
+    with pytest.warns(UserWarning, match=f"mala: energy is in training mode and has a {what}"):
+        mala()
+    recwarn.clear()
+    mala()
+    assert not [w for w in recwarn if "training mode" in str(w.message)]
+
+
+def test_a_scripted_energy_in_training_mode_warns():
+    energy = torch.jit.script(CHANGING["BatchNorm1d"]())
+    with pytest.warns(UserWarning, match=r"has a BatchNorm1d: .*call energy.eval\(\)"):
+        torch_ebm.langevin(energy, torch.randn(4, 2), step_size=0.1)

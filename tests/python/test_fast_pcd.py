@@ -67,9 +67,9 @@ def test_it_is_the_published_algorithm(script):
         assert torch.equal(negative, chains) and torch.equal(phase.chains, chains)
         on_data, on_chains = (statistics(v, theta[0], theta[2]) for v in (data, chains))
         fast = [0.9 * f + 0.5 * (p - n) for f, p, n in zip(fast, on_data, on_chains)]
-        for one, other in zip(phase.fast.buffers(), fast):
+        for one, other in zip(phase.fast.own_tensors(), fast):
             torch.testing.assert_close(one, other)
-        fast = [f.clone() for f in phase.fast.buffers()]
+        fast = [f.clone() for f in phase.fast.own_tensors()]
         with torch.no_grad():  # learning goes on meanwhile
             for parameter in rbm.parameters():
                 parameter += 0.1
@@ -99,7 +99,7 @@ def test_a_parameter_that_the_energy_ignores_only_decays():
 
     energy = Half()
     phase = torch_ebm.FastPCD(5, (4,), energy, fast_learning_rate=1.0, decay=0.5, seed=1)
-    used, unused = phase.fast.buffers()
+    used, unused = phase.fast.own_tensors()
     unused.fill_(8.0)
     negative = phase(energy, torch.ones(3, 4))
     assert (unused == 4).all() and torch.equal(used, 1 - negative.mean(0))
@@ -139,7 +139,7 @@ def test_the_sampler_sees_the_moved_parameters_and_they_come_back_to_the_last_bi
     phase = fast_of(rbm, sampler)
     before = values(rbm)
     for _ in range(4):
-        fast = [f.clone() for f in phase.fast.buffers()]
+        fast = [f.clone() for f in phase.fast.own_tensors()]
         phase(rbm, data)
         assert equal(seen[-1], [b + f for b, f in zip(before, fast)])
         assert equal(values(rbm), before)

@@ -63,7 +63,7 @@ def test_one_made_in_inference_mode_works_outside_of_it(phase):
     with torch.inference_mode():
         inside = EVERY_PHASE[phase]()
     outside, data = EVERY_PHASE[phase](), all_states(4).float()
-    assert not any(buffer.is_inference() for buffer in inside.buffers())
+    assert not any(buffer.is_inference() for buffer in inside.state_dict().values())
     for mode in (torch.enable_grad, torch.inference_mode, torch.enable_grad):
         with mode():
             negative = inside(RBM, data)
@@ -354,3 +354,14 @@ def test_a_sampler_that_works_in_place_leaves_the_start_alone():
     negative = pcd(lambda x: x.square().sum(1))
     assert torch.equal(pcd.start, before) and not torch.equal(negative, before)
     assert not negative.requires_grad
+
+
+def test_a_phase_keeps_the_acceptance_rate_of_its_sampler():
+    mala = functools.partial(torch_ebm.mala, step_size=1.0, n_steps=3)
+    phase = torch_ebm.PCD(20, (2,), mala, law="normal", seed=1)
+    assert phase.acceptance_rate is None
+    phase(lambda x: x.square().sum(1))
+    assert phase.acceptance_rate.shape == (20,) and 0 < phase.acceptance_rate.mean() < 1
+    phase.sampler = lambda energy, x, generator: x
+    phase(lambda x: x.square().sum(1))
+    assert phase.acceptance_rate is None
