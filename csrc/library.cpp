@@ -69,10 +69,10 @@ TORCH_LIBRARY(torch_ebm, m) {
         "-> (Tensor x, Tensor acceptance_rate, Tensor trajectory, Tensor? energy)").c_str()),
         {at::Tag::nondeterministic_seeded});
   };
-  sampler("gibbs", "Tensor? clamp=None, str scan='systematic', bool categorical=False, "
+  sampler("gibbs", "Tensor? clamp=None, str scan='systematic', bool? categorical=None, "
           "Tensor? blocks=None, ");
-  sampler("gibbs_with_gradients", "bool categorical=False, ");
-  sampler("discrete_langevin", "Any step_size, bool metropolis=True, bool categorical=False, ");
+  sampler("gibbs_with_gradients", "bool? categorical=None, ");
+  sampler("discrete_langevin", "Any step_size, bool metropolis=True, bool? categorical=None, ");
   sampler("langevin", "Any step_size, float noise_scale=1.0, float? max_score=None, float? low=None, "
           "float? high=None, ");
   m.def(conservative(
@@ -92,8 +92,8 @@ TORCH_LIBRARY(torch_ebm, m) {
   // energy itself, or the handle of a Python callable.
   m.def(conservative(
         "replica_exchange(Any energy, Tensor x, Tensor betas, Any sampler, *, int first_step=0, "
-        "int n_steps=1, int thin=0, bool inplace=False, Generator? generator=None) "
-        "-> (Tensor x, Tensor swap_rate, Tensor trajectory, Tensor replica)"),
+        "bool all_rungs=False, int n_steps=1, int thin=0, bool inplace=False, "
+        "Generator? generator=None) -> (Tensor x, Tensor swap_rate, Tensor trajectory, Tensor replica)"),
         {at::Tag::nondeterministic_seeded});
   m.def(conservative(
         "tempered_transitions(Any energy, Tensor x, Tensor betas, Any sampler, *, int n_steps=1, "
@@ -122,12 +122,12 @@ TORCH_LIBRARY(torch_ebm, m) {
         name + "(Any energy, Tensor x, *, " + options + "Tensor? weights=None, "
         "str reduction='mean'" + random + ") -> Tensor").c_str()));
   };
-  criterion("pseudolikelihood", "bool categorical=False, Tensor? blocks=None, int? n_sites=None, "
+  criterion("pseudolikelihood", "bool? categorical=None, Tensor? blocks=None, int? n_sites=None, "
             "int? chunk_size=None, ");
   criterion("ratio_matching", "int? n_sites=None, int? chunk_size=None, ");
-  criterion("minimum_probability_flow", "bool categorical=False, int? n_sites=None, "
+  criterion("minimum_probability_flow", "bool? categorical=None, int? n_sites=None, "
             "int? chunk_size=None, ");
-  criterion("concrete_score_matching", "bool categorical=False, int? n_sites=None, "
+  criterion("concrete_score_matching", "bool? categorical=None, int? n_sites=None, "
             "int? chunk_size=None, ");
   criterion("score_matching", "str domain='real', float? low=None, float? high=None, "
             "int? chunk_size=None, ");
@@ -270,10 +270,10 @@ TORCH_LIBRARY(torch_ebm, m) {
   m.def(conservative("_call_energy_tempered(Tensor x, int handle, Tensor beta) -> Tensor"));
   m.def(conservative(
         "_call_energy_gibbs(Tensor x, int handle, int n_steps, Tensor? beta, Tensor? clamp, "
-        "Generator? generator) -> Tensor"));
+        "Generator? generator) -> Tensor?"));
   m.def(conservative(
         "_call_energy_gibbs_with_gradients(Tensor x, int handle, int n_steps, Tensor? beta, "
-        "Generator? generator) -> (Tensor, Tensor)"));
+        "Generator? generator) -> (Tensor?, Tensor?)"));
   m.def(conservative(
         "_call_energy_flip_differences(Tensor x, int handle, Tensor? sites) -> Tensor"));
   m.def(conservative(
@@ -286,6 +286,7 @@ TORCH_LIBRARY(torch_ebm, m) {
       .def(torch::init<>())
       .def("update", &TrainingMonitor::update)
       .def("end_epoch", &TrainingMonitor::end_epoch)
+      .def("measures", &TrainingMonitor::measures)
       .def("state", &TrainingMonitor::state)
       .def("set_state", &TrainingMonitor::set_state)
       .def_pickle([](const c10::intrusive_ptr<TrainingMonitor>& self) { return self->state(); },

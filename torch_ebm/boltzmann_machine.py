@@ -106,6 +106,54 @@ class BoltzmannMachine(ClosedForms):
             self._check_closed_form("flip_differences")
         return torch.ops.torch_ebm.boltzmann_flip_differences(x, self.weight, self.bias, sites)
 
+    @torch.jit.unused
+    def in_field(self, field: Tensor) -> _MachineInField:
+        """The energy E(x) - field.x, for ``field`` (D,) or, one for every chain, (N, D)."""
+        self._check_closed_form("in_field")
+        return _MachineInField(self.weight.detach().to(field), self.bias.detach() + field)
+
+
+class _MachineInField:
+    """A machine with a bias for every chain, (N, D), or for all, (D,)."""
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        self._weight, self._bias = weight, bias
+
+    def __call__(self, x: Tensor) -> Tensor:
+        without = torch.ops.torch_ebm.boltzmann_energy(
+            x, self._weight, torch.zeros_like(self._weight[0])
+        )
+        return without - (x * self._bias).sum(1)
+
+    def gibbs(
+        self,
+        x: Tensor,
+        n_steps: int = 1,
+        beta: Optional[Tensor] = None,
+        clamp: Optional[Tensor] = None,
+        generator: Optional[torch.Generator] = None,
+    ) -> Tensor:
+        return torch.ops.torch_ebm.boltzmann_gibbs(
+            x,
+            self._weight,
+            self._bias,
+            n_steps=n_steps,
+            beta=beta,
+            clamp=clamp,
+            generator=generator,
+        )
+
+    def gibbs_with_gradients(
+        self,
+        x: Tensor,
+        n_steps: int = 1,
+        beta: Optional[Tensor] = None,
+        generator: Optional[torch.Generator] = None,
+    ) -> tuple[Tensor, Tensor]:
+        return torch.ops.torch_ebm.boltzmann_gibbs_with_gradients(
+            x, self._weight, self._bias, n_steps=n_steps, beta=beta, generator=generator
+        )
+
 
 def boltzmann_gibbs(
     x: Tensor,
@@ -125,7 +173,7 @@ def boltzmann_gibbs(
 
     Args:
         x: zeros and ones, (N, D).
-        weight, bias: the parameters, (D, D) and (D,).
+        weight, bias: the parameters, (D, D) and (D,); or a bias for every chain, (N, D).
         beta: inverse temperature, one number, shape (), or one for every chain, (N,). Default 1.
         clamp: boolean, (D,) or (N, D); true where a unit keeps its value.
         generator: one key is drawn from it; default: torch's default generator.
@@ -168,7 +216,7 @@ def boltzmann_gibbs_with_gradients(
 
     Args:
         x: zeros and ones, (N, D).
-        weight, bias: the parameters, (D, D) and (D,).
+        weight, bias: the parameters, (D, D) and (D,); or a bias for every chain, (N, D).
         beta: inverse temperature, one number, shape (), or one for every chain, (N,). Default 1.
         generator: one key is drawn from it; default: torch's default generator.
 

@@ -111,10 +111,16 @@ class Summary:
     ess_bulk: Tensor
     ess_tail: Tensor
     r_hat: Tensor
+    frozen: Tensor
+    """Which coordinates no chain ever changed, (...), bool: those that are the same in all chains,
+    and those that differ between chains, as where single-site moves cannot change a total.
+    """
+    n_frozen_chains: int
+    """Chains of which no coordinate ever changed."""
 
     @property
     def moves(self) -> Tensor:
-        """Which coordinates ever changed, (...), bool."""
+        """Which coordinates are not the same in all draws of all chains, (...), bool."""
         return self.sd > 0
 
     @property
@@ -126,10 +132,12 @@ class Summary:
     @property
     def verdict(self) -> str:
         """The same as a sentence."""
-        still = self.moves.numel() - int(self.moves.sum())
-        if still == self.moves.numel():
+        still = int(self.frozen.sum())
+        if still == self.frozen.numel():
             return "No coordinate ever changed: the chains give no information."
-        ending = f" {still} of {self.moves.numel()} coordinates never changed." if still else ""
+        ending = f" {still} of {self.frozen.numel()} coordinates never changed." if still else ""
+        if self.n_frozen_chains:
+            ending += f" {self.n_frozen_chains} of {self.n_chains} chains never moved."
         if self.n_chains == 1:
             return "One chain cannot be compared with others: run at least two." + ending
         enough = MIN_ESS_PER_CHAIN * self.n_chains
@@ -188,4 +196,8 @@ def summary(samples: Union[Tensor, Any]) -> Summary:
     draws = x.detach().flatten(0, 1).double()
     still = draws.amax(0) == draws.amin(0)
     sd = draws.std(0).masked_fill(still, 0)
-    return Summary(x.shape[0], x.shape[1], draws.mean(0), sd, *found)
+    changed = x.detach().amax(0) != x.detach().amin(0)  # in each chain, (n_chains, ...)
+    n_frozen_chains = len(changed) - int(changed.reshape(len(changed), -1).any(1).sum())
+    return Summary(
+        x.shape[0], x.shape[1], draws.mean(0), sd, *found, ~changed.any(0), n_frozen_chains
+    )

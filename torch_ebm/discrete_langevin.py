@@ -19,7 +19,7 @@ def discrete_langevin(
     *,
     step_size: StepSize = 0.2,
     metropolis: bool = True,
-    categorical: bool = False,
+    categorical: Optional[bool] = None,
     n_steps: int = 1,
     beta: Union[float, Tensor, None] = None,
     thin: int = 0,
@@ -46,7 +46,9 @@ def discrete_langevin(
         step_size: one number, a list with one for every step, or a tensor with one for every chain,
             (N,).
         metropolis: accept or reject every proposal; otherwise accept all.
-        categorical: the last dimension of ``x`` holds the K >= 2 states of a site, one-hot.
+        categorical: whether the last dimension of ``x`` holds the K >= 2 states of a site, one-hot.
+            It must be given for x with three or more dimensions that is one-hot in the last one;
+            otherwise it is False.
         n_steps, beta, thin, inplace, generator: see :mod:`torch_ebm.sampler`.
 
     Raises:

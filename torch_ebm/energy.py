@@ -28,7 +28,13 @@ from ._arguments import as_beta
 #:   it is called without gradients;
 #: * ``flip_differences(x, sites)``, E(x with one unit flipped) - E(x), (N, m), for the units
 #:   ``sites``, (N, m), or for all D, (N, D), if ``sites`` is None: in the criteria for binary data,
-#:   with gradients.
+#:   with gradients;
+#: * ``in_field(field)``, an energy E(x) - field.x with methods ``gibbs`` and
+#:   ``gibbs_with_gradients``, for ``field`` like one state or like x: with it the two stay in use
+#:   along the path from a base of independent binary units, :func:`torch_ebm.annealed_energy`.
+#:
+#: ``gibbs`` and ``gibbs_with_gradients`` may return None where they have no answer, as at some
+#: temperatures: then the general sampler is used.
 #:
 #: A method counts only where a call runs the ``forward`` (or ``__call__``) of the class that
 #: defines it. A subclass that overrides ``forward`` loses the inherited methods, except
@@ -149,7 +155,7 @@ def has_method(energy: Energy, name: str) -> bool:
         found = energy.__dict__[name]
         return callable(found) and not isinstance(found, torch.nn.Module)
     owner = next((c for c in type(energy).__mro__ if name in vars(c)), None)
-    if owner is None or not callable(getattr(energy, name)):
+    if owner is None or not callable(getattr(energy, name, None)):
         return False
     # A base is a part of the path's definition, not a closed form of the energy.
     return name == "base_energy" or runs_forward_of(energy, owner)
@@ -209,6 +215,7 @@ class ClosedForms(torch.nn.Module):
         "flip_differences",
         "tempered",
         "value_and_score",
+        "in_field",
         "log_z",
         "sample",
     )
@@ -242,7 +249,7 @@ def _call_energy_gibbs(
     beta: Optional[Tensor],
     clamp: Optional[Tensor],
     generator: Optional[torch.Generator],
-) -> Tensor:
+) -> Optional[Tensor]:
     return _callables[handle].gibbs(x, n_steps, beta, clamp, generator)
 
 
@@ -252,8 +259,10 @@ def _call_energy_gibbs_with_gradients(
     n_steps: int,
     beta: Optional[Tensor],
     generator: Optional[torch.Generator],
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Optional[Tensor], Optional[Tensor]]:
     result = _callables[handle].gibbs_with_gradients(x, n_steps, beta, generator)
+    if result is None:
+        return None, None
     if not (isinstance(result, tuple) and [isinstance(r, Tensor) for r in result] == [True, True]):
         raise TypeError("energy: gibbs_with_gradients must return states and acceptance rates (N,)")
     return result

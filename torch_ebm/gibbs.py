@@ -18,7 +18,7 @@ def gibbs(
     *,
     clamp: Optional[Tensor] = None,
     scan: Literal["systematic", "random"] = "systematic",
-    categorical: bool = False,
+    categorical: Optional[bool] = None,
     blocks: Optional[Tensor] = None,
     n_steps: int = 1,
     beta: Union[float, Tensor, None] = None,
@@ -44,7 +44,9 @@ def gibbs(
         scan: "systematic" updates every block in a step, in order; "random" updates one block
             of every chain, drawn uniformly for each chain. If the drawn sites are clamped, the
             chain stays where it is.
-        categorical: the last dimension of ``x`` holds the K >= 2 states of a site, one-hot.
+        categorical: whether the last dimension of ``x`` holds the K >= 2 states of a site, one-hot.
+            It must be given for x with three or more dimensions that is one-hot in the last one;
+            otherwise it is False.
         blocks: integers, (B, k): rows of sites, numbered in the order of memory, that are updated
             jointly. Every site must be in some row, at most once per row, and K^k (2^k) must be
             at most 4096. Default: every site alone.

@@ -17,7 +17,7 @@ def gibbs_with_gradients(
     energy: Energy,
     x: Tensor,
     *,
-    categorical: bool = False,
+    categorical: Optional[bool] = None,
     n_steps: int = 1,
     beta: Union[float, Tensor, None] = None,
     thin: int = 0,
@@ -38,7 +38,9 @@ def gibbs_with_gradients(
         energy: maps (N, ...) to energies (N,), differentiable on the reals around the states.
         x: the states to start from, floating: zeros and ones, (N, ...), or, if ``categorical``,
             one-hot, (N, ..., K).
-        categorical: the last dimension of ``x`` holds the K >= 2 states of a site, one-hot.
+        categorical: whether the last dimension of ``x`` holds the K >= 2 states of a site, one-hot.
+            It must be given for x with three or more dimensions that is one-hot in the last one;
+            otherwise it is False.
         n_steps, beta, thin, inplace, generator: see :mod:`torch_ebm.sampler`.
 
     Raises:

@@ -16,7 +16,7 @@ def minimum_probability_flow(
     energy: Energy,
     x: Tensor,
     *,
-    categorical: bool = False,
+    categorical: Optional[bool] = None,
     n_sites: Optional[int] = None,
     chunk_size: Optional[int] = None,
     weights: Optional[Tensor] = None,
@@ -39,7 +39,9 @@ def minimum_probability_flow(
     Args:
         energy: any callable or module that maps (N, ...) to energies (N,).
         x: zeros and ones, (N, ...), or, if ``categorical``, one-hot, (N, ..., K); floating.
-        categorical: the last dimension of ``x`` holds the K >= 2 states of a site, one-hot.
+        categorical: whether the last dimension of ``x`` holds the K >= 2 states of a site, one-hot.
+            It must be given for x with three or more dimensions that is one-hot in the last one;
+            otherwise it is False.
         n_sites: estimate the sum, without bias, from this many sites of every example, drawn
             without replacement. Default: all.
         chunk_size: how many states ``energy`` is given at a time; see

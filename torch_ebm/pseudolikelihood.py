@@ -16,7 +16,7 @@ def pseudolikelihood(
     energy: Energy,
     x: Tensor,
     *,
-    categorical: bool = False,
+    categorical: Optional[bool] = None,
     blocks: Optional[Tensor] = None,
     n_sites: Optional[int] = None,
     chunk_size: Optional[int] = None,
@@ -42,7 +42,9 @@ def pseudolikelihood(
     Args:
         energy: any callable or module that maps (N, ...) to energies (N,).
         x: zeros and ones, (N, ...), or, if ``categorical``, one-hot, (N, ..., K); floating.
-        categorical: the last dimension of ``x`` holds the K >= 2 states of a site, one-hot.
+        categorical: whether the last dimension of ``x`` holds the K >= 2 states of a site, one-hot.
+            It must be given for x with three or more dimensions that is one-hot in the last one;
+            otherwise it is False.
         blocks: integers, (B, k): rows of sites, numbered in the order of memory, whose joint
             conditional distribution is used; no site twice in a row, and K^k (2^k) must be at most
             4096. Default: every site alone.

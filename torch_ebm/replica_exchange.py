@@ -20,7 +20,8 @@ class ReplicaSamples(NamedTuple):
         x: the last states, (R, N, ...), detached; rung 0 is the target's.
         swap_rate: mean acceptance probability of the attempted swaps between rungs r and r + 1,
             (R - 1,), float64; NaN if there were none.
-        trajectory: the states of rung 0 after every ``thin``-th step, (n_steps // thin, N, ...).
+        trajectory: the states of rung 0 after every ``thin``-th step, (n_steps // thin, N, ...); of
+            all rungs, (n_steps // thin, R, N, ...), with ``all_rungs``.
         replica: the rung, after every step, of the replica that began at rung r,
             (n_steps, R, N), int16.
     """
@@ -39,6 +40,7 @@ def replica_exchange(
     sampler: Sampler,
     *,
     first_step: int = 0,
+    all_rungs: bool = False,
     n_steps: int = 1,
     thin: int = 0,
     inplace: bool = False,
@@ -63,6 +65,7 @@ def replica_exchange(
             ``forward(x, beta, generator)`` returns the new states.
         first_step: the number of steps already made. It decides which pairs are swapped next, so
             that two short runs equal one long run.
+        all_rungs: the trajectory holds the states of all rungs, not of rung 0 alone.
         n_steps, thin, inplace: see :mod:`torch_ebm.sampler`.
         generator: the swaps draw one key from it, and the sampler its own in every step. The
             numbers of ladder i depend on the number of ladders: the sampler sees R N rows.
@@ -79,6 +82,7 @@ def replica_exchange(
                 as_ladder(betas),
                 move,
                 first_step=first_step,
+                all_rungs=all_rungs,
                 n_steps=n_steps,
                 thin=thin,
                 inplace=inplace,

@@ -14,7 +14,8 @@ at::Tensor tractable_error(const at::Tensor& differences) {
 }
 
 at::Tensor concrete_score_matching_op(const c10::IValue& energy, const at::Tensor& x,
-                                      bool categorical, std::optional<int64_t> n_sites,
+                                      std::optional<bool> categorical,
+                                      std::optional<int64_t> n_sites,
                                       std::optional<int64_t> chunk_size,
                                       const std::optional<at::Tensor>& weights,
                                       c10::string_view reduction,

@@ -15,7 +15,8 @@ at::Tensor negative_log_conditional(const at::Tensor& differences) {
   return at::logsumexp(at::cat({itself, differences.neg()}, 2), {2});
 }
 
-at::Tensor pseudolikelihood_op(const c10::IValue& energy, const at::Tensor& x, bool categorical,
+at::Tensor pseudolikelihood_op(const c10::IValue& energy, const at::Tensor& x,
+                               std::optional<bool> categorical,
                                const std::optional<at::Tensor>& blocks,
                                std::optional<int64_t> n_sites, std::optional<int64_t> chunk_size,
                                const std::optional<at::Tensor>& weights, c10::string_view reduction,

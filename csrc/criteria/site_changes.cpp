@@ -80,7 +80,7 @@ at::Tensor sum_over_blocks(const Criterion& criterion, const Energy& energy,
                                   criterion.x.numel() * others);
   const at::Tensor visited = blocks_to_visit(criterion, blocks.n_blocks(), options.n_sites);
   const double scale = static_cast<double>(blocks.n_blocks()) / visited.size(1);
-  if (!options.categorical && blocks.n_states() == 2) {
+  if (!layout.categorical() && blocks.n_states() == 2) {
     std::optional<at::Tensor> sites;
     if (options.blocks || options.n_sites) {
       sites = blocks.sites.squeeze(1).index_select(0, visited.flatten());

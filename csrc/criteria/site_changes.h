@@ -9,7 +9,7 @@ namespace torch_ebm::detail {
 
 /// Which neighbours of a discrete state a criterion looks at: the other joint states of a block of sites.
 struct SiteOptions {
-  bool categorical = false;
+  std::optional<bool> categorical = std::nullopt;
   /// As in Gibbs sampling, but sites may be in no block. Absent: every site alone.
   std::optional<at::Tensor> blocks = std::nullopt;
   /// This many blocks of every example, drawn without replacement, in place of all.

@@ -48,7 +48,7 @@ std::optional<at::Tensor> CallbackEnergy::base_energy(const at::Tensor& x) const
 
 std::optional<at::Tensor> CallbackEnergy::gibbs(const at::Tensor& x, const RunOptions& run,
                                                 const std::optional<at::Tensor>& clamp) const {
-  static const auto op = implemented_in_python<at::Tensor(
+  static const auto op = implemented_in_python<std::optional<at::Tensor>(
       const at::Tensor&, int64_t, int64_t, const std::optional<at::Tensor>&,
       const std::optional<at::Tensor>&, std::optional<at::Generator>)>(
       "torch_ebm::_call_energy_gibbs");
@@ -58,11 +58,15 @@ std::optional<at::Tensor> CallbackEnergy::gibbs(const at::Tensor& x, const RunOp
 
 std::optional<std::tuple<at::Tensor, at::Tensor>> CallbackEnergy::gibbs_with_gradients(
     const at::Tensor& x, const RunOptions& run) const {
-  static const auto op = implemented_in_python<std::tuple<at::Tensor, at::Tensor>(
-      const at::Tensor&, int64_t, int64_t, const std::optional<at::Tensor>&,
-      std::optional<at::Generator>)>("torch_ebm::_call_energy_gibbs_with_gradients");
+  static const auto op =
+      implemented_in_python<std::tuple<std::optional<at::Tensor>, std::optional<at::Tensor>>(
+          const at::Tensor&, int64_t, int64_t, const std::optional<at::Tensor>&,
+          std::optional<at::Generator>)>("torch_ebm::_call_energy_gibbs_with_gradients");
   if (!has("gibbs_with_gradients")) return std::nullopt;
-  return op.call(x.clone(), handle_, run.n_steps, run.beta, run.generator);
+  const auto [states, acceptance_rate] =
+      op.call(x.clone(), handle_, run.n_steps, run.beta, run.generator);
+  if (!states || !acceptance_rate) return std::nullopt;
+  return std::tuple(*states, *acceptance_rate);
 }
 
 std::optional<at::Tensor> CallbackEnergy::flip_differences(

@@ -153,6 +153,10 @@ std::optional<at::Tensor> EnergyFunction::flip_differences(const at::Tensor&,
   return std::nullopt;
 }
 
+std::shared_ptr<const EnergyFunction> EnergyFunction::in_field(const at::Tensor&) const {
+  return nullptr;
+}
+
 Energy::Energy(std::shared_ptr<const EnergyFunction> function) : function_(std::move(function)) {
   TORCH_CHECK_VALUE(function_, "Energy: the energy must not be null");
 }
@@ -295,6 +299,12 @@ std::optional<at::Tensor> Energy::flip_differences(const at::Tensor& x,
   const int64_t n_sites = sites ? sites->size(1) : x.numel() / x.size(0);
   detail::check_shape("energy", what, *differences, {x.size(0), n_sites}, "(N, sites)");
   return differences;
+}
+
+std::optional<Energy> Energy::in_field(const at::Tensor& field) const {
+  auto function = function_->in_field(field);
+  if (!function) return std::nullopt;
+  return Energy(std::move(function));
 }
 
 namespace {

@@ -21,6 +21,31 @@ namespace {
 
 constexpr double kInitialCouplingScale = 0.01;
 
+/// A machine with a bias for every chain, (N, D), or for all, (D,).
+class BoltzmannInField : public EnergyFunction {
+ public:
+  BoltzmannInField(at::Tensor weight, at::Tensor bias)
+      : weight_(std::move(weight)), bias_(std::move(bias)) {}
+
+  at::Tensor value(const at::Tensor& x) const override {
+    return boltzmann_energy(x, weight_, at::zeros_like(weight_.select(0, 0))) - (x * bias_).sum(1);
+  }
+
+  std::optional<at::Tensor> gibbs(const at::Tensor& x, const RunOptions& run,
+                                  const std::optional<at::Tensor>& clamp) const override {
+    return boltzmann_gibbs(x, weight_, bias_, run, clamp);
+  }
+
+  std::optional<std::tuple<at::Tensor, at::Tensor>> gibbs_with_gradients(
+      const at::Tensor& x, const RunOptions& run) const override {
+    return boltzmann_gibbs_with_gradients(x, weight_, bias_, run);
+  }
+
+ private:
+  at::Tensor weight_;
+  at::Tensor bias_;
+};
+
 }  // namespace
 
 BoltzmannMachineImpl::BoltzmannMachineImpl(int64_t n_units) : n_units_(n_units) {
@@ -70,6 +95,12 @@ std::optional<at::Tensor> BoltzmannMachineImpl::flip_differences(
     const at::Tensor& x, const std::optional<at::Tensor>& sites) const {
   if (!keeps_energy()) return std::nullopt;
   return boltzmann_flip_differences(x, weight, bias, sites);
+}
+
+std::shared_ptr<const EnergyFunction> BoltzmannMachineImpl::in_field(
+    const at::Tensor& field) const {
+  if (!keeps_energy()) return nullptr;
+  return std::make_shared<BoltzmannInField>(weight.detach().to(field), bias.detach() + field);
 }
 
 }  // namespace torch_ebm

@@ -21,12 +21,17 @@ namespace {
 constexpr const char* kGibbs = "boltzmann_gibbs";
 constexpr const char* kWithGradients = "boltzmann_gibbs_with_gradients";
 
+/// A sampler takes one bias for all chains, or one for each.
 void check_machine(const char* op, const at::Tensor& x, const at::Tensor& weight,
-                   const at::Tensor& bias) {
+                   const at::Tensor& bias, bool bias_for_each = false) {
   detail::check_floating(op, "weight", weight);
   detail::check_shape(op, "weight", weight, {-1, -1}, "(D, D)");
   detail::check_shape(op, "weight", weight, {weight.size(0), weight.size(0)}, "(D, D)");
-  detail::check_shape(op, "bias", bias, {weight.size(0)}, "(D,)");
+  if (bias_for_each && bias.dim() == 2) {
+    detail::check_shape(op, "bias", bias, {x.size(0), weight.size(0)}, "(N, D)");
+  } else {
+    detail::check_shape(op, "bias", bias, {weight.size(0)}, "(D,)");
+  }
   detail::check_same_type(op, "bias", bias, "weight", weight);
   detail::check_shape(op, "x", x, {-1, weight.size(0)}, "(N, D)");
   detail::check_same_type(op, "x", x, "weight", weight);
@@ -53,8 +58,8 @@ at::Tensor boltzmann_flip_differences_composite(const at::Tensor& x, const at::T
 
 void check_chains(const char* op, const at::Tensor& x, const at::Tensor& weight,
                   const at::Tensor& bias, int64_t n_steps) {
-  check_machine(op, x, weight, bias);
   detail::check_chains(op, "x", x);
+  check_machine(op, x, weight, bias, /*bias_for_each=*/true);
   detail::check_at_least(op, "n_steps", n_steps, 1);
   TORCH_CHECK_VALUE(n_steps <= UINT32_MAX, op, ": n_steps must be below 2^32, got ", n_steps);
   detail::check_finite(op, "weight", weight);
@@ -78,8 +83,12 @@ struct Model {
   kernels::Boltzmann<T> view() const {
     return {detail::view_padded<T>(coupling),
             bias.const_data_ptr<T>(),
-            {beta.const_data_ptr<T>(), beta.dim()}};
+            {beta.const_data_ptr<T>(), beta.dim()},
+            bias.dim() == 1 ? 0 : bias.size(1)};
   }
+
+  /// Numbers in a padded row.
+  int64_t row_size() const { return coupling.size(1); }
 
   at::Tensor coupling;
   at::Tensor bias;
@@ -144,7 +153,7 @@ at::Tensor boltzmann_gibbs_kernel(const at::Tensor& x, const at::Tensor& weight,
   AT_DISPATCH_FLOATING_TYPES(states.scalar_type(), kGibbs, [&] {
     scalar_t* const data = states.mutable_data_ptr<scalar_t>();
     run_pieces(pieces, n_units, [&](kernels::Rows rows, kernels::Steps steps) {
-      std::vector<scalar_t> scratch(model.bias.numel());
+      std::vector<scalar_t> scratch(model.row_size());
       return kernels::kernels<scalar_t>().boltzmann_gibbs(data, clamped, model.view<scalar_t>(),
                                                           scratch.data(), rows, steps,
                                                           {key, 0, detail::kSite});
@@ -171,7 +180,7 @@ std::tuple<at::Tensor, at::Tensor> gibbs_with_gradients_kernel(
     scalar_t* const data = states.mutable_data_ptr<scalar_t>();
     double* const accepted = acceptance.mutable_data_ptr<double>();
     run_pieces(pieces, n_units, [&](kernels::Rows rows, kernels::Steps steps) {
-      std::vector<scalar_t> scratch(kernels::kFlipScratch * model.bias.numel());
+      std::vector<scalar_t> scratch(kernels::kFlipScratch * model.row_size());
       return kernels::kernels<scalar_t>().gibbs_with_gradients(
           data, accepted, model.view<scalar_t>(), scratch.data(), rows, steps,
           {key, 0, detail::kSite});
@@ -183,7 +192,7 @@ std::tuple<at::Tensor, at::Tensor> gibbs_with_gradients_kernel(
 /// One meta tensor among others sends the whole call to the meta kernels.
 void check_meta(const char* op, const at::Tensor& x, const at::Tensor& weight,
                 const at::Tensor& bias) {
-  check_machine(op, x, weight, bias);
+  check_machine(op, x, weight, bias, /*bias_for_each=*/true);
   TORCH_CHECK_VALUE(x.is_meta(), op, ": beta and clamp must be on the device of x, ", x.device(),
                     ", got meta");
 }

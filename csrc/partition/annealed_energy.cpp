@@ -1,5 +1,7 @@
 #include "torch_ebm/annealed_energy.h"
 
+#include "csrc/common/per_chain.h"
+
 namespace torch_ebm {
 
 namespace {
@@ -19,7 +21,55 @@ class AnnealedEnergy : public EnergyFunction {
     return -base_.log_prob(x);
   }
 
+  std::optional<at::Tensor> flip_differences(
+      const at::Tensor& x, const std::optional<at::Tensor>& sites) const override {
+    return energy_.flip_differences(x, sites);
+  }
+
+  std::optional<at::Tensor> gibbs(const at::Tensor& x, const RunOptions& run,
+                                  const std::optional<at::Tensor>& clamp) const override {
+    const auto own = at_temperature(x, run);
+    if (!own) return std::nullopt;
+    const auto states = own->energy.gibbs(own->x, own->run, clamp);
+    return states ? std::optional(states->to(x.options())) : std::nullopt;
+  }
+
+  std::optional<std::tuple<at::Tensor, at::Tensor>> gibbs_with_gradients(
+      const at::Tensor& x, const RunOptions& run) const override {
+    const auto own = at_temperature(x, run);
+    if (!own) return std::nullopt;
+    const auto result = own->energy.gibbs_with_gradients(own->x, own->run);
+    if (!result) return std::nullopt;
+    return std::tuple(std::get<0>(*result).to(x.options()), std::get<1>(*result));
+  }
+
  private:
+  struct OwnSampler {
+    Energy energy;
+    at::Tensor x;
+    RunOptions run;
+  };
+
+  /// The energy whose own samplers leave the path invariant at run.beta, and how to call them. beta E + (1 - beta)
+  /// E_0 is, up to a constant, beta (E - field.x) with field = (1 - beta) / beta logits.
+  std::optional<OwnSampler> at_temperature(const at::Tensor& x, RunOptions run) const {
+    constexpr double kLeastBeta = 1e-20;  // in place of 0: 1e20 times a logit is still a float
+    if (!run.beta || run.beta->eq(1).all().item<bool>()) {
+      run.beta = std::nullopt;
+      return OwnSampler{energy_, x, run};
+    }
+    if (!base_.logits || base_.logits->sizes() != x.sizes().slice(1)) return std::nullopt;
+    const at::Tensor states = x.to(at::promote_types(x.scalar_type(), at::kFloat));
+    const at::Tensor beta = run.beta->to(states.options()).clamp_min(kLeastBeta);
+    const at::Tensor times = (1 - beta) / beta;
+    const at::Tensor field = base_.logits->detach().to(states.options()) *
+                             (times.dim() == 0 ? times : detail::per_chain(times, states));
+    const auto energy = energy_.in_field(field);
+    if (!energy) return std::nullopt;
+    run.beta = beta;
+    return OwnSampler{*energy, states, run};
+  }
+
   Energy energy_;
   NoiseDistribution base_;
 };

@@ -1,19 +1,39 @@
 #include "csrc/samplers/discrete.h"
 
+#include <cmath>
 #include <limits>
 
 #include "csrc/common/checks.h"
 
 namespace torch_ebm::detail {
 
-DiscreteSites::DiscreteSites(const char* op, const at::Tensor& x, bool categorical)
-    : categorical_(categorical),
-      n_states_(categorical ? x.size(-1) : 2),
+namespace {
+
+/// Whether binary states x, (N, sites..., K), are so surely one-hot in their last dimension that it is no accident:
+/// fair bits would be so with a probability below 1e-6.
+bool is_surely_one_hot(const at::Tensor& x) {
+  constexpr double kLeastEvidence = 14;  // 1e-6, as a natural logarithm
+  if (x.dim() < 3 || x.size(-1) < 2) return false;
+  const auto n_states = static_cast<double>(x.size(-1));
+  const double evidence =
+      static_cast<double>(x.numel() / x.size(-1)) * (n_states * std::log(2.0) - std::log(n_states));
+  return evidence > kLeastEvidence && x.sum(-1).eq(1).all().item<bool>();
+}
+
+}  // namespace
+
+DiscreteSites::DiscreteSites(const char* op, const at::Tensor& x, std::optional<bool> categorical)
+    : categorical_(categorical.value_or(false)),
+      n_states_(categorical_ ? x.size(-1) : 2),
       n_sites_(x.numel() / x.size(0) / width()),
       shape_(x.sizes().vec()),
       options_(x.options()) {
   check_binary(op, "x", x);
-  if (categorical) check_one_hot(op, "x", x);
+  if (categorical_) check_one_hot(op, "x", x);
+  TORCH_CHECK_VALUE(categorical || !is_surely_one_hot(x), op,
+                    ": x is one-hot in its last dimension; say which it is: categorical=True for "
+                    "sites of ",
+                    x.size(-1), " states, or categorical=False for binary units");
 }
 
 at::Tensor DiscreteSites::encode(const at::Tensor& labels) const {

@@ -14,7 +14,7 @@ namespace torch_ebm::detail {
 class DiscreteSites {
  public:
   /// Throws unless x holds zeros and ones, and, if categorical, a single 1 along the last dimension, K >= 2.
-  DiscreteSites(const char* op, const at::Tensor& x, bool categorical);
+  DiscreteSites(const char* op, const at::Tensor& x, std::optional<bool> categorical);
 
   /// The states of the sites, (R, k) of 0 ... K - 1, as laid out in x: (R, k, width()).
   at::Tensor encode(const at::Tensor& labels) const;
@@ -28,6 +28,7 @@ class DiscreteSites {
   int64_t n_sites() const { return n_sites_; }
   int64_t n_states() const { return n_states_; }
   /// How many numbers of x hold a site.
+  bool categorical() const { return categorical_; }
   int64_t width() const { return categorical_ ? n_states_ : 1; }
 
  private:

@@ -23,7 +23,7 @@ at::Tensor log_probability(const at::Tensor& log_proposal, const at::Tensor& mov
 
 detail::SamplesTuple discrete_langevin_op(const c10::IValue& energy, const at::Tensor& x,
                                           const c10::IValue& step_size, bool metropolis,
-                                          bool categorical, int64_t n_steps,
+                                          std::optional<bool> categorical, int64_t n_steps,
                                           const std::optional<at::Tensor>& beta, int64_t thin,
                                           bool inplace, std::optional<at::Generator> generator) {
   return detail::as_tuple(discrete_langevin(
@@ -41,7 +41,7 @@ Samples discrete_langevin(const Energy& energy, const at::Tensor& x, const RunOp
   options.step_size.check(kDiscreteLangevin, chains.n_chains(), run.n_steps);
   const detail::DiscreteEnergy points(kDiscreteLangevin, energy, chains, sites);
   detail::DiscretePoint current = points.start();
-  const double squared_distance = options.categorical ? 2 : 1;  // of two states of a site
+  const double squared_distance = sites.categorical() ? 2 : 1;  // of two states of a site
 
   const auto move_to = [&](detail::DiscretePoint point) {
     current = std::move(point);

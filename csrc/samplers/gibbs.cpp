@@ -142,9 +142,10 @@ std::optional<Samples> run_own_gibbs(const Energy& energy, detail::ChainRun& cha
 
 detail::SamplesTuple gibbs_op(const c10::IValue& energy, const at::Tensor& x,
                               const std::optional<at::Tensor>& clamp, c10::string_view scan,
-                              bool categorical, const std::optional<at::Tensor>& blocks,
-                              int64_t n_steps, const std::optional<at::Tensor>& beta, int64_t thin,
-                              bool inplace, std::optional<at::Generator> generator) {
+                              std::optional<bool> categorical,
+                              const std::optional<at::Tensor>& blocks, int64_t n_steps,
+                              const std::optional<at::Tensor>& beta, int64_t thin, bool inplace,
+                              std::optional<at::Generator> generator) {
   return detail::as_tuple(gibbs(Energy::from_ivalue(kGibbs, energy), x,
                                 {n_steps, beta, thin, inplace, std::move(generator)},
                                 {clamp, std::string(scan), categorical, blocks}));
@@ -160,11 +161,11 @@ Samples gibbs(const Energy& energy, const at::Tensor& x, const RunOptions& run,
                     ": scan must be \"systematic\" or \"random\", got \"", options.scan, "\"");
   const detail::DiscreteSites layout(kGibbs, chains.x, options.categorical);
   const detail::GibbsBlocks blocks(kGibbs, layout, options.blocks);
-  const at::Tensor sites = options.categorical ? chains.x.select(-1, 0) : chains.x;
+  const at::Tensor sites = layout.categorical() ? chains.x.select(-1, 0) : chains.x;
   const auto clamp = detail::checked_clamp(kGibbs, options.clamp, sites);
 
   const bool has_blocks = options.blocks && options.blocks->defined();
-  if (!random && !options.categorical && !has_blocks) {
+  if (!random && !layout.categorical() && !has_blocks) {
     if (auto samples = run_own_gibbs(energy, chains, run, options)) return *std::move(samples);
   }
   BlockUpdates updates(energy, chains, layout, blocks, clamp);

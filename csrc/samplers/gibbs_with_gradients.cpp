@@ -59,9 +59,8 @@ class AnyChange final : public detail::OneChange {
 };
 
 std::unique_ptr<detail::OneChange> make_change(const Energy& energy, detail::ChainRun& chains,
-                                               const detail::DiscreteSites& sites,
-                                               bool categorical) {
-  if (!categorical && detail::has_kernel(chains.x)) {
+                                               const detail::DiscreteSites& sites) {
+  if (!sites.categorical() && detail::has_kernel(chains.x)) {
     return std::make_unique<detail::BinaryFlips>(kGibbsWithGradients, energy, chains);
   }
   return std::make_unique<AnyChange>(energy, chains, sites);
@@ -81,7 +80,7 @@ std::optional<Samples> run_own(const Energy& energy, detail::ChainRun& chains,
 }
 
 detail::SamplesTuple gibbs_with_gradients_op(const c10::IValue& energy, const at::Tensor& x,
-                                             bool categorical, int64_t n_steps,
+                                             std::optional<bool> categorical, int64_t n_steps,
                                              const std::optional<at::Tensor>& beta, int64_t thin,
                                              bool inplace, std::optional<at::Generator> generator) {
   return detail::as_tuple(gibbs_with_gradients(Energy::from_ivalue(kGibbsWithGradients, energy), x,
@@ -95,10 +94,10 @@ Samples gibbs_with_gradients(const Energy& energy, const at::Tensor& x, const Ru
                              const GibbsWithGradientsOptions& options) {
   detail::ChainRun chains(kGibbsWithGradients, x, run);
   const detail::DiscreteSites sites(kGibbsWithGradients, chains.x, options.categorical);
-  if (!options.categorical) {
+  if (!sites.categorical()) {
     if (auto samples = run_own(energy, chains, run)) return *std::move(samples);
   }
-  const auto change = make_change(energy, chains, sites, options.categorical);
+  const auto change = make_change(energy, chains, sites);
 
   return chains.run([&](int64_t) {
     const detail::Proposal proposal = change->propose(chains.uniform(detail::kChoice));

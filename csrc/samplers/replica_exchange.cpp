@@ -96,13 +96,13 @@ class Rungs {
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> replica_exchange_op(
     const c10::IValue& energy, const at::Tensor& x, const at::Tensor& betas,
-    const c10::IValue& sampler, int64_t first_step, int64_t n_steps, int64_t thin, bool inplace,
-    std::optional<at::Generator> generator) {
+    const c10::IValue& sampler, int64_t first_step, bool all_rungs, int64_t n_steps, int64_t thin,
+    bool inplace, std::optional<at::Generator> generator) {
   const ReplicaSamples samples = replica_exchange(
       Energy::from_ivalue(kReplicaExchange, energy), x, betas,
       detail::sampler_from_ivalue(kReplicaExchange, sampler),
       {.n_steps = n_steps, .thin = thin, .inplace = inplace, .generator = std::move(generator)},
-      {first_step});
+      {first_step, all_rungs});
   return {samples.x, samples.swap_rate, samples.trajectory, samples.replica};
 }
 
@@ -120,10 +120,10 @@ ReplicaSamples replica_exchange(const Energy& energy, const at::Tensor& x, const
   TORCH_CHECK_VALUE(x.dim() >= 2 && x.size(0) == ladder.size(0), kReplicaExchange,
                     ": x must have shape (", ladder.size(0), ", N, ...), got ",
                     detail::describe_shape(x.sizes()));
-  RunOptions all_rungs = run;
-  all_rungs.thin = 0;  // of the trajectory only the rung of the target is kept
-  detail::ChainRun chains(kReplicaExchange, x, all_rungs);
-  at::Tensor trajectory = detail::empty_trajectory(run, x[0]);
+  RunOptions without_trajectory = run;
+  without_trajectory.thin = 0;  // it is kept here
+  detail::ChainRun chains(kReplicaExchange, x, without_trajectory);
+  at::Tensor trajectory = detail::empty_trajectory(run, options.all_rungs ? x : x[0]);
   Rungs rungs(energy, ladder, chains, run.n_steps);
 
   const Samples samples = chains.run([&](int64_t step) {
@@ -133,7 +133,9 @@ ReplicaSamples replica_exchange(const Energy& energy, const at::Tensor& x, const
     rungs.exchange(states.view(x.sizes()), partners(ladder.size(0), options.first_step + step),
                    step);
     const int64_t done = step + 1;
-    if (run.thin > 0 && done % run.thin == 0) trajectory[done / run.thin - 1].copy_(chains.x[0]);
+    if (run.thin > 0 && done % run.thin == 0) {
+      trajectory[done / run.thin - 1].copy_(options.all_rungs ? chains.x : chains.x[0]);
+    }
     return at::Tensor();
   });
   return {samples.x, rungs.swap_rate(), trajectory, rungs.replica()};

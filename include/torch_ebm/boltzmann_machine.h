@@ -78,6 +78,8 @@ class TORCH_EBM_API BoltzmannMachineImpl : public torch::nn::Cloneable<Boltzmann
       const at::Tensor& x, const RunOptions& run = {}) const override;
   std::optional<at::Tensor> flip_differences(const at::Tensor& x,
                                              const std::optional<at::Tensor>& sites) const override;
+  /// With samplers alone.
+  std::shared_ptr<const EnergyFunction> in_field(const at::Tensor& field) const override;
 
   at::Tensor weight;
   at::Tensor bias;

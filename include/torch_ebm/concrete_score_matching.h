@@ -11,8 +11,10 @@
 namespace torch_ebm {
 
 struct TORCH_EBM_API ConcreteScoreMatchingOptions {
-  /// x is one-hot, (N, ..., K): the last dimension holds the K >= 2 states of a site.
-  bool categorical = false;
+  /// Whether x is one-hot, (N, ..., K): the last dimension then holds the K >= 2 states of a site.
+  /// It must be given for x with three or more dimensions that is one-hot in the last one; otherwise
+  /// it is false.
+  std::optional<bool> categorical = std::nullopt;
   /// Estimate the sum from this many sites of every example, drawn without replacement. Absent:
   /// all.
   std::optional<int64_t> n_sites = std::nullopt;

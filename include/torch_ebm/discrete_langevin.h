@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <optional>
+
 #include "torch_ebm/export.h"
 #include "torch_ebm/sampler.h"
 
@@ -13,8 +15,10 @@ struct TORCH_EBM_API DiscreteLangevinOptions {
   /// Accept or reject each proposal: exact (DMALA). Otherwise every proposal is accepted: biased
   /// (DULA).
   bool metropolis = true;
-  /// x is one-hot, (N, ..., K): the last dimension holds the K >= 2 states of a site.
-  bool categorical = false;
+  /// Whether x is one-hot, (N, ..., K): the last dimension then holds the K >= 2 states of a site.
+  /// It must be given for x with three or more dimensions that is one-hot in the last one; otherwise
+  /// it is false.
+  std::optional<bool> categorical = std::nullopt;
 };
 
 /// The discrete Langevin proposal (Zhang, Liu & Liu 2022) for a discrete energy that is

@@ -73,6 +73,11 @@ class TORCH_EBM_API EnergyFunction {
   /// parameters. Or nothing if this energy has no faster way than to compute both energies.
   virtual std::optional<at::Tensor> flip_differences(const at::Tensor& x,
                                                      const std::optional<at::Tensor>& sites) const;
+
+  /// The energy E(x) - field.x, for `field` like one state or like x, with samplers of its own, or
+  /// nothing if there is none. It lets them follow the path from a base of independent binary
+  /// units: see annealed_energy.
+  virtual std::shared_ptr<const EnergyFunction> in_field(const at::Tensor& field) const;
 };
 
 /// Energies of states, already known, at one inverse temperature.
@@ -131,6 +136,7 @@ class TORCH_EBM_API Energy {
       const at::Tensor& x, const RunOptions& run) const;
   std::optional<at::Tensor> flip_differences(
       const at::Tensor& x, const std::optional<at::Tensor>& sites = std::nullopt) const;
+  std::optional<Energy> in_field(const at::Tensor& field) const;
 
  private:
   std::optional<at::Tensor> tempered(const at::Tensor& x, const at::Tensor& beta) const;

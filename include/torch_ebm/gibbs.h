@@ -18,8 +18,10 @@ struct TORCH_EBM_API GibbsOptions {
   /// every chain, drawn uniformly for each chain; if the drawn sites are clamped, the chain stays
   /// where it is.
   std::string scan = "systematic";
-  /// x is one-hot, (N, ..., K): the last dimension holds the K >= 2 states of a site.
-  bool categorical = false;
+  /// Whether x is one-hot, (N, ..., K): the last dimension then holds the K >= 2 states of a site.
+  /// It must be given for x with three or more dimensions that is one-hot in the last one; otherwise
+  /// it is false.
+  std::optional<bool> categorical = std::nullopt;
   /// Integers, (B, k): rows of sites (numbered in the order of memory) that are updated jointly.
   /// Every site must be in at least one row, at most once per row, and K^k (2^k) must be at most
   /// 4096. Absent: every site alone.

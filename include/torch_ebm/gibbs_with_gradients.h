@@ -2,14 +2,18 @@
 
 #include <ATen/ATen.h>
 
+#include <optional>
+
 #include "torch_ebm/export.h"
 #include "torch_ebm/sampler.h"
 
 namespace torch_ebm {
 
 struct TORCH_EBM_API GibbsWithGradientsOptions {
-  /// x is one-hot, (N, ..., K): the last dimension holds the K >= 2 states of a site.
-  bool categorical = false;
+  /// Whether x is one-hot, (N, ..., K): the last dimension then holds the K >= 2 states of a site.
+  /// It must be given for x with three or more dimensions that is one-hot in the last one; otherwise
+  /// it is false.
+  std::optional<bool> categorical = std::nullopt;
 };
 
 /// Gibbs with gradients (Grathwohl et al. 2021, algorithm 1) of a discrete energy that is

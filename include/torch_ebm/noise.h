@@ -19,6 +19,9 @@ struct TORCH_EBM_API NoiseDistribution {
   /// The log densities (n,) of u, (n, ...). They must be normalised unless the criterion learns log
   /// Z.
   std::function<at::Tensor(const at::Tensor& u)> log_prob;
+  /// If it is the distribution of independent binary units: the log odds of each, like one state.
+  /// They let samplers stay in closed form on the path from it, see annealed_energy.
+  std::optional<at::Tensor> logits = std::nullopt;
 };
 
 /// What a noise-contrastive criterion needs of the noise, for data x, (N, ...): nu samples for each

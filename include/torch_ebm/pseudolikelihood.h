@@ -11,8 +11,10 @@
 namespace torch_ebm {
 
 struct TORCH_EBM_API PseudolikelihoodOptions {
-  /// x is one-hot, (N, ..., K): the last dimension holds the K >= 2 states of a site.
-  bool categorical = false;
+  /// Whether x is one-hot, (N, ..., K): the last dimension then holds the K >= 2 states of a site.
+  /// It must be given for x with three or more dimensions that is one-hot in the last one; otherwise
+  /// it is false.
+  std::optional<bool> categorical = std::nullopt;
   /// Integers, (B, k): rows of sites (numbered in the order of memory), no site twice in a row,
   /// whose joint conditional distribution is used; K^k (2^k) must be at most 4096. Absent: every
   /// site alone.

@@ -12,7 +12,8 @@ struct TORCH_EBM_API ReplicaSamples {
   /// The mean acceptance probability of the attempted swaps between rungs r and r + 1, (R - 1,),
   /// float64; NaN if there were none.
   at::Tensor swap_rate;
-  /// The states of rung 0, the target, after every `thin`-th step, (n_steps / thin, N, ...).
+  /// The states of rung 0, the target, after every `thin`-th step, (n_steps / thin, N, ...); of all
+  /// rungs, (n_steps / thin, R, N, ...), with all_rungs.
   at::Tensor trajectory;
   /// The rung, after every step, of the replica that began at rung r, (n_steps, R, N), int16.
   at::Tensor replica;
@@ -22,6 +23,8 @@ struct TORCH_EBM_API ReplicaExchangeOptions {
   /// The number of steps already made. It decides which pairs are swapped next, so that two short
   /// runs equal one long run.
   int64_t first_step = 0;
+  /// The trajectory holds the states of all rungs.
+  bool all_rungs = false;
 };
 
 /// Replica exchange, or parallel tempering (Swendsen & Wang 1986; Geyer 1991), of N independent

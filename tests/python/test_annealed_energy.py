@@ -117,3 +117,98 @@ def test_bad_arguments_are_refused():
         torch_ebm.annealed_energy(3, BASE)
     with pytest.raises(TypeError, match="base must have a method log_prob, got int"):
         torch_ebm.annealed_energy(quartic, 3)
+
+
+# --- The energy's own samplers and differences ----------------------------------------------------
+
+
+def machine(dtype=torch.float64):
+    torch.manual_seed(11)
+    energy = torch_ebm.BoltzmannMachine(4, dtype=dtype)
+    with torch.no_grad():
+        energy.weight.normal_()
+        energy.bias.normal_()
+    return energy
+
+
+def bernoulli(dtype=torch.float64):
+    return Independent(Bernoulli(logits=torch.tensor([1.5, -0.5, 0.0, 0.7], dtype=dtype)), 1)
+
+
+OWN = {"gibbs": torch_ebm.gibbs, "gibbs_with_gradients": torch_ebm.gibbs_with_gradients}
+
+
+@pytest.mark.parametrize("beta", [0.0, 1e-6, 0.4, 1.0, 1.7, "each"])
+@pytest.mark.parametrize("name", OWN)
+def test_a_boltzmann_machine_keeps_its_samplers_on_the_path(name, beta):
+    energy, base = machine(), bernoulli()
+    calls = []
+    energy.in_field = lambda field: calls.append(1) or torch_ebm.BoltzmannMachine.in_field(
+        energy, field
+    )
+    path = torch_ebm.annealed_energy(lambda x: energy(x), base)
+    own = torch_ebm.annealed_energy(energy, base)
+    states = torch_ebm.testing.enumerate_states((4,))
+    if beta == "each":  # half of the chains at each of two temperatures
+        n, betas = 20_000, torch.tensor([0.0, 0.6]).double().repeat_interleave(20_000)
+        laws = [torch_ebm.testing.exact_law(path, states, b) for b in (0.0, 0.6)]
+    else:
+        n, betas = 20_000, torch.tensor(beta).double()
+        laws = [torch_ebm.testing.exact_law(path, states, beta)]
+    x = torch.cat([states[torch.multinomial(law, n, True, generator=seeded(12))] for law in laws])
+    last = OWN[name](own, x, n_steps=6, beta=betas, generator=seeded(13)).x
+    assert calls or beta == 1.0
+    for part, law in zip(last.split(n), laws):
+        numbers = (part @ torch.tensor([1.0, 2.0, 4.0, 8.0]).double()).long()
+        check_law(numbers, law.numpy(), f"law at beta = {beta}")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_own_sampler_of_a_path_starts_at_the_base(dtype):
+    # At beta = 0 the states are those of the base, whatever the energy.
+    path = torch_ebm.annealed_energy(machine(dtype), bernoulli(dtype))
+    x = torch.zeros(40_000, 4, dtype=dtype)
+    last = torch_ebm.gibbs(path, x, beta=0.0, generator=seeded(14)).x
+    assert last.dtype == dtype
+    for i, p in enumerate(bernoulli().base_dist.probs):
+        check_mean(last[:, i].double(), p.item(), what=f"unit {i}")
+
+
+def test_other_bases_and_energies_take_the_general_sampler():
+    class Uneven:
+        def log_prob(self, x):
+            return -x[:, 0] * x[:, 1]
+
+    energy, x = machine(), torch.zeros(50, 4, dtype=torch.float64)
+    rbm = torch_ebm.RBM(4, 3, dtype=torch.float64)
+    for model, base in ((energy, Uneven()), (rbm, bernoulli())):
+        plain = torch_ebm.annealed_energy(lambda x, model=model: model(x), base)
+        own = torch_ebm.annealed_energy(model, base)
+        for name, sampler in OWN.items():
+            one, other = (
+                sampler(e, x, n_steps=3, beta=0.5, generator=seeded(15)).x for e in (own, plain)
+            )
+            assert torch.equal(one, other), name
+        # Without a temperature it is the energy, and so are its sampler and its flips.
+        one, other = (torch_ebm.gibbs(e, x, generator=seeded(16)).x for e in (own, model))
+        assert torch.equal(one, other)
+        assert torch.equal(own.flip_differences(x, None), model.flip_differences(x, None))
+
+
+def test_ais_of_a_boltzmann_machine_uses_its_sampler():
+    class Counted(torch_ebm.BoltzmannMachine):
+        calls = 0
+
+        def forward(self, x):
+            type(self).calls += 1
+            return torch.ops.torch_ebm.boltzmann_energy(x, self.weight, self.bias)
+
+        gibbs = torch_ebm.BoltzmannMachine.gibbs
+        in_field = torch_ebm.BoltzmannMachine.in_field
+
+    energy = Counted(4, dtype=torch.float64)
+    energy.load_state_dict(machine().state_dict())
+    estimate = torch_ebm.ais(energy, bernoulli(), betas=50, n_chains=2000, generator=seeded(17))
+    assert Counted.calls == 50  # one for every temperature, none for its sites
+    exact = torch_ebm.exact_log_z(energy, 4, dtype=torch.float64)
+    assert (estimate.log_z - exact).abs() < 5 * estimate.std_error

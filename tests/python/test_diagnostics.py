@@ -315,6 +315,17 @@ def still(x):
         (ar1(0.5, 420, 4), False, r"Not converged: r_hat reaches 1\.\d{3}, not < 1.01."),
         (normal(95, 4), False, r"Not converged: ess_bulk falls to 3\d\d, not > 400."),
         (normal(999, 1), False, "One chain cannot be compared with others: run at least two."),
+        (
+            # A fixed total under single-site moves: stuck, at other values in other chains.
+            torch.cat([normal(400, 4, 1), torch.eye(4)[None].repeat(400, 1, 1)[:, :, :2]], 2),
+            False,
+            "Not converged: r_hat reaches inf, .* 2 of 3 coordinates never changed.",
+        ),
+        (
+            torch.cat([normal(400, 3, 1), torch.zeros(400, 1, 1)], 1),
+            False,
+            r"Not converged: r_hat reaches .* 1 of 4 chains never moved.",
+        ),
         (torch.ones(9, 3, 2), False, "No coordinate ever changed: the chains give no information."),
     ],
 )

@@ -1,5 +1,7 @@
 """Gibbs sampling of categorical states, against exact kernels."""
 
+import functools
+
 import pytest
 import torch
 
@@ -97,6 +99,29 @@ def test_a_grid_of_categorical_sites_keeps_its_shape_and_dtype(dtype):
 def test_states_that_are_not_one_hot_are_refused(name, x, message):
     with pytest.raises(ValueError, match=f"{name}: x .*{message}"):
         getattr(torch_ebm, name)(lambda x: x.flatten(1).sum(1), x, categorical=True)
+
+
+USES = {
+    "gibbs": torch_ebm.gibbs,
+    "gibbs_with_gradients": torch_ebm.gibbs_with_gradients,
+    "discrete_langevin": functools.partial(torch_ebm.discrete_langevin, step_size=0.1),
+    "pseudolikelihood": torch_ebm.pseudolikelihood,
+    "minimum_probability_flow": torch_ebm.minimum_probability_flow,
+    "concrete_score_matching": torch_ebm.concrete_score_matching,
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_one_hot_data_must_say_whether_they_are_categorical(use):
+    energy = lambda x: x.flatten(1).square().sum(1)  # noqa: E731
+    for shape in ((20, 3), (20, 2, 2)):
+        x = one_hot(torch.randint(3, shape, generator=seeded(7)), 3)
+        with pytest.raises(ValueError, match="one-hot in its last dimension; say which it is"):
+            use(energy, x)
+        for answer in (True, False):
+            use(energy, x, categorical=answer)
+    use(energy, one_hot(torch.randint(3, (2, 2), generator=seeded(8)), 3))  # by accident
+    use(energy, torch.eye(3).repeat(10, 1))  # two dimensions: units, not sites
 
 
 def test_a_clamp_is_over_the_sites():

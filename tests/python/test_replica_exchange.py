@@ -135,12 +135,16 @@ def test_replicas_travel_as_a_naive_trace_says():
     out = torch_ebm.replica_exchange(
         zero, x, [1.0, 0.8, 0.6, 0.4, 0.2], stay, n_steps=n_steps, thin=1
     )
+    every = torch_ebm.replica_exchange(
+        zero, x, [1.0, 0.8, 0.6, 0.4, 0.2], stay, n_steps=n_steps, thin=1, all_rungs=True
+    )
     holds, rung_of = list(range(n_rungs)), []
     for step in range(n_steps):
         for r in range(step % 2, n_rungs - 1, 2):
             holds[r], holds[r + 1] = holds[r + 1], holds[r]
         rung_of.append([holds.index(replica) for replica in range(n_rungs)])
         assert (out.trajectory[step] == holds[0]).all()
+        assert (every.trajectory[step] == torch.tensor(holds)[:, None, None]).all()
     expected = torch.tensor(rung_of, dtype=torch.int16)[:, :, None].expand(-1, -1, n_chains)
     assert torch.equal(out.replica, expected)
     assert torch.equal(out.x[:, 0, 0], torch.tensor(holds).double())

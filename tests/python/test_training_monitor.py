@@ -97,7 +97,7 @@ def test_an_exploded_gap_is_a_warning():
 
 
 def test_frozen_chains_are_reported():
-    # Weights so large that no unit ever flips; data and chains are alike, so nothing else is wrong.
+    # Weights so large that no unit ever flips. All 64 states have the same energy.
     rbm = torch_ebm.RBM(6, 6)
     with torch.no_grad():
         rbm.weight.copy_(400 * torch.eye(6))
@@ -109,8 +109,8 @@ def test_frozen_chains_are_reported():
         negative = phase(rbm, data)
         monitor.update(rbm(data), rbm(negative), data, negative, phase.start)
     with pytest.warns(torch_ebm.TrainingWarning, match="chains are frozen"):
-        (text,) = monitor.end_epoch()
-    assert "0 of them" in text
+        constant, frozen = monitor.end_epoch()
+    assert "0 of them" in frozen and "no gradient" in constant
 
 
 def test_collapsed_chains_are_reported():
@@ -122,6 +122,66 @@ def test_collapsed_chains_are_reported():
     monitor.update(*update)
     with pytest.warns(torch_ebm.TrainingWarning, match="chains collapsed"):
         monitor.end_epoch()
+
+
+def reported(**changes):
+    """What the monitor says of ten updates in which some of the five arguments are others."""
+    names = ["positive_energies", "negative_energies", "positive", "negative", "start"]
+    monitor = torch_ebm.TrainingMonitor()
+    torch.manual_seed(125)
+    for step in range(10):
+        update = dict(zip(names, healthy(100)))
+        update |= {"positive": torch.randn(100, 6), "negative": torch.randn(100, 6)}
+        update |= {name: change(step, update[name]) for name, change in changes.items()}
+        monitor.update(**update)
+    return monitor, monitor.end_epoch()
+
+
+PLANTED = {
+    # The negatives' own spread does not hide the gap.
+    "gap exploded": {"negative_energies": lambda step, e: 1000 * e.abs().sqrt() + 200},
+    "swings from side to side": {"negative_energies": lambda step, e: e + 3 * (-1) ** step},
+    "no gradient": {
+        "positive_energies": lambda step, e: torch.full_like(e, 7.0),
+        "negative_energies": lambda step, e: torch.full_like(e, 7.0),
+    },
+    "ran away": {"negative": lambda step, x: 30 * x},
+    "stuck at their bounds": {"negative": lambda step, x: (3 * x).clamp(-1, 1)},
+}
+
+
+@pytest.mark.filterwarnings("ignore::torch_ebm.TrainingWarning")
+@pytest.mark.parametrize("what", PLANTED)
+def test_a_planted_failure_is_reported_alone(what):
+    _, (text,) = reported(**PLANTED[what])
+    assert what in text
+
+
+def test_small_batches_and_one_number_each_are_no_failures():
+    monitor = torch_ebm.TrainingMonitor()
+    torch.manual_seed(126)
+    for _ in range(200):  # the gap of a batch of 2 swings by itself
+        energies, states = torch.randn(2, 2), torch.randn(3, 2, 1)
+        monitor.update(*energies, *states)
+    assert monitor.end_epoch() == []
+
+
+def test_measures_are_those_of_the_epoch():
+    monitor, said = reported(
+        negative_energies=lambda step, e: e + step, negative=lambda step, x: 2 * x
+    )
+    assert said == []
+    measures = monitor.measures()
+    weights = 0.95 ** torch.arange(9, -1, -1.0).double()
+    gap = (weights * torch.arange(10)).sum() / weights.sum()
+    # The noise of a mean over 10 batches of 100, five standard errors.
+    assert abs(measures["gap"] - gap) < 5 * (2 / 1000) ** 0.5
+    assert abs(measures["spread"] - 1) < 5 / 2000**0.5
+    assert abs(measures["variance_ratio"] - 4) < 5 * 4 * (2 / 3000) ** 0.5
+    assert measures["updates"] == 10 and measures["moved"] == 1
+    monitor.update(*healthy())
+    assert monitor.measures()["updates"] == 11
+    assert torch_ebm.TrainingMonitor().measures()["updates"] == 0
 
 
 def test_a_new_epoch_forgets_the_last():

@@ -18,10 +18,11 @@ TORCH_EBM_INLINE void add_row(const T* from, T scale, const T* row, T* to, int64
 
 /// field <- bias + x coupling, for x of zeros and ones.
 template <typename T>
-void compute_field(const T* x, const Boltzmann<T>& model, T* field) {
+void compute_field(const T* x, const Boltzmann<T>& model, int64_t row, T* field) {
+  const T* const bias = model.bias + row * model.bias_stride;
   const int64_t n = model.coupling.n_rows;
   for (int64_t site = 0; site < n; site += kLanes) {
-    store<T>(field + site, load(model.bias + site, kLanes), kLanes);
+    store<T>(field + site, load(bias + site, kLanes), kLanes);
   }
   for (int64_t i = 0; i < n; ++i) {
     if (x[i] != T(0)) add_row(field, T(1), model.coupling.row(i), field, n);
@@ -63,7 +64,7 @@ bool boltzmann_gibbs(T* x, const bool* clamp, Boltzmann<T> model, T* scratch, Ro
   bool valid = true;
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     T* const mine = x + row * rows.n_sites;
-    compute_field(mine, model, scratch);
+    compute_field(mine, model, row, scratch);
     for (draw.step = steps.begin; draw.step < steps.end; ++draw.step) {
       sweep(mine, clamp ? clamp + row * rows.n_sites : nullptr, model, model.beta[row], scratch,
             row, draw);
@@ -145,7 +146,7 @@ bool gibbs_with_gradients(T* x, double* acceptance, Boltzmann<T> model, T* scrat
   FlipWeights<T> after{scratch + 4 * stride, 0, 0, {}};
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     T* const mine = x + row * n;
-    compute_field(mine, model, field);
+    compute_field(mine, model, row, field);
     for (int64_t i = 0; i < n; ++i) half[i] = model.beta[row] * (T(0.5) - mine[i]);
     if (!weigh_flips(half, field, n, now)) return false;
     for (draw.step = steps.begin; draw.step < steps.end; ++draw.step) {

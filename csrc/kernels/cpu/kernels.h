@@ -96,12 +96,13 @@ struct FlipPairs {
 };
 
 /// A fully visible Boltzmann machine at the inverse temperature of every chain: p(x) ~ exp(beta (b.x + x J x / 2)),
-/// J symmetric with a zero diagonal. `bias` is padded as the rows of J.
+/// J symmetric with a zero diagonal. `bias` is padded as the rows of J: one for all chains, or, with its stride, one for each.
 template <typename T>
 struct Boltzmann {
   Padded<T> coupling;
   const T* bias;
   PerRow<T> beta;
+  int64_t bias_stride = 0;
 };
 
 /// Weights w_j = exp(d_j / 2 - m) of the flips of the units of every chain, m the largest d_j / 2: a row holds m and the
