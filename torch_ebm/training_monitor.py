@@ -22,7 +22,8 @@ class TrainingMonitor:
     * energies that are not finite, at once;
     * an exploding energy gap between data and negative samples: more than 3 standard deviations of
       the energies of the data, 10 nats, and 3 nats times the square root of the number of units;
-    * a gap that swings from side to side, by more than a standard deviation;
+    * a gap that swings from side to side, or negative samples that stay lower in energy than the
+      data, by more than a standard deviation;
     * an energy that is constant, so that there is no gradient;
     * frozen chains: fewer than 1% move in an update;
     * collapsed chains, which vary less than 0.05 times as much as the data, and chains that ran

@@ -15,7 +15,7 @@ namespace {
 constexpr double kExplodedGap = 3;     // in standard deviations of the energies of the data
 constexpr double kLeastGap = 10;       // in nats
 constexpr double kGapOfRootUnits = 3;  // in nats, times the square root of the number of units
-constexpr double kSwing = 1;           // in standard deviations of the energies of the data
+constexpr double kShifted = 1;         // in standard deviations of the energies of the data
 constexpr double kFrozen = 0.01;       // fraction of chains that moved in an update
 constexpr double kCollapsed = 0.05;    // variance across chains over variance across data
 constexpr double kRanAway = 100;       // the same
@@ -154,6 +154,7 @@ std::vector<std::string> TrainingMonitor::end_epoch() {
   const double gap = sums_.absolute_gap / sums_.count;
   const double spread = sums_.spread / sums_.count;
   const double least_gap = std::max(kLeastGap, kGapOfRootUnits * sums_.root_units / sums_.count);
+  const double shifted = std::max(kShifted, sums_.noise / sums_.count);
   const double moved = sums_.moved / sums_.count;
   const double variance_ratio = sums_.chain_variance / sums_.data_variance;
   const double at_edge = sums_.chains_at_edge / sums_.count;
@@ -163,13 +164,19 @@ std::vector<std::string> TrainingMonitor::end_epoch() {
         "standard deviations of the data's energies (limits {:.3g} and {:g}). Likely the chains "
         "cannot follow the model: lower the learning rate or take more steps for each gradient.",
         gap, gap / spread, least_gap, kExplodedGap));
-  } else if (gap > std::max(kSwing, sums_.noise / sums_.count) * spread &&
-             std::abs(sums_.gap) < sums_.absolute_gap / 2) {
+  } else if (gap > shifted * spread && std::abs(sums_.gap) < sums_.absolute_gap / 2) {
     warnings.push_back(fmt::format(
         "The energy gap swings from side to side: by {:.3g}, {:.3g} standard deviations of the "
         "data's energies (limit {:g}), with a mean of {:.3g}. Likely the learning rate is too "
         "large, or the momentum.",
-        gap, gap / spread, std::max(kSwing, sums_.noise / sums_.count), sums_.gap / sums_.count));
+        gap, gap / spread, shifted, sums_.gap / sums_.count));
+  } else if (sums_.gap < -shifted * sums_.spread) {
+    warnings.push_back(fmt::format(
+        "The negative samples lie {:.3g} lower in energy than the data, {:.3g} standard deviations "
+        "of the data's energies (limit {:g}): the model puts its weight where no data are. Likely "
+        "the chains cannot follow the model: lower the learning rate or the momentum, or take more "
+        "steps for each gradient.",
+        gap, gap / spread, shifted));
   }
   if (sums_.differences / sums_.count < kConstant && sums_.count > 2) {
     warnings.push_back(fmt::format(

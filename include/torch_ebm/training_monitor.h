@@ -23,8 +23,8 @@ class TORCH_EBM_API TrainingMonitor : public torch::CustomClassHolder {
               const at::Tensor& positive, const at::Tensor& negative, const at::Tensor& start);
 
   /// The problems of the epoch, each with cause and remedy; empty if there were none. Starts the
-  /// next epoch. Detected are an energy gap that explodes or swings from side to side, an energy
-  /// that is constant, and chains that are frozen, collapsed, ran away, or are stuck at bounds. The
+  /// next epoch. Detected are an energy gap that explodes, swings from side to side or stays
+  /// below zero, an energy that is constant, and chains that are frozen, collapsed, ran away, or are stuck at bounds. The
   /// last updates of the epoch count most, each 1 / 0.95 times as much as the one before.
   std::vector<std::string> end_epoch();
 

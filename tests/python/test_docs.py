@@ -39,6 +39,7 @@ RUN_ELSEWHERE = {
 #: what they import.
 SMALL_RUNS = {
     "benchmarks/coverage.py": "--models 2 --betas 10 gaussian",
+    "benchmarks/training_monitor.py": "--seeds 1 --epochs 1 dead",
     "docs/pictures.py": "--quick --out .",
     "examples/live_log_likelihood/live_log_likelihood.py": (
         "--updates 20 --every 10 --chains 10 --seeds 1 --run-dir ."

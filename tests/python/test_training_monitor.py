@@ -141,6 +141,7 @@ PLANTED = {
     # The negatives' own spread does not hide the gap.
     "gap exploded": {"negative_energies": lambda step, e: 1000 * e.abs().sqrt() + 200},
     "swings from side to side": {"negative_energies": lambda step, e: e + 3 * (-1) ** step},
+    "where no data are": {"negative_energies": lambda step, e: e - 2},
     "no gradient": {
         "positive_energies": lambda step, e: torch.full_like(e, 7.0),
         "negative_energies": lambda step, e: torch.full_like(e, 7.0),
