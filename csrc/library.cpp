@@ -71,7 +71,7 @@ TORCH_LIBRARY(torch_ebm, m) {
   };
   sampler("gibbs", "Tensor? clamp=None, str scan='systematic', bool? categorical=None, "
           "Tensor? blocks=None, ");
-  sampler("gibbs_with_gradients", "bool? categorical=None, ");
+  sampler("gibbs_with_gradients", "Tensor? clamp=None, bool? categorical=None, ");
   sampler("discrete_langevin", "Any step_size, bool metropolis=True, bool? categorical=None, ");
   sampler("langevin", "Any step_size, float noise_scale=1.0, float? max_score=None, float? low=None, "
           "float? high=None, ");
@@ -115,6 +115,10 @@ TORCH_LIBRARY(torch_ebm, m) {
         "Generator? generator=None) -> (Tensor x, Tensor weights, Tensor chain)"),
         {at::Tag::nondeterministic_seeded});
 
+  // The random numbers of criteria.
+  m.def(conservative("_draw_key(Tensor like, *, Generator? generator=None) -> Tensor"), random);
+  m.def("_uniform_numbers(Tensor like, Tensor key, int step, int stream) -> Tensor", compiles);
+  m.def("_normal_numbers(Tensor like, Tensor key, int step, int stream) -> Tensor", compiles);
   // Criteria, in which Z cancels or is learned. The last take their noise as tensors and draw nothing.
   const auto criterion = [&](const std::string& name, const std::string& options,
                              const std::string& random = ", Generator? generator=None") {
@@ -132,10 +136,11 @@ TORCH_LIBRARY(torch_ebm, m) {
   criterion("score_matching", "str domain='real', float? low=None, float? high=None, "
             "int? chunk_size=None, ");
   criterion("sliced_score_matching", "str projections='rademacher', int n_projections=1, "
-            "bool variance_reduced=True, str method='autograd', float eps=0.01, "
+            "Tensor? vectors=None, bool variance_reduced=True, str method='autograd', float eps=0.01, "
             "int? chunk_size=None, ");
   // `Any sigma` is a number, a list of levels, or a tensor with one for every example.
-  criterion("denoising_score_matching", "Any sigma, str? weighting=None, ");
+  criterion("denoising_score_matching", "Any sigma, str? weighting=None, "
+            "Tensor? noise=None, ");
   criterion("kernel_stein_discrepancy", "str statistic='u', str kernel='imq', "
             "float? exponent=None, float? bandwidth=None, ");
   criterion("energy_discrepancy", "float? t=None, float? flip_probability=None, int n_samples=16, "
@@ -193,6 +198,7 @@ TORCH_LIBRARY(torch_ebm, m) {
         "Generator? generator=None) -> (Tensor log_weights, Tensor log_ratios)"),
         {at::Tag::nondeterministic_seeded});
   m.def("linear_schedule(int n_steps) -> Tensor");
+  m.def("salakhutdinov_murray_schedule(int n_steps) -> Tensor");
   m.def("sigmoid_schedule(int n_steps, float steepness=4.0) -> Tensor");
   m.def(conservative(
         "adaptive_schedule(Any energy, Tensor x, Any sampler, *, float conditional_ess=0.999, "

@@ -11,7 +11,6 @@ from .criterion import Reduction, run_criterion
 from .energy import Energy
 
 
-@torch.compiler.disable
 def conditional_nce(
     energy: Energy,
     x: Tensor,

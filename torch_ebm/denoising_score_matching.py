@@ -13,13 +13,13 @@ from .criterion import Reduction, run_criterion
 from .energy import Energy
 
 
-@torch.compiler.disable
 def denoising_score_matching(
     energy: Energy,
     x: Tensor,
     *,
     sigma: Union[float, Sequence[float], Tensor],
     weighting: Optional[Literal["none", "sigma_squared"]] = None,
+    noise: Optional[Tensor] = None,
     weights: Optional[Tensor] = None,
     reduction: Reduction = "mean",
     generator: Optional[torch.Generator] = None,
@@ -45,6 +45,7 @@ def denoising_score_matching(
             (N,), one for each example.
         weighting: default: "none" for a single sigma, where it is only a constant factor, else
             "sigma_squared", without which the smallest sigma dominates.
+        noise: like x: used in place of the noise N(0, I) that is drawn otherwise.
         weights, reduction, generator: see :mod:`torch_ebm.criterion`.
 
     Returns:
@@ -61,6 +62,7 @@ def denoising_score_matching(
         x,
         sigma=as_sigma(sigma),
         weighting=weighting,
+        noise=noise,
         weights=weights,
         reduction=reduction,
         generator=generator,

@@ -11,7 +11,6 @@ from .criterion import Reduction, run_criterion
 from .energy import Energy
 
 
-@torch.compiler.disable
 def energy_discrepancy(
     energy: Energy,
     x: Tensor,

@@ -11,7 +11,6 @@ from .criterion import Reduction, run_criterion
 from .energy import Energy
 
 
-@torch.compiler.disable
 def maximum_likelihood(
     energy: Energy,
     x: Tensor,

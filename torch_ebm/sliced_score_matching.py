@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Optional
+from typing import Literal, Optional, Union
 
 import torch
 from torch import Tensor
@@ -11,13 +11,12 @@ from .criterion import Reduction, run_criterion
 from .energy import Energy
 
 
-@torch.compiler.disable
 def sliced_score_matching(
     energy: Energy,
     x: Tensor,
     *,
-    projections: Literal["rademacher", "gaussian"] = "rademacher",
-    n_projections: int = 1,
+    projections: Union[Literal["rademacher", "gaussian"], Tensor] = "rademacher",
+    n_projections: Optional[int] = None,
     variance_reduced: bool = True,
     method: Literal["autograd", "finite_difference"] = "autograd",
     eps: float = 0.01,
@@ -51,8 +50,9 @@ def sliced_score_matching(
         energy: any callable or module that maps (N, ...) to energies (N,), twice differentiable in
             x.
         x: (N, ...), floating.
-        projections: "rademacher", signs, or "gaussian"; signs give the smaller variance.
-        n_projections: M, drawn for every example.
+        projections: "rademacher", signs, or "gaussian"; signs give the smaller variance. Or the
+            projections themselves, (M, N, ...), like x.
+        n_projections: M, drawn for every example; default: 1.
         variance_reduced: use the exact |s|^2 / 2; this costs extra only with finite differences.
         method, eps: see above; ``eps`` is used by finite differences only.
         chunk_size: how many second derivatives, of the N M, are computed at a time; see
@@ -63,14 +63,23 @@ def sliced_score_matching(
         One number, shape (), or, with ``reduction="none"``, (N,).
 
     Raises:
-        ValueError: options out of range, or an energy that does not depend differentiably on x.
+        ValueError: options out of range, projections of another shape, or an energy that does not
+            depend differentiably on x.
     """
+    if isinstance(projections, Tensor):
+        if n_projections is not None:
+            raise ValueError(
+                "sliced_score_matching: n_projections must be left out with projections of your own"
+            )
+        drawn = {"vectors": projections}
+    else:
+        n = 1 if n_projections is None else n_projections
+        drawn = {"projections": projections, "n_projections": n}
     return run_criterion(
         "sliced_score_matching",
         energy,
         x,
-        projections=projections,
-        n_projections=n_projections,
+        **drawn,
         variance_reduced=variance_reduced,
         method=method,
         eps=eps,

@@ -13,7 +13,7 @@ namespace {
 /// tensor.
 template <typename Kernel>
 std::optional<bool> ask_kernel(const at::Tensor& tensor, Kernel kernel) {
-  if (!tensor.is_cpu()) return std::nullopt;
+  if (!tensor.is_cpu() || !tensor.has_storage()) return std::nullopt;
   const at::Tensor x = tensor.contiguous();
   if (x.scalar_type() == at::kFloat) {
     return kernel(kernels::kernels<float>(), x.const_data_ptr<float>(), x.numel());
@@ -71,7 +71,19 @@ void check_chains(const char* op, const char* name, const at::Tensor& x) {
                     describe_shape(x.sizes()));
 }
 
+bool has_values(const at::Tensor& tensor) {
+  if (tensor.unsafeGetTensorImpl()->is_python_dispatch() || tensor.numel() == 0) return false;
+  if (tensor.has_storage()) return true;
+  try {  // torch.func lets one look at what grad transforms, but not at what vmap does
+    tensor.flatten()[0].item();
+  } catch (const c10::Error&) {
+    return false;
+  }
+  return true;
+}
+
 void check_finite(const char* op, const char* name, const at::Tensor& tensor) {
+  if (!has_values(tensor)) return;
   const auto answer = ask_kernel(
       tensor, [](const auto& table, auto x, int64_t n) { return table.all_finite(x, n); });
   const bool finite = answer ? *answer : at::isfinite(tensor).all().item<bool>();
@@ -81,6 +93,7 @@ void check_finite(const char* op, const char* name, const at::Tensor& tensor) {
 }
 
 void check_binary(const char* op, const char* name, const at::Tensor& tensor) {
+  if (!has_values(tensor)) return;
   const auto answer = ask_kernel(
       tensor, [](const auto& table, auto x, int64_t n) { return table.all_binary(x, n); });
   const auto bad = [&] { return (tensor != 0).logical_and(tensor != 1); };
@@ -93,6 +106,7 @@ void check_one_hot(const char* op, const char* name, const at::Tensor& x) {
   TORCH_CHECK_VALUE(x.dim() >= 2 && x.size(-1) >= 2, op, ": ", name,
                     " must have shape (N, ..., K) with K >= 2 states of a site, got ",
                     describe_shape(x.sizes()));
+  if (!has_values(x)) return;
   const at::Tensor ones = x.sum(-1, /*keepdim=*/false, at::kLong);
   TORCH_CHECK_VALUE(ones.eq(1).all().item<bool>(), op, ": ", name,
                     " must be one-hot along its last dimension, got a site with ",

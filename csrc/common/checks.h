@@ -19,6 +19,9 @@ void check_shape(const char* op, const char* name, const at::Tensor& tensor,
                  std::vector<int64_t> expected, const char* symbols);
 /// A batch of at least one chain: (N, ...) with N >= 1 and no empty dimension.
 void check_chains(const char* op, const char* name, const at::Tensor& x);
+/// Whether the numbers of a tensor can be read: not under vmap, nor while torch.compile traces. The checks of
+/// values below let such a tensor pass.
+bool has_values(const at::Tensor& tensor);
 void check_finite(const char* op, const char* name, const at::Tensor& tensor);
 void check_binary(const char* op, const char* name, const at::Tensor& tensor);
 /// A single 1 along the last dimension, which has at least two elements; x (N, ..., K) is binary.

@@ -26,7 +26,8 @@ at::Tensor filled_like(const at::Tensor& x, Fill fill) {
 }  // namespace
 
 bool has_kernel(const at::Tensor& x) {
-  return x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble);
+  return x.is_cpu() && x.has_storage() &&  // none of its own under vmap
+         (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble);
 }
 
 uint64_t draw_key(const std::optional<at::Generator>& generator, at::Device device) {

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "csrc/common/checks.h"
-#include "csrc/common/random.h"
+#include "csrc/criteria/draws.h"
 #include "csrc/criteria/noise.h"
 
 namespace torch_ebm {
@@ -16,10 +16,10 @@ at::Tensor gaussian_noise(const detail::Criterion& examples, double sigma, int64
   TORCH_CHECK_VALUE(std::isfinite(sigma) && sigma > 0, kConditionalNce,
                     ": sigma must be finite and > 0, got ", sigma);
   detail::check_at_least(kConditionalNce, "n_noise", n_noise, 1);
-  const uint64_t key = detail::draw_key(examples.generator, examples.x.device());
   const at::Tensor x = examples.x.unsqueeze(1);
   const at::Tensor several = at::repeat_interleave(x, n_noise, 1);
-  return several + sigma * detail::normal_like(several, {key, 0, detail::kNoise});
+  return several +
+         sigma * detail::Draws(examples.generator, several).normal(several, detail::kNoise);
 }
 
 /// Checks `noise` and its log_ratio.

@@ -13,9 +13,11 @@ at::Tensor checked_weights(const char* op, const at::Tensor& weights, const at::
                    weights.scalar_type());
   check_shape(op, "weights", weights, {x.size(0)}, "(N,)");
   check_finite(op, "weights", weights);
-  TORCH_CHECK_VALUE(weights.ge(0).all().item<bool>(), op, ": weights must be >= 0, got ",
-                    weights.min().item<double>());
-  TORCH_CHECK_VALUE(weights.gt(0).any().item<bool>(), op, ": weights must not all be 0");
+  if (has_values(weights)) {
+    TORCH_CHECK_VALUE(weights.ge(0).all().item<bool>(), op, ": weights must be >= 0, got ",
+                      weights.min().item<double>());
+    TORCH_CHECK_VALUE(weights.gt(0).any().item<bool>(), op, ": weights must not all be 0");
+  }
   const at::Tensor result = weights.detach().to(x.device(), at::kDouble);
   return result.is_inference() ? result.clone() : result;
 }

@@ -3,8 +3,8 @@
 #include <cmath>
 
 #include "csrc/common/checks.h"
-#include "csrc/common/random.h"
 #include "csrc/criteria/criterion.h"
+#include "csrc/criteria/draws.h"
 
 namespace torch_ebm {
 
@@ -32,18 +32,19 @@ void check_discrepancy(const EnergyDiscrepancyOptions& options, const at::Tensor
 
 /// A draw from q(. | x).
 at::Tensor perturbed(const at::Tensor& x, const EnergyDiscrepancyOptions& options,
-                     kernels::Draw draw) {
-  if (options.t) return x + std::sqrt(*options.t) * detail::normal_like(x, draw);
-  const at::Tensor u = detail::uniform_like(detail::at_least_float(x), draw);
+                     const detail::Draws& draws, int64_t step) {
+  if (options.t) return x + std::sqrt(*options.t) * draws.normal(x, detail::kNoise, step);
+  const at::Tensor u = draws.uniform(detail::at_least_float(x), detail::kNoise, step);
   return at::where(u.lt(*options.flip_probability), 1 - x, x);
 }
 
 /// x perturbed once, and that perturbed M times: (M N, ...).
-at::Tensor contrasts(const at::Tensor& x, const EnergyDiscrepancyOptions& options, uint64_t key) {
-  const at::Tensor y = perturbed(x, options, {key, 0, detail::kNoise});
+at::Tensor contrasts(const at::Tensor& x, const EnergyDiscrepancyOptions& options,
+                     const detail::Draws& draws) {
+  const at::Tensor y = perturbed(x, options, draws, 0);
   std::vector<at::Tensor> back;
   for (int64_t j = 1; j <= options.n_samples; ++j) {
-    back.push_back(perturbed(y, options, {key, static_cast<uint32_t>(j), detail::kNoise}));
+    back.push_back(perturbed(y, options, draws, j));
   }
   return at::cat(back);
 }
@@ -66,10 +67,10 @@ at::Tensor energy_discrepancy(const Energy& energy, const at::Tensor& x,
                               const EnergyDiscrepancyOptions& options) {
   const detail::Criterion examples(kEnergyDiscrepancy, x, criterion);
   check_discrepancy(options, examples.x);
-  const uint64_t key = detail::draw_key(examples.generator, examples.x.device());
+  const detail::Draws draws(examples.generator, examples.x);
   const int64_t n = examples.n_examples();
   const at::Tensor of_data = energy.value(examples.x).clone();  // the energy may reuse its memory
-  const at::Tensor of_contrasts = energy.value(contrasts(examples.x, options, key));
+  const at::Tensor of_contrasts = energy.value(contrasts(examples.x, options, draws));
   at::Tensor logits = of_data - of_contrasts.view({options.n_samples, n});
   if (options.stabilisation > 0) {
     const at::Tensor constant = at::full({1, n}, std::log(options.stabilisation), logits.options());

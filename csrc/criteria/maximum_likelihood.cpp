@@ -58,6 +58,11 @@ at::Tensor maximum_likelihood(const Energy& energy, const at::Tensor& x,
   return examples.reduce(energy.value(examples.x) + log_z);
 }
 
+at::Tensor maximum_likelihood(const Energy& energy, const at::Tensor& x,
+                              const MaximumLikelihoodOptions& options) {
+  return maximum_likelihood(energy, x, CriterionOptions(), options);
+}
+
 TORCH_EBM_CRITERION("maximum_likelihood", &maximum_likelihood_op)
 
 }  // namespace torch_ebm

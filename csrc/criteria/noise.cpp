@@ -30,6 +30,7 @@ void check_log_densities(const char* op, const char* name, const at::Tensor& val
                          std::vector<int64_t> shape, const char* symbols) {
   check_floating(op, name, values);
   check_shape(op, name, values, std::move(shape), symbols);
+  if (!has_values(values)) return;
   const at::Tensor bad = at::isfinite(values).logical_not();
   if (!bad.any().item<bool>()) return;
   const at::Tensor first = bad.nonzero()[0];

@@ -4,8 +4,8 @@
 
 #include "csrc/common/checks.h"
 #include "csrc/common/grad_mode.h"
-#include "csrc/common/random.h"
 #include "csrc/criteria/criterion.h"
+#include "csrc/criteria/draws.h"
 #include "csrc/samplers/any_sampler.h"
 
 namespace torch_ebm {
@@ -63,8 +63,8 @@ class RecoveryEnergy : public EnergyFunction {
 at::Tensor recovered(const Energy& energy, const detail::Criterion& examples,
                      const RecoveryLikelihoodOptions& options) {
   const detail::NoGradMode no_grad;
-  const uint64_t key = detail::draw_key(examples.generator, examples.x.device());
-  const at::Tensor noise = detail::normal_like(examples.x, {key, 0, detail::kNoise});
+  const at::Tensor noise =
+      detail::Draws(examples.generator, examples.x).normal(examples.x, detail::kNoise);
   const at::Tensor noisy = examples.x + options.sigma * noise;
   const at::Tensor beta = at::ones({}, noisy.options().dtype(at::kDouble));
   return detail::moved(kRecoveryLikelihood, options.sampler,

@@ -4,6 +4,7 @@
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/utils.h>
 
+#include "csrc/common/checks.h"
 #include "csrc/energy/score.h"
 
 namespace torch_ebm::detail {
@@ -43,6 +44,10 @@ at::Tensor ScoreGraph::jacobian_times(const at::Tensor& v, bool create_graph) co
   }
   if (!product.defined()) product = at::zeros_like(x_.detach());
   return product.view({copies_, n_, -1});
+}
+
+bool may_be_curved(const at::Tensor& second_derivatives) {
+  return !has_values(second_derivatives) || second_derivatives.any().item<bool>();
 }
 
 void warn_of_no_curvature(const char* op) {

@@ -38,6 +38,9 @@ class ScoreGraph {
   at::Tensor score_;  // like x_
 };
 
+/// Whether any of these second derivatives is not 0, or none of them can be read.
+bool may_be_curved(const at::Tensor& second_derivatives);
+
 /// Warns, once per process, that every second derivative that the criterion `op` computed was 0.
 void warn_of_no_curvature(const char* op);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "csrc/common/checks.h"
 #include "csrc/criteria/chunked_sum.h"
 #include "csrc/criteria/criterion.h"
 #include "csrc/criteria/score_graph.h"
@@ -20,6 +21,7 @@ struct Weight {
 };
 
 void check_inside(const at::Tensor& x, double low, double high, const std::string& where) {
+  if (!detail::has_values(x)) return;
   const at::Tensor outside = x.lt(low).logical_or_(x.gt(high));
   if (!outside.any().item<bool>()) return;
   TORCH_CHECK_VALUE(false, kScoreMatching, ": x must be ", where, ", got ",
@@ -96,7 +98,7 @@ class DimensionTerms {
                                 .to(s.scalar_type())
                                 .unsqueeze(1);  // (copies, 1, D), 0 beyond the end
     const at::Tensor diagonal = graph.jacobian_times(axes, differentiable) * axes;
-    if (!*curved_) *curved_ = diagonal.any().item<bool>();
+    if (!*curved_) *curved_ = detail::may_be_curved(diagonal);
     return (weight_.value * diagonal).sum(at::IntArrayRef{0, 2});
   }
 

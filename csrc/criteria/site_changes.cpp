@@ -1,8 +1,8 @@
 #include "csrc/criteria/site_changes.h"
 
 #include "csrc/common/checks.h"
-#include "csrc/common/random.h"
 #include "csrc/criteria/chunked_sum.h"
+#include "csrc/criteria/draws.h"
 #include "csrc/samplers/gibbs_blocks.h"
 
 namespace torch_ebm::detail {
@@ -18,8 +18,8 @@ at::Tensor blocks_to_visit(const Criterion& criterion, int64_t n_blocks,
                     ": n_sites must be between 1 and ", n_blocks, ", got ", *n_sites);
   const at::Tensor like =
       at::empty({criterion.n_examples(), n_blocks}, criterion.x.options().dtype(at::kDouble));
-  const uint64_t key = draw_key(criterion.generator, criterion.x.device());
-  return std::get<1>(uniform_like(like, {key, 0, kSite}).topk(*n_sites, 1));
+  const at::Tensor uniform = Draws(criterion.generator, criterion.x).uniform(like, kSite);
+  return std::get<1>(uniform.topk(*n_sites, 1));
 }
 
 /// The states that differ from x in one block.

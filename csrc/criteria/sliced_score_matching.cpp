@@ -3,9 +3,9 @@
 #include <cmath>
 
 #include "csrc/common/checks.h"
-#include "csrc/common/random.h"
 #include "csrc/criteria/chunked_sum.h"
 #include "csrc/criteria/criterion.h"
+#include "csrc/criteria/draws.h"
 #include "csrc/criteria/score_graph.h"
 
 namespace torch_ebm {
@@ -27,12 +27,30 @@ void check_slices(const SlicedScoreMatchingOptions& options) {
                     ": eps must be > 0 and finite, got ", options.eps);
 }
 
+void check_vectors(const at::Tensor& vectors, const at::Tensor& x) {
+  detail::check_same_type(kSlicedScoreMatching, "projections", vectors, "x", x);
+  std::vector<int64_t> shape = x.sizes().vec();
+  shape.insert(shape.begin(), -1);
+  detail::check_shape(kSlicedScoreMatching, "projections", vectors, shape, "(M, N, ...)");
+  TORCH_CHECK_VALUE(vectors.size(0) >= 1, kSlicedScoreMatching,
+                    ": projections must hold at least one for each example, got shape ",
+                    detail::describe_shape(vectors.sizes()));
+  detail::check_finite(kSlicedScoreMatching, "projections", vectors);
+}
+
+int64_t n_projections(const SlicedScoreMatchingOptions& options) {
+  return detail::given(options.vectors) ? options.vectors->size(0) : options.n_projections;
+}
+
 /// The terms of the projections [begin, end), (N,).
 class ProjectionTerms {
  public:
-  ProjectionTerms(const Energy& energy, const at::Tensor& x, uint64_t key,
+  ProjectionTerms(const Energy& energy, const detail::Criterion& examples,
                   const SlicedScoreMatchingOptions& options)
-      : energy_(energy), x_(x.clone()), key_(key), options_(options) {}
+      : energy_(energy),
+        x_(examples.x.clone()),
+        draws_(examples.generator, x_),
+        options_(options) {}
 
   at::Tensor by_autograd(int64_t begin, int64_t end) const {
     return detail::with_gradients([&](bool differentiable) {
@@ -45,7 +63,7 @@ class ProjectionTerms {
         const at::Tensor v = projection(m).reshape({x_.size(0), -1});
         const at::Tensor curvature =
             (graph.jacobian_times(v, differentiable).squeeze(0) * v).sum(1);
-        if (!*curved_) *curved_ = curvature.any().item<bool>();
+        if (!*curved_) *curved_ = detail::may_be_curved(curvature);
         total = total + curvature;
         if (!options_.variance_reduced) total = total + (s * v).sum(1).square() / 2;
       }
@@ -83,41 +101,41 @@ class ProjectionTerms {
   static at::Tensor half_square(const at::Tensor& s) { return s.square().sum(1) / 2; }
 
   at::Tensor projection(int64_t m) const {
-    const kernels::Draw draw{key_, static_cast<uint32_t>(m), detail::kDirection};
-    if (options_.projections == "gaussian") return detail::normal_like(x_, draw);
-    return detail::uniform_like(x_, draw).lt(0.5).to(x_.scalar_type()).mul_(2).sub_(1);
+    if (detail::given(options_.vectors)) return options_.vectors->detach()[m];
+    if (options_.projections == "gaussian") return draws_.normal(x_, detail::kDirection, m);
+    return draws_.uniform(x_, detail::kDirection, m).lt(0.5).to(x_.scalar_type()).mul_(2).sub_(1);
   }
 
   Energy energy_;
   at::Tensor x_;
-  uint64_t key_;
+  detail::Draws draws_;
   SlicedScoreMatchingOptions options_;
   std::shared_ptr<bool> curved_ = std::make_shared<bool>(false);
 };
 
 at::Tensor mean_over_projections(const ProjectionTerms& terms, const detail::Chunks& chunks,
                                  const SlicedScoreMatchingOptions& options) {
-  const auto m = static_cast<double>(options.n_projections);
+  const int64_t n = n_projections(options);
+  const auto m = static_cast<double>(n);
   if (options.method == "autograd") {
     const auto by_autograd = [terms](int64_t begin, int64_t end) {
       return terms.by_autograd(begin, end);
     };
-    const at::Tensor sum =
-        detail::chunked_sum(kSlicedScoreMatching, options.n_projections, chunks, by_autograd);
+    const at::Tensor sum = detail::chunked_sum(kSlicedScoreMatching, n, chunks, by_autograd);
     if (!terms.curved()) detail::warn_of_no_curvature(kSlicedScoreMatching);
     return sum / m;
   }
   const auto by_differences = [terms, energies = terms.energies()](int64_t begin, int64_t end) {
     return terms.by_finite_differences(energies, begin, end);
   };
-  const at::Tensor sum =
-      detail::chunked_sum(kSlicedScoreMatching, options.n_projections, chunks, by_differences);
+  const at::Tensor sum = detail::chunked_sum(kSlicedScoreMatching, n, chunks, by_differences);
   return options.variance_reduced ? sum / m + terms.quadratic() : sum / m;
 }
 
 at::Tensor sliced_score_matching_op(const c10::IValue& energy, const at::Tensor& x,
                                     c10::string_view projections, int64_t n_projections,
-                                    bool variance_reduced, c10::string_view method, double eps,
+                                    const std::optional<at::Tensor>& vectors, bool variance_reduced,
+                                    c10::string_view method, double eps,
                                     std::optional<int64_t> chunk_size,
                                     const std::optional<at::Tensor>& weights,
                                     c10::string_view reduction,
@@ -125,7 +143,7 @@ at::Tensor sliced_score_matching_op(const c10::IValue& energy, const at::Tensor&
   return sliced_score_matching(Energy::from_ivalue(kSlicedScoreMatching, energy), x,
                                {weights, std::string(reduction), std::move(generator)},
                                {std::string(projections), n_projections, variance_reduced,
-                                std::string(method), eps, chunk_size});
+                                std::string(method), eps, chunk_size, vectors});
 }
 
 }  // namespace
@@ -135,14 +153,13 @@ at::Tensor sliced_score_matching(const Energy& energy, const at::Tensor& x,
                                  const SlicedScoreMatchingOptions& options) {
   const detail::Criterion examples(kSlicedScoreMatching, x, criterion);
   check_slices(options);
+  if (detail::given(options.vectors)) check_vectors(*options.vectors, examples.x);
   TORCH_CHECK_TYPE(
       options.method == "autograd" || examples.x.element_size() >= 4, kSlicedScoreMatching,
       ": x must be in float or double for finite differences, got ", examples.x.scalar_type());
   const detail::Chunks chunks = detail::chunks_of(kSlicedScoreMatching, options.chunk_size,
                                                   examples.n_examples(), examples.x.numel());
-  const uint64_t key = detail::draw_key(examples.generator, examples.x.device());
-  return examples.reduce(
-      mean_over_projections({energy, examples.x, key, options}, chunks, options));
+  return examples.reduce(mean_over_projections({energy, examples, options}, chunks, options));
 }
 
 TORCH_EBM_CRITERION("sliced_score_matching", &sliced_score_matching_op)

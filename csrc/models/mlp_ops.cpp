@@ -92,7 +92,7 @@ at::Tensor activate_(kernels::Activation f, at::Tensor& field, const at::Tensor&
     });
     return slope;
   }
-  const at::Tensor a = field.add_(bias);
+  const at::Tensor a = field + bias;  // not in place: vmap may batch one of the two
   if (f == kernels::Activation::kTanh) {
     field = at::tanh(a);
     return 1 - field.square();
@@ -116,11 +116,11 @@ Result by_torch(const Network& network, const at::Tensor& x) {
   at::Tensor energy = at::mv(h, network.output_weight) + network.output_bias;
   at::Tensor gradient = -network.output_weight;
   for (size_t l = network.depth(); l-- > 0;) {
-    gradient = at::mm(slopes[l].mul_(gradient), network.weights[l]);
+    gradient = at::mm(slopes[l] * gradient, network.weights[l]);
   }
   if (network.confinement != 0) {
-    energy.add_(x.square().sum(1), network.confinement / 2);
-    gradient.sub_(x, network.confinement);
+    return {energy + network.confinement / 2 * x.square().sum(1),
+            gradient - network.confinement * x};
   }
   return {energy, gradient};
 }
@@ -169,6 +169,10 @@ std::tuple<at::Tensor, at::Tensor> mlp_value_and_score(const at::Tensor& x, at::
 TORCH_LIBRARY_IMPL(torch_ebm, CPU, m) { m.impl("mlp_value_and_score", &value_and_score_kernel); }
 TORCH_LIBRARY_IMPL(torch_ebm, CUDA, m) { m.impl("mlp_value_and_score", &value_and_score_kernel); }
 TORCH_LIBRARY_IMPL(torch_ebm, Meta, m) { m.impl("mlp_value_and_score", &value_and_score_meta); }
+// Under vmap: torch's products alone, which have rules.
+TORCH_LIBRARY_IMPL(torch_ebm, FuncTorchBatchedDecomposition, m) {
+  m.impl("mlp_value_and_score", &value_and_score_kernel);
+}
 // Energies and scores as samplers take them: without a gradient.
 TORCH_LIBRARY_IMPL(torch_ebm, Autograd, m) {
   m.impl("mlp_value_and_score", torch::CppFunction::makeFallthrough());

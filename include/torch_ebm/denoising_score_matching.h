@@ -13,6 +13,10 @@
 
 namespace torch_ebm {
 
+namespace detail {
+class Draws;
+}  // namespace detail
+
 /// Standard deviations of noise, all > 0: one number; levels, of which each example draws one; or
 /// one for each example.
 class TORCH_EBM_API NoiseScale {
@@ -28,8 +32,8 @@ class TORCH_EBM_API NoiseScale {
   void check(const char* op, int64_t n) const;
   /// Whether all examples have the same scale.
   bool single() const;
-  /// The scale of each example of x, (N,) or (), like x; levels are drawn with `key`.
-  at::Tensor of_examples(const at::Tensor& x, uint64_t key) const;
+  /// The scale of each example of x, (N,) or (), like x, whose level is drawn from `draws`.
+  at::Tensor of_examples(const at::Tensor& x, const detail::Draws& draws) const;
 
  private:
   std::vector<double> levels_;
@@ -42,6 +46,8 @@ struct TORCH_EBM_API DenoisingScoreMatchingOptions {
   /// count equally (Song & Ermon 2019). Absent: "none" for a single sigma, where it is only a
   /// constant factor, else "sigma_squared", without which the smallest sigma dominates.
   std::optional<std::string> weighting = std::nullopt;
+  /// Like x: used in place of the noise N(0, I) that is drawn otherwise.
+  std::optional<at::Tensor> noise = std::nullopt;
 };
 
 /// Denoising score matching (Vincent 2011, equation 11): the score at x~ = x + sigma noise, noise ~

@@ -35,5 +35,8 @@ struct TORCH_EBM_API MaximumLikelihoodOptions {
 TORCH_EBM_API at::Tensor maximum_likelihood(const Energy& energy, const at::Tensor& x,
                                             const CriterionOptions& criterion,
                                             const MaximumLikelihoodOptions& options);
+/// The mean over the examples.
+TORCH_EBM_API at::Tensor maximum_likelihood(const Energy& energy, const at::Tensor& x,
+                                            const MaximumLikelihoodOptions& options);
 
 }  // namespace torch_ebm

@@ -27,6 +27,9 @@ struct TORCH_EBM_API SlicedScoreMatchingOptions {
   double eps = 0.01;
   /// How many second derivatives, of the N M, are computed at a time; see ScoreMatchingOptions.
   std::optional<int64_t> chunk_size = std::nullopt;
+  /// The projections themselves, (M, N, ...), like x, in place of `projections` and
+  /// `n_projections`.
+  std::optional<at::Tensor> vectors = std::nullopt;
 };
 
 /// Sliced score matching (Song, Garg, Shi & Ermon 2019, equations 7 and 8): the Laplacian of score

@@ -47,5 +47,11 @@ TEST_F(MaximumLikelihoodTest, WrongOptionsAreNamed) {
                 c10::ValueError, "negative_samples must have shape");
 }
 
+TEST_F(MaximumLikelihoodTest, TakesItsOptionsAlone) {
+  const at::Tensor alone = maximum_likelihood(Energy(rbm), x, {.negative_samples = states});
+  EXPECT_TRUE(
+      close(alone, maximum_likelihood(Energy(rbm), x, {}, {.negative_samples = states}), 0.0));
+}
+
 }  // namespace
 }  // namespace torch_ebm::maximum_likelihood_test

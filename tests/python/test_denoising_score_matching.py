@@ -209,3 +209,16 @@ def test_half_precision(dtype, sigma):
     )
     assert value.dtype == dtype
     torch.testing.assert_close(value.float(), exact, rtol=0.02, atol=0.02)
+
+
+def test_the_noise_may_be_the_callers():
+    energy = standard_normal
+    x = torch.randn(5, 3, dtype=torch.float64, generator=seeded(1))
+    noise = torch.randn(5, 3, dtype=torch.float64, generator=seeded(2))
+    terms = denoising_score_matching(energy, x, sigma=0.5, noise=noise, reduction="none")
+    score = -(x + 0.5 * noise)
+    torch.testing.assert_close(terms, (score + noise / 0.5).square().sum(1) / 2)
+    with pytest.raises(ValueError, match="noise must have shape that of x"):
+        denoising_score_matching(energy, x, sigma=0.5, noise=noise[:4])
+    with pytest.raises(ValueError, match="noise must be finite"):
+        denoising_score_matching(energy, x, sigma=0.5, noise=noise * float("inf"))

@@ -192,6 +192,7 @@ NO_TENSORS = {
     "log_z_doubt",
     "overlap_doubt",
     "linear_schedule",
+    "salakhutdinov_murray_schedule",
     "sigmoid_schedule",
     "sandwich_doubt",
     "version",
@@ -218,10 +219,13 @@ INTERNAL = {
     "_call_energy_tempered",
     "_call_energy_value_and_score",
     "_call_sampler",
+    "_draw_key",
     "_energy_at",
     "_energy_has",
+    "_normal_numbers",
     "_progress",
     "_rbm_path_betas",
+    "_uniform_numbers",
 }
 
 TENSOR_OPS = [name for name in OPS if name != "start_states"]

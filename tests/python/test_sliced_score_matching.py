@@ -203,3 +203,22 @@ def test_finite_differences_in_half_precision_are_refused(dtype):
         torch_ebm.sliced_score_matching(
             lambda y: y.square().sum(1), torch.randn(4, 3).to(dtype), method="finite_difference"
         )
+
+
+@pytest.mark.parametrize("method", ["autograd", "finite_difference"])
+@pytest.mark.parametrize("variance_reduced", [True, False])
+def test_the_projections_may_be_the_callers(method, variance_reduced):
+    energy = standard_normal
+    x = torch.randn(5, 3, dtype=F64, generator=seeded(1))
+    v = torch.randn(2, 5, 3, dtype=F64, generator=seeded(2))
+    terms = sliced_score_matching(
+        energy, x, projections=v, method=method, variance_reduced=variance_reduced, reduction="none"
+    )
+    quadratic = x.square().sum(1) if variance_reduced else (v * x).sum(2).square().mean(0)
+    torch.testing.assert_close(
+        terms, quadratic / 2 - v.square().sum(2).mean(0), rtol=1e-6, atol=1e-6
+    )
+    with pytest.raises(ValueError, match=r"projections must have shape \(M, N, ...\)"):
+        sliced_score_matching(energy, x, projections=v[0])
+    with pytest.raises(ValueError, match="n_projections must be left out"):
+        sliced_score_matching(energy, x, projections=v, n_projections=2)
