@@ -13,7 +13,7 @@ from torch import Tensor
 from ._own_state import OwnState
 from .energy import Energy
 from .gibbs import gibbs
-from .negative_phase import PCD
+from .negative_phase import PCD, StartLaw
 from .sampler import Sampler
 
 
@@ -65,7 +65,7 @@ class FastPCD(PCD):
         *,
         fast_learning_rate: float,
         decay: float = 0.95,
-        law: str = "bernoulli",
+        law: StartLaw = "bernoulli",
         seed: Optional[int] = None,
     ) -> None:
         super().__init__(n_chains, shape, sampler, law=law, seed=seed)

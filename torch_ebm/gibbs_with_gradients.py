@@ -17,6 +17,7 @@ def gibbs_with_gradients(
     energy: Energy,
     x: Tensor,
     *,
+    clamp: Optional[Tensor] = None,
     categorical: Optional[bool] = None,
     n_steps: int = 1,
     beta: Union[float, Tensor, None] = None,
@@ -32,18 +33,22 @@ def gibbs_with_gradients(
     reversible. Each step takes one gradient.
 
     An energy with a method ``gibbs_with_gradients(x, n_steps, beta, generator)``, which returns
-    states and acceptance rates (N,), makes the steps of binary chains itself.
+    states and acceptance rates (N,), makes the steps of binary chains itself, unless some sites
+    are clamped.
 
     Args:
         energy: maps (N, ...) to energies (N,), differentiable on the reals around the states.
         x: the states to start from, floating: zeros and ones, (N, ...), or, if ``categorical``,
             one-hot, (N, ..., K).
+        clamp: boolean, over the sites, (...) or (N, ...); true where a site keeps its state. A
+            chain whose sites are all clamped stays as it is, with acceptance rate 0.
         categorical: whether the last dimension of ``x`` holds the K >= 2 states of a site, one-hot.
             It must be given for x with three or more dimensions that is one-hot in the last one;
             otherwise it is False.
         n_steps, beta, thin, inplace, generator: see :mod:`torch_ebm.sampler`.
 
     Raises:
+        TypeError: a ``clamp`` that is not boolean.
         ValueError: states other than those described above, chains that start where the energy or
             its score is not finite. A proposal where one is not finite is rejected.
     """
@@ -51,6 +56,7 @@ def gibbs_with_gradients(
         "gibbs_with_gradients",
         energy,
         x,
+        clamp=clamp,
         categorical=categorical,
         n_steps=n_steps,
         beta=beta,

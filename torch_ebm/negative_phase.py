@@ -16,8 +16,8 @@ was loaded. With ``seed``, give every rank another one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Optional
+from collections.abc import Callable, Sequence
+from typing import Any, Optional, Union
 
 import torch
 from torch import Tensor
@@ -28,8 +28,14 @@ from .gibbs import gibbs
 from .sampler import Sampler, Samples, states_of
 
 
+#: The distribution of first states: a name, see :func:`start_states`, or a function
+#: ``law(size, generator)`` that returns finite states of that size; they are converted to the dtype
+#: and device that are asked for.
+StartLaw = Union[str, Callable[[Sequence[int], Optional[torch.Generator]], Tensor]]
+
+
 def start_states(
-    law: str,
+    law: StartLaw,
     size: Sequence[int],
     *,
     dtype: Optional[torch.dtype] = None,
@@ -39,12 +45,18 @@ def start_states(
     """Initial states for chains, of the given size (N, ...).
 
     Args:
-        law: ``"bernoulli"`` (0 or 1 with probability 1/2), ``"uniform"`` (on (0, 1)) or
-            ``"normal"``.
+        law: ``"bernoulli"`` (0 or 1 with probability 1/2), ``"categorical"`` (one-hot along the
+            last dimension, all its K >= 2 states equally likely), ``"uniform"`` (on (0, 1)),
+            ``"uniform(low, high)"`` (on that interval), ``"normal"``, or a function
+            ``law(size, generator)``.
 
     Raises:
-        ValueError: an unknown law, or an empty size.
+        TypeError: a law that is neither.
+        ValueError: an unknown law, an empty size, and a function that returns states of another
+            size or states that are not finite.
     """
+    if not isinstance(law, str):
+        return _states_of_function(law, tuple(size), dtype, device, generator)
     return torch.ops.torch_ebm.start_states(
         law,
         list(size),
@@ -52,6 +64,32 @@ def start_states(
         device=torch.device(device) if device is not None else torch.device("cpu"),
         generator=generator,
     )
+
+
+def _states_of_function(
+    law: StartLaw,
+    size: tuple[int, ...],
+    dtype: Optional[torch.dtype],
+    device: Optional[torch.device],
+    generator: Optional[torch.Generator],
+) -> Tensor:
+    if not callable(law):
+        raise TypeError(
+            f"start_states: law must be a name or a function, got {type(law).__name__}"
+        )
+    states = law(size, generator)
+    if not isinstance(states, Tensor):
+        raise TypeError(
+            f"start_states: what law returns must be a tensor, got {type(states).__name__}"
+        )
+    if tuple(states.shape) != size or len(states) == 0:
+        raise ValueError(
+            f"start_states: what law returns must have shape {size}, got {tuple(states.shape)}"
+        )
+    states = states.detach().to(device or "cpu", dtype or torch.get_default_dtype())
+    if not states.isfinite().all():
+        raise ValueError("start_states: what law returns must be finite")
+    return states
 
 
 class NegativePhase(OwnState):
@@ -182,7 +220,7 @@ class NaiveMCMC(NegativePhase):
         shape: Sequence[int],
         sampler: Sampler = gibbs,
         *,
-        law: str = "bernoulli",
+        law: StartLaw = "bernoulli",
         seed: Optional[int] = None,
     ) -> None:
         super().__init__(sampler, seed)
@@ -240,7 +278,7 @@ class PCD(NegativePhase):
         shape: Sequence[int],
         sampler: Sampler = gibbs,
         *,
-        law: str = "bernoulli",
+        law: StartLaw = "bernoulli",
         seed: Optional[int] = None,
     ) -> None:
         super().__init__(sampler, seed)

@@ -45,6 +45,18 @@ def _as_images(x: Tensor, image_shape: Sequence[int]) -> Tensor:
     return x.reshape(-1, height, width)
 
 
+def _as_colour_images(x: Tensor, image_shape: Sequence[int]) -> Tensor:
+    """The images (N, 3, h, w)."""
+    channels, height, width = image_shape
+    size = channels * height * width
+    if channels != 3 or x.dim() < 2 or len(x) == 0 or x[0].numel() != size:
+        raise ValueError(
+            f"plots: expected images of shape (N, 3, height, width) for image_shape"
+            f" (3, height, width), got {tuple(x.shape)} for {tuple(image_shape)}"
+        )
+    return x.detach().cpu().double().reshape(-1, 3, height, width)
+
+
 def _mosaic(x: Tensor, n_columns: int, gap: int) -> Tensor:
     """The images (N, h, w) as one image, in rows of ``n_columns``; NaN between them."""
     n, height, width = x.shape
@@ -139,9 +151,12 @@ def images(
 ) -> Figure:
     """A grid of images, such as samples: 0 is nearly white, 1 black, NaN (unknown) yellow.
 
+    Images in colour are drawn as they are, from 0, dark, to 1.
+
     Args:
-        x: (N, height * width), NaN or between 0 and 1; other values are clamped to this range.
-        image_shape: (height, width).
+        x: (N, height * width), NaN or between 0 and 1; other values are clamped to this range. In
+            colour (N, 3, height, width), or flattened, (N, 3 * height * width).
+        image_shape: (height, width), or (3, height, width) for red, green and blue.
         n_columns: default: about as many as rows.
         column_labels: one label above every column.
 
@@ -149,7 +164,12 @@ def images(
         ValueError: shapes that do not fit.
         ImportError: matplotlib is missing.
     """
-    pictures = _as_images(x, image_shape)
+    in_colour = len(image_shape) == 3
+    if in_colour:
+        pictures = _as_colour_images(x, image_shape)
+        image_shape = image_shape[1:]
+    else:
+        pictures = _as_images(x, image_shape)
     n_columns = _columns(len(pictures), n_columns)
     if column_labels is not None and len(column_labels) != n_columns:
         raise ValueError(
@@ -158,11 +178,16 @@ def images(
     gap = max(1, image_shape[1] // 8)
     height, width = image_shape
     # Both gaps and hidden pixels are NaN: a second mosaic tells them apart.
-    hidden = _mosaic(pictures.isnan().double(), n_columns, gap) == 1
-    mosaic = _mosaic(pictures.nan_to_num(0).clamp(0, 1), n_columns, gap)
+    unknown = pictures.isnan().any(1) if in_colour else pictures.isnan()
+    hidden = _mosaic(unknown.double(), n_columns, gap) == 1
+    known = pictures.nan_to_num(0).clamp(0, 1)
     mpl = matplotlib_module()
-    grey = mpl.colors.LinearSegmentedColormap.from_list("paper", [_PAPER, "black"])
-    colours = _colours(mosaic, grey, 0, 1)
+    if in_colour:
+        channels = [_mosaic(channel, n_columns, gap) for channel in known.unbind(1)]
+        colours = torch.stack(channels, -1).nan_to_num(1)
+    else:
+        grey = mpl.colors.LinearSegmentedColormap.from_list("paper", [_PAPER, "black"])
+        colours = _colours(_mosaic(known, n_columns, gap), grey, 0, 1)
     colours[hidden] = torch.tensor(mpl.colors.to_rgb(_HIDDEN)).double()
     figure, axes = _grid(colours, n_columns)
     if column_labels is not None:

@@ -8,7 +8,7 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from .negative_phase import NegativePhase, start_states
+from .negative_phase import NegativePhase, StartLaw, start_states
 from .sampler import Sampler
 
 
@@ -29,6 +29,9 @@ class ReplayBuffer(NegativePhase):
         states: (capacity, ...), saved in the state dict.
         age: the number of calls that have moved each state since it was drawn from ``law``,
             (capacity,), int64, saved too.
+        slots: the slots that a call draws, (n_chains,), known before its sampler runs; None before
+            the first call. An energy may use them: with a label for every slot,
+            ``lambda x: model(x, labels[buffer.slots])``.
 
     Raises:
         ValueError: not 1 <= ``n_chains`` <= ``capacity``, ``reinit_probability`` outside [0, 1].
@@ -45,7 +48,7 @@ class ReplayBuffer(NegativePhase):
         shape: Sequence[int],
         sampler: Sampler,
         *,
-        law: str = "uniform",
+        law: StartLaw = "uniform",
         reinit_probability: float = 0.05,
         seed: Optional[int] = None,
     ) -> None:
@@ -59,6 +62,7 @@ class ReplayBuffer(NegativePhase):
                 f"ReplayBuffer: reinit_probability must be in [0, 1], got {reinit_probability}"
             )
         self.n_chains = n_chains
+        self.slots: Optional[Tensor] = None
         self.law = law
         self.reinit_probability = reinit_probability
         generator = self._generator()
@@ -71,14 +75,14 @@ class ReplayBuffer(NegativePhase):
             u = start_states("uniform", (n,), dtype=torch.float64, generator=generator)
             return u.to(self.states.device)
 
-        self._slots = uniform(len(self.states)).argsort()[: self.n_chains]
+        self.slots = uniform(len(self.states)).argsort()[: self.n_chains]
         self._restart = uniform(self.n_chains) < self.reinit_probability
-        kept = self.states[self._slots]
+        kept = self.states[self.slots]
         fresh = start_states(
             self.law, kept.shape, dtype=kept.dtype, device=kept.device, generator=generator
         )
         return torch.where(self._restart.view(-1, *[1] * (kept.dim() - 1)), fresh, kept)
 
     def _keep(self, last_states: Tensor) -> None:
-        self.states[self._slots] = last_states
-        self.age[self._slots] = self.age[self._slots].masked_fill(self._restart, 0) + 1
+        self.states[self.slots] = last_states
+        self.age[self.slots] = self.age[self.slots].masked_fill(self._restart, 0) + 1

@@ -11,7 +11,7 @@ from torch import Tensor
 from ._arguments import as_ladder
 from .energy import Energy
 from .gibbs import gibbs
-from .negative_phase import NegativePhase, start_states
+from .negative_phase import NegativePhase, StartLaw, start_states
 from .replica_exchange import replica_exchange
 from .sampler import Sampler
 
@@ -53,7 +53,7 @@ class TemperedPCD(NegativePhase):
         sampler: Sampler = gibbs,
         *,
         n_steps: int = 1,
-        law: str = "bernoulli",
+        law: StartLaw = "bernoulli",
         seed: Optional[int] = None,
     ) -> None:
         super().__init__(sampler, seed)

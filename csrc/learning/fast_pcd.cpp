@@ -67,7 +67,7 @@ std::vector<at::Tensor> log_likelihood_gradient(const Energy& energy, const at::
 
 FastPCDImpl::FastPCDImpl(int64_t n_chains, std::vector<int64_t> shape,
                          const torch::nn::Module& module, Sampler sampler,
-                         double fast_learning_rate, double decay, std::string law,
+                         double fast_learning_rate, double decay, StartLaw law,
                          std::optional<uint64_t> seed)
     : PCDImpl(n_chains, std::move(shape), std::move(sampler), std::move(law), seed),
       fast_learning_rate_(fast_learning_rate),

@@ -4,12 +4,68 @@
 #include <c10/core/InferenceMode.h>
 #include <torch/library.h>
 
+#include <cmath>
+#include <cstdio>
+
 #include "csrc/common/checks.h"
 #include "csrc/common/random.h"
 
 namespace torch_ebm {
 
 namespace {
+
+constexpr const char* kStartStates = "start_states";
+
+struct Interval {
+  double low;
+  double high;
+};
+
+/// Of "uniform" and "uniform(low, high)"; nothing for another name.
+std::optional<Interval> interval_of(const std::string& law) {
+  if (law == "uniform") return Interval{0, 1};
+  Interval interval{};
+  int end = 0;
+  const int found =
+      std::sscanf(law.c_str(), "uniform( %lf , %lf )%n", &interval.low, &interval.high, &end);
+  if (found != 2 || static_cast<size_t>(end) != law.size()) return std::nullopt;
+  TORCH_CHECK_VALUE(std::isfinite(interval.high - interval.low) && interval.low < interval.high,
+                    kStartStates, ": law must be \"uniform(low, high)\" with low < high, got \"",
+                    law, "\"");
+  return interval;
+}
+
+/// u, uniform on (0, 1) and at least float, moved to the interval.
+at::Tensor on_interval(const at::Tensor& u, const Interval& interval, at::ScalarType dtype) {
+  if (interval.low != 0 || interval.high != 1) {
+    const at::Tensor moved = interval.low + (interval.high - interval.low) * u;
+    return moved.clamp(interval.low, interval.high).to(dtype);
+  }
+  // Half precision rounds numbers just below 1 up to 1.
+  const double epsilon = dtype == at::kHalf ? 0x1p-10 : 0x1p-7;
+  return at::elementSize(dtype) < 4 ? u.to(dtype).clamp_max_(1 - epsilon / 2) : u;
+}
+
+/// One-hot states like x, (N, ..., K), all equally likely.
+at::Tensor one_hot(const at::Tensor& x, kernels::Draw draw) {
+  const int64_t n_states = x.size(-1);
+  const at::Tensor like =
+      at::empty({x.size(0), x.numel() / x.size(0) / n_states}, x.options().dtype(at::kDouble));
+  const at::Tensor label = (detail::uniform_like(like, draw) * n_states).to(at::kLong);
+  return at::zeros_like(x)
+      .view({x.size(0), -1, n_states})
+      .scatter_(2, label.unsqueeze(2), 1)
+      .view(x.sizes());
+}
+
+/// What a function returned, like x.
+at::Tensor checked_states(const at::Tensor& states, const at::Tensor& x) {
+  const char* what = "what law returns";
+  detail::check_shape(kStartStates, what, states, x.sizes().vec(), "size");
+  const at::Tensor result = states.detach().to(x.options());
+  detail::check_finite(kStartStates, what, result);
+  return result;
+}
 
 at::Tensor start_states_op(const std::string& law, at::IntArrayRef size,
                            std::optional<at::ScalarType> dtype, std::optional<at::Device> device,
@@ -33,21 +89,33 @@ at::Tensor detail::checked_positive(const char* name, const at::Tensor& positive
   return positive.detach();
 }
 
-at::Tensor start_states(const std::string& law, at::IntArrayRef size,
+at::Tensor start_states(const StartLaw& law, at::IntArrayRef size,
                         std::optional<at::Generator> generator, const at::TensorOptions& options) {
+  return law(size, generator, options);
+}
+
+at::Tensor StartLaw::operator()(at::IntArrayRef size, const std::optional<at::Generator>& generator,
+                                const at::TensorOptions& options) const {
   const at::Tensor x = at::empty(size, options);
-  detail::check_floating("start_states", "the result", x);
-  detail::check_chains("start_states", "size", x);
-  TORCH_CHECK_VALUE(law == "bernoulli" || law == "uniform" || law == "normal",
-                    "start_states: law must be \"bernoulli\", \"uniform\" or \"normal\", got \"",
-                    law, "\"");
+  detail::check_floating(kStartStates, "the result", x);
+  detail::check_chains(kStartStates, "size", x);
+  if (function_) return checked_states(function_(size, generator), x);
+  const std::optional<Interval> interval = interval_of(name_);
+  TORCH_CHECK_VALUE(interval || name_ == "bernoulli" || name_ == "categorical" || name_ == "normal",
+                    kStartStates,
+                    ": law must be \"bernoulli\", \"categorical\", \"uniform\", \"uniform(low, "
+                    "high)\" or \"normal\", or a function, got \"",
+                    name_, "\"");
+  TORCH_CHECK_VALUE(name_ != "categorical" || (x.dim() >= 2 && x.size(-1) >= 2), kStartStates,
+                    ": size must be (N, ..., K) with K >= 2 states of a site for law "
+                    "\"categorical\", got ",
+                    detail::describe_shape(size));
   const kernels::Draw draw{detail::draw_key(generator, at::kCPU), 0, detail::kStart};
-  if (law == "normal") return detail::normal_like(x, draw);
+  if (name_ == "normal") return detail::normal_like(x, draw);
+  if (name_ == "categorical") return one_hot(x, draw);
   const at::Tensor u = detail::uniform_like(detail::at_least_float(x), draw);
-  if (law == "bernoulli") return u.lt(0.5).to(x.dtype());
-  // Half precision rounds numbers just below 1 up to 1.
-  const double epsilon = x.scalar_type() == at::kHalf ? 0x1p-10 : 0x1p-7;
-  return x.element_size() < 4 ? u.to(x.dtype()).clamp_max_(1 - epsilon / 2) : u;
+  if (name_ == "bernoulli") return u.lt(0.5).to(x.dtype());
+  return on_interval(u, *interval, x.scalar_type());
 }
 
 NegativePhaseImpl::NegativePhaseImpl(Sampler sampler, std::optional<uint64_t> seed)
@@ -95,7 +163,7 @@ void NegativePhaseImpl::keep(const at::Tensor&) {}
 at::Tensor NegativePhaseImpl::negatives(const at::Tensor& last_states) const { return last_states; }
 
 NaiveMCMCImpl::NaiveMCMCImpl(int64_t n_chains, std::vector<int64_t> shape, Sampler sampler,
-                             std::string law, std::optional<uint64_t> seed)
+                             StartLaw law, std::optional<uint64_t> seed)
     : NegativePhaseImpl(std::move(sampler), seed),
       shape_(detail::chains_shape("NaiveMCMC", n_chains, std::move(shape))),
       law_(std::move(law)) {
@@ -114,7 +182,7 @@ at::Tensor CDImpl::first_states(const at::Tensor& positive, at::Generator&) {
   return detail::checked_positive("CD", positive).clone();
 }
 
-PCDImpl::PCDImpl(int64_t n_chains, std::vector<int64_t> shape, Sampler sampler, std::string law,
+PCDImpl::PCDImpl(int64_t n_chains, std::vector<int64_t> shape, Sampler sampler, const StartLaw& law,
                  std::optional<uint64_t> seed)
     : NegativePhaseImpl(std::move(sampler), seed) {
   const c10::InferenceMode normal_buffers(false);

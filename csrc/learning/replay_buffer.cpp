@@ -9,7 +9,7 @@
 namespace torch_ebm {
 
 ReplayBufferImpl::ReplayBufferImpl(int64_t capacity, int64_t n_chains, std::vector<int64_t> shape,
-                                   Sampler sampler, std::string law, double reinit_probability,
+                                   Sampler sampler, StartLaw law, double reinit_probability,
                                    std::optional<uint64_t> seed)
     : NegativePhaseImpl(std::move(sampler), seed),
       n_chains_(n_chains),
@@ -32,16 +32,16 @@ at::Tensor ReplayBufferImpl::first_states(const at::Tensor&, at::Generator& gene
   const auto uniform = [&](int64_t n) {
     return start_states("uniform", {n}, generator, at::kDouble).to(states.device());
   };
-  slots_ = uniform(states.size(0)).argsort().slice(0, 0, n_chains_);
+  slots = uniform(states.size(0)).argsort().slice(0, 0, n_chains_);
   restart_ = uniform(n_chains_).lt(reinit_probability_);
-  const at::Tensor kept = states.index_select(0, slots_);
+  const at::Tensor kept = states.index_select(0, slots);
   const at::Tensor fresh = start_states(law_, kept.sizes(), generator, states.options());
   return at::where(detail::along_chains(restart_, kept), fresh, kept);
 }
 
 void ReplayBufferImpl::keep(const at::Tensor& last_states) {
-  states.index_copy_(0, slots_, last_states);
-  age.index_copy_(0, slots_, age.index_select(0, slots_).masked_fill(restart_, 0) + 1);
+  states.index_copy_(0, slots, last_states);
+  age.index_copy_(0, slots, age.index_select(0, slots).masked_fill(restart_, 0) + 1);
 }
 
 }  // namespace torch_ebm

@@ -11,7 +11,7 @@ namespace torch_ebm {
 
 TemperedPCDImpl::TemperedPCDImpl(int64_t n_chains, std::vector<int64_t> shape,
                                  const at::Tensor& betas, Sampler sampler, int64_t n_steps,
-                                 const std::string& law, std::optional<uint64_t> seed)
+                                 const StartLaw& law, std::optional<uint64_t> seed)
     : NegativePhaseImpl(std::move(sampler), seed),
       betas_(detail::checked_ladder("TemperedPCD", betas).clone()),
       n_steps_(n_steps) {

@@ -11,6 +11,8 @@ kernels::FlipWeights pointer_to(const at::Tensor& weights) {
   return {weights.mutable_data_ptr<double>(), weights.size(1)};
 }
 
+constexpr double kNeverProposed = -1e30;
+
 /// The kernels' weights of all flips of the chains x, (N, 1 + tiles), float64.
 at::Tensor weigh(const at::Tensor& x, const at::Tensor& score) {
   const int64_t n_sites = x.numel() / x.size(0);
@@ -70,9 +72,11 @@ void flip_(const at::Tensor& x, const at::Tensor& site, Flips flips) {
 
 }  // namespace
 
-BinaryFlips::BinaryFlips(const char* op, const Energy& energy, ChainRun& chains)
+BinaryFlips::BinaryFlips(const char* op, const Energy& energy, ChainRun& chains,
+                         const at::Tensor& clamp)
     : energy_(energy),
       chains_(chains),
+      clamp_(clamp),
       proposed_x_(chains.x.clone()),
       current_(at(chains.x.clone())) {
   check_chains_finite(op, "energy", current_.energy, 0);
@@ -81,7 +85,12 @@ BinaryFlips::BinaryFlips(const char* op, const Energy& energy, ChainRun& chains)
 
 FlipPoint BinaryFlips::at(const at::Tensor& x) const {
   const auto [energy, score] = energy_.value_and_score(x, chains_.beta);
-  const at::Tensor slopes = score.to(x.options()).reshape({chains_.n_chains(), -1}).contiguous();
+  at::Tensor slopes = score.to(x.options()).reshape({chains_.n_chains(), -1}).contiguous();
+  if (clamp_.defined()) {
+    // A flip that is so unlikely, to first order, is never proposed.
+    const at::Tensor never = (1 - 2 * x.view(slopes.sizes())) * kNeverProposed;
+    slopes = at::where(clamp_, never, slopes);
+  }
   return {energy.to(at::kDouble), slopes, weigh(x, slopes)};
 }
 

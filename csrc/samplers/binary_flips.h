@@ -16,8 +16,9 @@ struct FlipPoint {
 /// than a tile of a chain, except for the scores of chains that reject.
 class BinaryFlips final : public OneChange {
  public:
-  /// For chains with has_kernel(chains.x). Throws where the energy or the score is not finite.
-  BinaryFlips(const char* op, const Energy& energy, ChainRun& chains);
+  /// For chains with has_kernel(chains.x). `clamp`, (N, S), is undefined if all units may flip. Throws
+  /// where the energy or the score is not finite.
+  BinaryFlips(const char* op, const Energy& energy, ChainRun& chains, const at::Tensor& clamp);
 
   Proposal propose(const at::Tensor& uniform) override;
   void choose(const Decision& decision) override;
@@ -27,6 +28,7 @@ class BinaryFlips final : public OneChange {
 
   const Energy& energy_;
   ChainRun& chains_;
+  at::Tensor clamp_;
   at::Tensor site_;        // (N,), int64: the units proposed to be flipped
   at::Tensor proposed_x_;  // chains_.x, but for these units; all of it between two steps
   FlipPoint current_;

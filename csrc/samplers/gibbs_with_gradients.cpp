@@ -1,5 +1,7 @@
 #include "torch_ebm/gibbs_with_gradients.h"
 
+#include <cmath>
+
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"
 #include "csrc/samplers/binary_flips.h"
@@ -15,9 +17,11 @@ constexpr const char* kGibbsWithGradients = "gibbs_with_gradients";
 class AnyChange final : public detail::OneChange {
  public:
   /// Throws where the energy or the score is not finite.
-  AnyChange(const Energy& energy, detail::ChainRun& chains, const detail::DiscreteSites& sites)
+  AnyChange(const Energy& energy, detail::ChainRun& chains, const detail::DiscreteSites& sites,
+            const at::Tensor& clamp)
       : chains_(chains),
         sites_(sites),
+        clamp_(clamp),
         points_(kGibbsWithGradients, energy, chains, sites),
         current_(points_.start()) {}
 
@@ -47,23 +51,36 @@ class AnyChange final : public detail::OneChange {
  private:
   /// Log probabilities of proposing each change, (N, S (K - 1)): `change / (K - 1)` is the site, `change % (K - 1)` +
   /// 1 by how many states it moves on.
-  static at::Tensor log_proposal(const detail::DiscretePoint& point) {
-    return at::log_softmax(point.changes.flatten(1) / 2, 1);
+  at::Tensor log_proposal(const detail::DiscretePoint& point) const {
+    if (!clamp_.defined()) return at::log_softmax(point.changes.flatten(1) / 2, 1);
+    constexpr double kNeverProposed = -1e300;
+    const at::Tensor changes = point.changes.masked_fill(clamp_.unsqueeze(2), kNeverProposed);
+    return at::log_softmax(changes.flatten(1) / 2, 1);
   }
 
   detail::ChainRun& chains_;
   const detail::DiscreteSites& sites_;
+  at::Tensor clamp_;  // (N, S), undefined if all sites may change
   const detail::DiscreteEnergy points_;
   detail::DiscretePoint current_;
   detail::DiscretePoint proposed_;
 };
 
 std::unique_ptr<detail::OneChange> make_change(const Energy& energy, detail::ChainRun& chains,
-                                               const detail::DiscreteSites& sites) {
+                                               const detail::DiscreteSites& sites,
+                                               const at::Tensor& clamp) {
   if (!sites.categorical() && detail::has_kernel(chains.x)) {
-    return std::make_unique<detail::BinaryFlips>(kGibbsWithGradients, energy, chains);
+    return std::make_unique<detail::BinaryFlips>(kGibbsWithGradients, energy, chains, clamp);
   }
-  return std::make_unique<AnyChange>(energy, chains, sites);
+  return std::make_unique<AnyChange>(energy, chains, sites, clamp);
+}
+
+/// Which sites keep their state, (N, S); undefined if none does.
+at::Tensor clamped_sites(const at::Tensor& x, const detail::DiscreteSites& layout,
+                         const GibbsWithGradientsOptions& options) {
+  const at::Tensor sites = layout.categorical() ? x.select(-1, 0) : x;
+  const auto clamp = detail::checked_clamp(kGibbsWithGradients, options.clamp, sites);
+  return clamp ? clamp->reshape({x.size(0), -1}).contiguous() : at::Tensor();
 }
 
 /// What an energy's own sampler returned, if it keeps to the contract.
@@ -80,12 +97,13 @@ std::optional<Samples> run_own(const Energy& energy, detail::ChainRun& chains,
 }
 
 detail::SamplesTuple gibbs_with_gradients_op(const c10::IValue& energy, const at::Tensor& x,
+                                             const std::optional<at::Tensor>& clamp,
                                              std::optional<bool> categorical, int64_t n_steps,
                                              const std::optional<at::Tensor>& beta, int64_t thin,
                                              bool inplace, std::optional<at::Generator> generator) {
   return detail::as_tuple(gibbs_with_gradients(Energy::from_ivalue(kGibbsWithGradients, energy), x,
                                                {n_steps, beta, thin, inplace, std::move(generator)},
-                                               {categorical}));
+                                               {categorical, clamp}));
 }
 
 }  // namespace
@@ -94,13 +112,17 @@ Samples gibbs_with_gradients(const Energy& energy, const at::Tensor& x, const Ru
                              const GibbsWithGradientsOptions& options) {
   detail::ChainRun chains(kGibbsWithGradients, x, run);
   const detail::DiscreteSites sites(kGibbsWithGradients, chains.x, options.categorical);
-  if (!sites.categorical()) {
+  const at::Tensor clamp = clamped_sites(chains.x, sites, options);
+  if (!sites.categorical() && !clamp.defined()) {
     if (auto samples = run_own(energy, chains, run)) return *std::move(samples);
   }
-  const auto change = make_change(energy, chains, sites);
+  const auto change = make_change(energy, chains, sites, clamp);
+  // Where every site is clamped, something is proposed nevertheless.
+  const at::Tensor frozen = clamp.defined() ? clamp.all(1) : at::Tensor();
 
   return chains.run([&](int64_t) {
-    const detail::Proposal proposal = change->propose(chains.uniform(detail::kChoice));
+    detail::Proposal proposal = change->propose(chains.uniform(detail::kChoice));
+    if (frozen.defined()) proposal.log_ratio = proposal.log_ratio.masked_fill(frozen, -INFINITY);
     const auto decision =
         detail::metropolis(proposal.log_ratio, proposal.energy, chains.uniform(detail::kAccept));
     change->choose(decision);

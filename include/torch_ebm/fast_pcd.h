@@ -25,7 +25,7 @@ class TORCH_EBM_API FastPCDImpl : public PCDImpl {
  public:
   FastPCDImpl(int64_t n_chains, std::vector<int64_t> shape, const torch::nn::Module& module,
               Sampler sampler, double fast_learning_rate, double decay = 0.95,
-              std::string law = "bernoulli", std::optional<uint64_t> seed = std::nullopt);
+              StartLaw law = "bernoulli", std::optional<uint64_t> seed = std::nullopt);
 
   /// One for every parameter, in their order and shapes; buffers.
   std::vector<at::Tensor> fast;

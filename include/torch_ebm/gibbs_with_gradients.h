@@ -14,6 +14,8 @@ struct TORCH_EBM_API GibbsWithGradientsOptions {
   /// It must be given for x with three or more dimensions that is one-hot in the last one; otherwise
   /// it is false.
   std::optional<bool> categorical = std::nullopt;
+  /// Boolean, over the sites, (...) or (N, ...): true where a site keeps its state.
+  std::optional<at::Tensor> clamp = std::nullopt;
 };
 
 /// Gibbs with gradients (Grathwohl et al. 2021, algorithm 1) of a discrete energy that is
@@ -23,7 +25,7 @@ struct TORCH_EBM_API GibbsWithGradientsOptions {
 /// A step changes at most one site: with d, the first-order estimate of the change of -beta E, it
 /// proposes a site (and one of its other states) with probability softmax(d / 2), and accepts with
 /// the Metropolis-Hastings ratio. Each step takes one gradient. An energy with its own method
-/// `gibbs_with_gradients` makes the steps of binary chains itself.
+/// `gibbs_with_gradients` makes the steps of binary chains itself, unless some are clamped.
 ///
 /// x: (N, ...) of zeros and ones, or (N, ..., K), one-hot; floating.
 /// Throws ValueError for other states, no chains, n_steps < 1, and chains that start where the

@@ -3,6 +3,8 @@
 #include <torch/nn/cloneable.h>
 #include <torch/nn/pimpl.h>
 
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,10 +13,32 @@
 
 namespace torch_ebm {
 
-/// Initial states for chains, of the given size: "bernoulli" (0 or 1 with probability 1/2),
-/// "uniform" (on (0, 1)) or "normal" (N(0, 1)). Throws ValueError for an unknown law or an empty
-/// size.
-TORCH_EBM_API at::Tensor start_states(const std::string& law, at::IntArrayRef size,
+/// The distribution of first states: a name, or a function.
+class TORCH_EBM_API StartLaw {
+ public:
+  using Function = std::function<at::Tensor(at::IntArrayRef size,
+                                            const std::optional<at::Generator>& generator)>;
+
+  /// "bernoulli" (0 or 1 with probability 1/2), "categorical" (one-hot along the last dimension, all
+  /// its K >= 2 states equally likely), "uniform" (on (0, 1)), "uniform(low, high)" (on that
+  /// interval) or "normal" (N(0, 1)).
+  StartLaw(std::string name) : name_(std::move(name)) {}  // NOLINT
+  StartLaw(const char* name) : name_(name) {}             // NOLINT
+  /// Returns states of that size, finite, which are then converted to the dtype and device that are
+  /// asked for.
+  StartLaw(Function function) : function_(std::move(function)) {}  // NOLINT
+
+  at::Tensor operator()(at::IntArrayRef size, const std::optional<at::Generator>& generator,
+                        const at::TensorOptions& options) const;
+
+ private:
+  std::string name_;
+  Function function_;
+};
+
+/// Initial states for chains, of the given size. Throws ValueError for an unknown law, an empty
+/// size, and a function that returns states of another size or states that are not finite.
+TORCH_EBM_API at::Tensor start_states(const StartLaw& law, at::IntArrayRef size,
                                       std::optional<at::Generator> generator = std::nullopt,
                                       const at::TensorOptions& options = {});
 
@@ -54,14 +78,14 @@ class TORCH_EBM_API NegativePhaseImpl : public torch::nn::Module {
 class TORCH_EBM_API NaiveMCMCImpl : public NegativePhaseImpl {
  public:
   NaiveMCMCImpl(int64_t n_chains, std::vector<int64_t> shape, Sampler sampler,
-                std::string law = "bernoulli", std::optional<uint64_t> seed = std::nullopt);
+                StartLaw law = "bernoulli", std::optional<uint64_t> seed = std::nullopt);
 
  protected:
   at::Tensor first_states(const at::Tensor& positive, at::Generator& generator) override;
 
  private:
   std::vector<int64_t> shape_;  // of all chains, (n_chains, ...)
-  std::string law_;
+  StartLaw law_;
   at::Tensor like_;  // a buffer that only carries the dtype and device
 };
 TORCH_MODULE(NaiveMCMC);
@@ -83,7 +107,7 @@ TORCH_MODULE(CD);
 class TORCH_EBM_API PCDImpl : public NegativePhaseImpl {
  public:
   PCDImpl(int64_t n_chains, std::vector<int64_t> shape, Sampler sampler,
-          std::string law = "bernoulli", std::optional<uint64_t> seed = std::nullopt);
+          const StartLaw& law = "bernoulli", std::optional<uint64_t> seed = std::nullopt);
 
   /// The chains, (n_chains, ...); a buffer.
   at::Tensor chains;

@@ -13,7 +13,7 @@ namespace torch_ebm {
 class TORCH_EBM_API ReplayBufferImpl : public NegativePhaseImpl {
  public:
   ReplayBufferImpl(int64_t capacity, int64_t n_chains, std::vector<int64_t> shape, Sampler sampler,
-                   std::string law = "uniform", double reinit_probability = 0.05,
+                   StartLaw law = "uniform", double reinit_probability = 0.05,
                    std::optional<uint64_t> seed = std::nullopt);
 
   /// (capacity, ...); a buffer.
@@ -21,6 +21,9 @@ class TORCH_EBM_API ReplayBufferImpl : public NegativePhaseImpl {
   /// The number of calls that have moved each state since it was drawn from `law`, (capacity,),
   /// int64; a buffer.
   at::Tensor age;
+  /// The slots that a call draws, (n_chains,), int64, known before its sampler runs; undefined before
+  /// the first call.
+  at::Tensor slots;
 
  protected:
   at::Tensor first_states(const at::Tensor& positive, at::Generator& generator) override;
@@ -28,9 +31,8 @@ class TORCH_EBM_API ReplayBufferImpl : public NegativePhaseImpl {
 
  private:
   int64_t n_chains_;
-  std::string law_;
+  StartLaw law_;
   double reinit_probability_;
-  at::Tensor slots_;    // of the current call, (n_chains,)
   at::Tensor restart_;  // (n_chains,), boolean
 };
 TORCH_MODULE(ReplayBuffer);

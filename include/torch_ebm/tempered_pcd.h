@@ -13,7 +13,7 @@ namespace torch_ebm {
 class TORCH_EBM_API TemperedPCDImpl : public NegativePhaseImpl {
  public:
   TemperedPCDImpl(int64_t n_chains, std::vector<int64_t> shape, const at::Tensor& betas,
-                  Sampler sampler, int64_t n_steps = 1, const std::string& law = "bernoulli",
+                  Sampler sampler, int64_t n_steps = 1, const StartLaw& law = "bernoulli",
                   std::optional<uint64_t> seed = std::nullopt);
 
   /// The chains of all rungs, (R, n_chains, ...); a buffer.

@@ -171,9 +171,8 @@ TEST(NegativePhase, OneMadeInInferenceModeWorksOutsideOfIt) {
   expect_works_outside_of_inference_mode([&] { return PCD(5, shape, sampler, "bernoulli", 1); });
   expect_works_outside_of_inference_mode(
       [&] { return NaiveMCMC(5, shape, sampler, "bernoulli", 1); });
-  expect_works_outside_of_inference_mode([&] {
-    return TemperedPCD(5, shape, at::tensor({1., 0.5}), sampler, 1, "bernoulli", 1);
-  });
+  expect_works_outside_of_inference_mode(
+      [&] { return TemperedPCD(5, shape, at::tensor({1., 0.5}), sampler, 1, "bernoulli", 1); });
   expect_works_outside_of_inference_mode(
       [&] { return ReplayBuffer(9, 5, shape, sampler, "bernoulli", 0.1, 1); });
 }
@@ -245,6 +244,27 @@ TEST(NegativePhase, ASamplerOfTheWrongShapeChangesNothing) {
   const std::string before = saved(pcd);
   EXPECT_THROWS(pcd(make_energy()), c10::ValueError, "sampler must return the shape of the chains");
   EXPECT_EQ(saved(pcd), before);
+}
+
+TEST(NegativePhase, StartsFromAnyLaw) {
+  const auto drawn = [](const StartLaw& law, at::IntArrayRef size) {
+    return start_states(law, size, seeded(3), at::kDouble);
+  };
+  const at::Tensor unit = drawn("uniform", {50, 4});
+  EXPECT_TRUE(at::allclose(drawn("uniform(-1, 3)", {50, 4}), 4 * unit - 1));
+  EXPECT_TRUE(drawn("categorical", {50, 2, 3}).sum(2).eq(1).all().item<bool>());
+  EXPECT_THROWS(drawn("uniform(3, -1)", {50, 4}), c10::ValueError, "low < high");
+  EXPECT_THROWS(drawn("categorical", {50, 1}), c10::ValueError, "K >= 2 states of a site");
+  const StartLaw twos = [](at::IntArrayRef size, const std::optional<at::Generator>&) {
+    return at::full(size, 2);
+  };
+  EXPECT_TRUE(at::equal(drawn(twos, {2, 3}), at::full({2, 3}, 2, at::kDouble)));
+  const StartLaw wrong = [](at::IntArrayRef, const std::optional<at::Generator>&) {
+    return at::zeros({1});
+  };
+  EXPECT_THROWS(drawn(wrong, {2, 3}), c10::ValueError, "what law returns must have shape");
+  const PCD pcd(5, std::vector<int64_t>{6}, Recorder(), twos, 1);
+  EXPECT_TRUE(pcd->chains.eq(2).all().item<bool>());
 }
 
 }  // namespace

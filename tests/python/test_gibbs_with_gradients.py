@@ -297,3 +297,53 @@ def test_an_energy_without_a_score_is_refused():
 def test_wrong_states_are_refused(x, error, message):
     with pytest.raises(error, match=message):
         gwg(lambda x: x.sum(1), x)
+
+
+def clamped_law(energy, x, clamp):
+    """The law of the states that agree with x where it is clamped."""
+    states = all_states(x.numel())
+    allowed = (states == x)[:, clamp].all(1)
+    return torch.softmax(torch.where(allowed, -energy(states), -torch.inf), 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])  # the kernel, and tensors
+def test_clamped_sites_keep_their_state_and_the_others_their_conditional_law(dtype):
+    model = case("fvbm_n4_s1")
+    weight, bias = model.array("W"), model.array("b")
+
+    def energy(x):
+        x = x.double()
+        return -x @ bias - (x @ weight * x).sum(1) / 2
+
+    clamp = torch.tensor([True, False, False, True])
+    first = torch.tensor([1.0, 0.0, 1.0, 0.0], dtype=torch.float64)
+    law = clamped_law(energy, first, clamp)
+    x = exact_samples(law, 20_000, 4, seed=6).to(dtype)
+    last = torch_ebm.gibbs_with_gradients(
+        lambda y: energy(y).to(y.dtype), x, clamp=clamp, n_steps=3, generator=seeded(5)
+    ).x
+    assert (last[:, clamp] == first[clamp]).all() and not torch.equal(last, x)
+    check_law(state_numbers(last.double()), law, "clamped law")
+
+
+def test_clamped_categories_keep_their_state_and_clamped_chains_stay():
+    x = torch.eye(3, dtype=torch.float64)[torch.tensor([[0, 1], [2, 2], [1, 0]])]
+    slope = torch.randn(2, 3, dtype=torch.float64, generator=seeded(1))
+    energy = lambda y: (y * slope).sum((1, 2))  # noqa: E731
+    clamp = torch.tensor([[True, False], [True, True], [False, False]])
+    options = {"categorical": True, "n_steps": 30, "generator": seeded(2)}
+    run = torch_ebm.gibbs_with_gradients(energy, x, clamp=clamp, **options)
+    assert torch.equal(run.x[clamp], x[clamp])
+    assert run.acceptance_rate[1] == 0 and (run.acceptance_rate[[0, 2]] > 0).all()
+
+
+def test_an_own_method_is_left_out_where_sites_are_clamped():
+    machine = torch_ebm.BoltzmannMachine(3, dtype=torch.float64)
+    x = torch.ones(5, 3, dtype=torch.float64)
+    clamp = torch.tensor([False, True, False])
+    last = torch_ebm.gibbs_with_gradients(
+        machine, x, clamp=clamp, n_steps=9, generator=seeded(1)
+    ).x
+    assert (last[:, 1] == 1).all() and not torch.equal(last, x)
+    with pytest.raises(TypeError, match="clamp must be boolean"):
+        torch_ebm.gibbs_with_gradients(machine, x, clamp=clamp.double())

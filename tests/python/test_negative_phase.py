@@ -365,3 +365,69 @@ def test_a_phase_keeps_the_acceptance_rate_of_its_sampler():
     phase.sampler = lambda energy, x, generator: x
     phase(lambda x: x.square().sum(1))
     assert phase.acceptance_rate is None
+
+
+def test_starts_on_an_interval():
+    x, unit = (
+        torch_ebm.start_states(law, (99, 1), dtype=torch.float64, generator=seeded(1))
+        for law in ("uniform(-3, 5)", "uniform")
+    )
+    torch.testing.assert_close(x, -3 + 8 * unit)
+    for wrong in ("uniform(1, 1)", "uniform(2, 1)", "uniform(0, inf)"):
+        with pytest.raises(ValueError, match="with low < high"):
+            torch_ebm.start_states(wrong, (2,))
+    for wrong in ("uniform(1)", "uniform(0, 1", "uniform(0, 1) ", "uniforms", ""):
+        with pytest.raises(ValueError, match="law must be"):
+            torch_ebm.start_states(wrong, (2,))
+
+
+def test_categorical_starts_are_one_hot_and_equally_likely():
+    x = torch_ebm.start_states("categorical", (9000, 2, 3), generator=seeded(1))
+    assert ((x == 0) | (x == 1)).all() and (x.sum(2) == 1).all()
+    number = x.argmax(2) @ torch.tensor([3, 1])
+    check_law(number, torch.full((9,), 1 / 9).double(), "pairs of states")
+    with pytest.raises(ValueError, match="K >= 2 states of a site"):
+        torch_ebm.start_states("categorical", (5, 1))
+    sampler = functools.partial(torch_ebm.gibbs, categorical=True)
+    pcd = torch_ebm.PCD(4, (2, 3), sampler, law="categorical", seed=1)
+    assert pcd(lambda y: (y * torch.arange(3.0)).sum((1, 2))).sum(2).eq(1).all()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda law: torch_ebm.NaiveMCMC(4, (2,), law=law, seed=1),
+        lambda law: torch_ebm.PCD(4, (2,), law=law, seed=1),
+        lambda law: torch_ebm.ReplayBuffer(8, 4, (2,), torch_ebm.gibbs, law=law, seed=1),
+        lambda law: torch_ebm.TemperedPCD(4, (2,), [1.0, 0.5], law=law, seed=1),
+        lambda law: torch_ebm.FastPCD(
+            4, (2,), torch_ebm.RBM(2, 2), fast_learning_rate=0.1, law=law, seed=1
+        ),
+    ],
+)
+def test_a_function_may_be_the_law(make):
+    def ones_and_zeros(size, generator):
+        assert isinstance(generator, torch.Generator)
+        return (torch.rand(size, generator=generator, dtype=torch.float64) < 0.9).double()
+
+    phase = make(ones_and_zeros)
+    positive = torch.zeros(4, 2)
+    negative = phase(torch_ebm.RBM(2, 2), positive)
+    assert negative.dtype == torch.float32
+    again = make(ones_and_zeros)  # the seed decides what the function draws
+    for one, other in zip(again.state_dict().values(), make(ones_and_zeros).state_dict().values()):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    "law, error, message",
+    [
+        (lambda size, generator: torch.zeros(3), ValueError, r"must have shape \(4, 2\)"),
+        (lambda size, generator: torch.full(size, torch.nan), ValueError, "must be finite"),
+        (lambda size, generator: None, TypeError, "must be a tensor, got NoneType"),
+        (3, TypeError, "law must be a name or a function, got int"),
+    ],
+)
+def test_what_a_law_returns_is_checked(law, error, message):
+    with pytest.raises(error, match=message):
+        torch_ebm.start_states(law, (4, 2))

@@ -192,3 +192,17 @@ except ImportError as error:
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "torch_ebm[plots]" in run.stdout
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_images_in_colour_are_drawn_as_they_are(flat):
+    x = torch.rand(3, 3, 2, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    x[1, :, 0, 0] = torch.nan
+    shown = x.flatten(1) if flat else x
+    drawn = picture(plots.images(shown, (3, 2, 4), n_columns=1)).double()
+    torch.testing.assert_close(drawn[:2, :4], x[0].permute(1, 2, 0))
+    torch.testing.assert_close(drawn[6:8, :4], x[2].permute(1, 2, 0))
+    assert (drawn[2] == 1).all()  # a gap
+    assert drawn[3, 0].max() - drawn[3, 0].min() > 0.1  # unknown
+    with pytest.raises(ValueError, match=r"shape \(N, 3, height, width\)"):
+        plots.images(x, (4, 2, 3))

@@ -116,3 +116,22 @@ def test_if_the_sampler_raises_nothing_has_changed():
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         buffer_of(*arguments)
+
+
+def test_an_energy_sees_the_slots_that_are_drawn():
+    buffer = torch_ebm.ReplayBuffer(
+        20, 6, (2,), functools.partial(torch_ebm.langevin, step_size=0.1), seed=3
+    )
+    labels, seen = torch.arange(20), []
+
+    def energy(x):
+        seen.append(labels[buffer.slots])
+        return x.square().sum(1)
+
+    before = buffer.states.clone()
+    last = buffer(energy)
+    assert all(torch.equal(s, buffer.slots) for s in seen)
+    assert torch.equal(buffer.states[buffer.slots], last)
+    rest = torch.ones(20, dtype=torch.bool)
+    rest[buffer.slots] = False
+    assert torch.equal(buffer.states[rest], before[rest])
