@@ -80,7 +80,12 @@ from .replay_buffer import ReplayBuffer
 from .replica_exchange import ReplicaSamples, replica_exchange
 from .sampler import Sampler, Samples
 from .sandwich import Sandwich, sandwich
-from .schedule import adaptive_schedule, linear_schedule, sigmoid_schedule
+from .schedule import (
+    adaptive_schedule,
+    linear_schedule,
+    salakhutdinov_murray_schedule,
+    sigmoid_schedule,
+)
 from .score_matching import score_matching
 from .sliced_score_matching import sliced_score_matching
 from .tempered_log_z import LadderEnergies, ladder_energies, tempered_log_z
@@ -198,6 +203,7 @@ __all__ = [
     "replica_exchange",
     "reverse_ais",
     "round_trips",
+    "salakhutdinov_murray_schedule",
     "sandwich",
     "save_checkpoint",
     "score_matching",

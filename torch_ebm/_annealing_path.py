@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import math
 import operator
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from .anneal import anneal
 from .annealed_energy import annealed_energy, support_of
 from .energy import Energy, energy_at, has_method, runs_forward_of
 from .gibbs import gibbs
-from .noise import NoiseDistribution
+from .noise import NoiseDistribution, sample_from
 from .rbm import RBM
 from .sampler import Sampler, states_of
 from .schedule import linear_schedule
@@ -56,13 +55,7 @@ class EnergyPath:
 
     def start(self, n_chains: int, generator: torch.Generator) -> Tensor:
         """Exact samples of the base."""
-        if "generator" in inspect.signature(self.base.sample).parameters:
-            x = self.base.sample(torch.Size([n_chains]), generator=generator)
-        else:
-            seed = torch.randint(2**62, (), generator=generator, device=generator.device).item()
-            with torch.random.fork_rng():  # such a base draws from torch's default generators
-                torch.manual_seed(seed)
-                x = self.base.sample(torch.Size([n_chains]))
+        x = sample_from(self.base, n_chains, generator)
         log_prob = self.base.log_prob(x)
         if log_prob.shape != (n_chains,):
             raise ValueError(

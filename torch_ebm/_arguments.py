@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Optional, Union
 
 import torch
@@ -33,12 +33,53 @@ def as_step_size(step_size: object) -> object:
 
 def as_sigma(sigma: object) -> object:
     """Noise scales as the operators take them: a number, a list of numbers, or a tensor."""
-    if isinstance(sigma, Tensor):
+    if isinstance(sigma, (float, int, Tensor)):
         return sigma
+    if isinstance(sigma, (list, tuple)) and sigma and all(type(s) is float for s in sigma):
+        return list(sigma)
     numbers = _numbers("sigma", sigma)
     if numbers.numel() == 0:
         raise ValueError("sigma must not be an empty list")  # no operator takes one
     return numbers.tolist()
+
+
+def fill_parameters(module: torch.nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Copies ``tensors`` into the parameters of those names.
+
+    Raises:
+        TypeError: other dtypes, or none at all.
+        ValueError: other shapes or devices.
+    """
+    what = f"{type(module).__name__}.from_tensors"
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            value = tensors[name]
+            if value.dtype != parameter.dtype:
+                raise TypeError(
+                    f"{what}: {name} must have dtype {parameter.dtype}, as the first weight, got"
+                    f" {value.dtype}"
+                )
+            if value.shape != parameter.shape or value.device != parameter.device:
+                raise ValueError(
+                    f"{what}: {name} must have shape {tuple(parameter.shape)} on"
+                    f" {parameter.device}, got {tuple(value.shape)} on {value.device}"
+                )
+            parameter.copy_(value)
+
+
+def checked_matrix(what: str, weight: Tensor, symbols: str) -> Tensor:
+    """``weight`` if it is a floating matrix.
+
+    Raises:
+        TypeError: it is not a floating tensor.
+        ValueError: it is not a matrix.
+    """
+    if not (isinstance(weight, Tensor) and weight.is_floating_point()):
+        got = weight.dtype if isinstance(weight, Tensor) else type(weight).__name__
+        raise TypeError(f"{what} must be a floating tensor, got {got}")
+    if weight.dim() != 2:
+        raise ValueError(f"{what} must have shape {symbols}, got {tuple(weight.shape)}")
+    return weight
 
 
 def as_number(value: Union[float, Tensor]) -> float:

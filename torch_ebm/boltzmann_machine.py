@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from . import _library  # noqa: F401
-from ._arguments import as_beta
+from ._arguments import as_beta, checked_matrix, fill_parameters
 from .energy import ClosedForms
 
 _INITIAL_WEIGHT_SCALE = 0.01
@@ -48,6 +48,19 @@ class BoltzmannMachine(ClosedForms):
         self.weight = torch.nn.Parameter(torch.empty(n_units, n_units, **like))
         self.bias = torch.nn.Parameter(torch.zeros(n_units, **like))
         torch.nn.init.normal_(self.weight, std=_INITIAL_WEIGHT_SCALE)
+
+    @classmethod
+    def from_tensors(cls, weight: Tensor, bias: Tensor) -> BoltzmannMachine:
+        """A machine with copies of these parameters, (D, D) and (D,), as its own.
+
+        Raises:
+            TypeError: a weight that is not floating, a bias of another dtype.
+            ValueError: shapes or devices that do not fit.
+        """
+        weight = checked_matrix(f"{cls.__name__}.from_tensors: weight", weight, "(D, D)")
+        machine = cls(len(weight), dtype=weight.dtype, device=weight.device)
+        fill_parameters(machine, {"weight": weight, "bias": bias})
+        return machine
 
     def extra_repr(self) -> str:
         return f"n_units={self.n_units}"

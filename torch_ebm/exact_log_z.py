@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Optional
 
 import torch
@@ -28,17 +29,30 @@ def exact_log_z(
     sites.
 
     Args:
-        dtype, device: of the states that ``energy`` is given; default: torch's defaults.
+        dtype, device: of the states that ``energy`` is given; default: those of its first floating
+            parameter or buffer, if it is a module that has one, else torch's defaults.
 
     Raises:
         ValueError: ``n_units`` not between 1 and 25, more than 2^25 states, ``n_categories`` < 2,
             or an energy that is NaN or -inf.
     """
+    like = _first_floating(energy)
+    dtype = dtype or like.dtype
+    device = torch.device(device) if device is not None else like.device
     with as_argument(energy) as argument:
         return torch.ops.torch_ebm.exact_log_z(
             argument,
             n_units,
             n_categories=n_categories,
-            dtype=dtype or torch.get_default_dtype(),
-            device=torch.device(device) if device is not None else torch.device("cpu"),
+            dtype=dtype,
+            device=device,
         )
+
+
+def _first_floating(energy: Energy) -> Tensor:
+    """The first floating parameter or buffer of a module, or an empty tensor."""
+    if isinstance(energy, torch.nn.Module):
+        for tensor in itertools.chain(energy.parameters(), energy.buffers()):
+            if tensor.is_floating_point():
+                return tensor
+    return torch.empty(0, device="cpu")

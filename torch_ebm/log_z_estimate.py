@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Union
 
 import torch
 from torch import Tensor
@@ -40,7 +40,7 @@ class LogZEstimate(NamedTuple):
 
 def log_z_from_weights(
     log_weights: Tensor,
-    log_z_base: Tensor,
+    log_z_base: Union[float, Tensor] = 0.0,
     *,
     betas: Optional[Tensor] = None,
     stage_ess: Optional[Tensor] = None,
@@ -56,12 +56,15 @@ def log_z_from_weights(
     is less) or the interval longer than 2.
 
     Args:
-        log_z_base: log partition function of the distribution that the weights refer to, shape ().
+        log_z_base: log partition function of the distribution that the weights refer to: one
+            number, or a tensor of shape (); default: 0.
         betas, stage_ess: copied into the result.
 
     Raises:
         ValueError: N < 2, or weights that are NaN, +inf or all -inf.
     """
+    if not isinstance(log_z_base, Tensor):
+        log_z_base = torch.tensor(float(log_z_base), dtype=torch.float64)
     numbers = torch.ops.torch_ebm.log_z_from_weights(log_weights, log_z_base)
     _, _, lower, upper, ess = (number.item() for number in numbers)
     warning = torch.ops.torch_ebm.log_z_doubt(ess, len(log_weights), lower, upper)

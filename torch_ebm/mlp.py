@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from . import _library  # noqa: F401
+from ._arguments import checked_matrix, fill_parameters
 from .energy import ClosedForms, is_untouched
 
 # torch's own threshold, above which softplus is the identity, makes an error of 2e-9.
@@ -73,6 +74,42 @@ class MLP(ClosedForms):
             layers.append(torch.nn.Linear(n_in, n_out, dtype=dtype, device=device))
             layers.append(_ACTIVATIONS[activation]())
         self.layers = torch.nn.Sequential(*layers[:-1])
+
+    @classmethod
+    def from_tensors(
+        cls,
+        weights: Sequence[Tensor],
+        biases: Sequence[Tensor],
+        *,
+        activation: str = "silu",
+        confinement: float = 0.0,
+    ) -> MLP:
+        """A network with copies of these parameters, (out, in) and (out,) of every layer, as its
+        own.
+
+        Raises:
+            TypeError: a weight that is not floating, parameters of different dtypes.
+            ValueError: shapes or devices that do not fit; and as :class:`MLP`.
+        """
+        what = f"{cls.__name__}.from_tensors"
+        if len(weights) != len(biases) or len(weights) < 2:
+            raise ValueError(
+                f"{what}: weights and biases must be those of at least two layers, got"
+                f" {len(weights)} and {len(biases)}"
+            )
+        for i, weight in enumerate(weights):
+            checked_matrix(f"{what}: weights[{i}]", weight, "(out, in)")
+        mlp = cls(
+            [weights[0].shape[1], *(len(weight) for weight in weights)],
+            activation=activation,
+            confinement=confinement,
+            dtype=weights[0].dtype,
+            device=weights[0].device,
+        )
+        tensors = {f"layers.{2 * i}.weight": weight for i, weight in enumerate(weights)}
+        tensors.update({f"layers.{2 * i}.bias": bias for i, bias in enumerate(biases)})
+        fill_parameters(mlp, tensors)
+        return mlp
 
     def extra_repr(self) -> str:
         return f"sizes={self.sizes}, activation={self.activation!r}, confinement={self.confinement}"

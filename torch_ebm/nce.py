@@ -12,7 +12,6 @@ from .energy import Energy
 from .noise import NoiseDistribution, NoiseSamples, noise_arguments
 
 
-@torch.compiler.disable
 def nce(
     energy: Energy,
     x: Tensor,
@@ -53,15 +52,15 @@ def nce(
         log_z: one number, shape (): a parameter, which gets a gradient, or the known value.
             Default: 0; the energy then learns to be normalised, for which it needs a constant term
             of its own.
-        weights, reduction, generator: see :mod:`torch_ebm.criterion`. The generator goes to the
-            ``sample`` of the noise.
+        weights, reduction, generator: see :mod:`torch_ebm.criterion`. The noise is drawn from the
+            generator.
 
     Returns:
         One number, shape (), or, with ``reduction="none"``, (N,).
 
     Raises:
         ValueError: noise that does not fit x; a log density of the noise that is not finite (the
-            message names the first example); n_noise < 1; a generator for noise that takes none.
+            message names the first example); n_noise < 1.
     """
     if log_z is not None and not isinstance(log_z, Tensor):
         log_z = torch.tensor(float(log_z), dtype=torch.float64)

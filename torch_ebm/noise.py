@@ -19,8 +19,9 @@ class NoiseDistribution(Protocol):
     ``sample((n,))`` returns n independent states, (n, ...), and ``log_prob(u)`` their log
     densities, (n,): wrap a distribution of single units in
     :class:`torch.distributions.Independent`. If ``sample`` takes a keyword ``generator``, it is
-    given that of the criterion. Those of :mod:`torch.distributions` take none and draw from torch's
-    default generator.
+    given that of the criterion. Those of :mod:`torch.distributions` take none: what they draw
+    follows from a seed that the criterion's generator gives, or, without one, from torch's default
+    generator.
     """
 
     def sample(self, sample_shape: Sequence[int], /) -> Tensor: ...
@@ -56,8 +57,7 @@ def draw_noise(
     function every time, as for LBFGS, draw once and pass the result as ``noise``.
 
     Raises:
-        ValueError: ``n_noise`` < 1, samples or log densities in other shapes, or a generator for
-            noise that takes none.
+        ValueError: ``n_noise`` < 1, samples or log densities in other shapes.
     """
     return _drawn("draw_noise", noise, x, n_noise, generator)
 
@@ -138,23 +138,27 @@ def _drawn(
         )
     if x.dim() == 0:
         raise ValueError(f"{op}: x must have shape (N, ...), got ()")
-    options = {}
-    if "generator" in inspect.signature(noise.sample).parameters:
-        options["generator"] = generator
-    elif generator is not None:
-        raise ValueError(
-            f"{op}: generator must be left out: the noise's sample takes none; seed "
-            "torch's default generator"
-        )
     n, unit_shape = len(x), x.shape[1:]
     with torch.no_grad():
-        samples = noise.sample(torch.Size([n * n_noise]), **options)
+        samples = sample_from(noise, n * n_noise, generator)
         _check_shape(op, "sample", samples, (n * n_noise, *unit_shape))
         return NoiseSamples(
             samples.to(x).view(n, n_noise, *unit_shape),
             _log_prob(op, noise, samples).view(n, n_noise),
             _log_prob(op, noise, x.detach()),
         )
+
+
+def sample_from(noise: NoiseDistribution, n: int, generator: Optional[torch.Generator]) -> Tensor:
+    """``n`` samples, drawn from ``generator`` if there is one, even if ``noise`` takes none."""
+    if "generator" in inspect.signature(noise.sample).parameters:
+        return noise.sample(torch.Size([n]), generator=generator)
+    if generator is None:
+        return noise.sample(torch.Size([n]))
+    seed = torch.randint(2**62, (), generator=generator, device=generator.device).item()
+    with torch.random.fork_rng():  # such a distribution draws from torch's default generators
+        torch.manual_seed(seed)
+        return noise.sample(torch.Size([n]))
 
 
 def _log_prob(op: str, noise: NoiseDistribution, u: Tensor) -> Tensor:

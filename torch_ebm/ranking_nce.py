@@ -12,7 +12,6 @@ from .energy import Energy
 from .noise import NoiseDistribution, NoiseSamples, noise_arguments
 
 
-@torch.compiler.disable
 def ranking_nce(
     energy: Energy,
     x: Tensor,

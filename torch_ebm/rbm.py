@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from . import _library  # noqa: F401
-from ._arguments import as_beta
+from ._arguments import as_beta, checked_matrix, fill_parameters
 from .energy import ClosedForms
 
 _INITIAL_WEIGHT_SCALE = 0.01
@@ -56,6 +56,20 @@ class RBM(ClosedForms):
         self.visible_bias = torch.nn.Parameter(torch.zeros(n_visible, **like))
         self.hidden_bias = torch.nn.Parameter(torch.zeros(n_hidden, **like))
         torch.nn.init.normal_(self.weight, std=_INITIAL_WEIGHT_SCALE)
+
+    @classmethod
+    def from_tensors(cls, weight: Tensor, visible_bias: Tensor, hidden_bias: Tensor) -> RBM:
+        """An RBM with copies of these parameters, (V, H), (V,) and (H,), as its own.
+
+        Raises:
+            TypeError: a weight that is not floating, biases of another dtype.
+            ValueError: shapes or devices that do not fit.
+        """
+        weight = checked_matrix(f"{cls.__name__}.from_tensors: weight", weight, "(V, H)")
+        rbm = cls(*weight.shape, dtype=weight.dtype, device=weight.device)
+        names = {"weight": weight, "visible_bias": visible_bias, "hidden_bias": hidden_bias}
+        fill_parameters(rbm, names)
+        return rbm
 
     def extra_repr(self) -> str:
         return f"n_visible={self.n_visible}, n_hidden={self.n_hidden}"

@@ -32,6 +32,19 @@ def sigmoid_schedule(n_steps: int, *, steepness: float = 4.0) -> Tensor:
     return torch.ops.torch_ebm.sigmoid_schedule(n_steps, steepness)
 
 
+def salakhutdinov_murray_schedule(n_steps: int) -> Tensor:
+    """``n_steps`` + 1 inverse temperatures from 0 to 1, ever denser towards 1, float64.
+
+    1/29 of the steps lead from 0 to 0.5, 8/29 on to 0.9 and 20/29 on to 1, evenly spaced in each
+    part, at least one each (Salakhutdinov & Murray 2008, who took 500, 4000 and 10000). For large
+    RBMs, whose weights change most near 1.
+
+    Raises:
+        ValueError: ``n_steps`` < 3.
+    """
+    return torch.ops.torch_ebm.salakhutdinov_murray_schedule(n_steps)
+
+
 @torch.compiler.disable
 def adaptive_schedule(
     energy: Energy,

@@ -37,10 +37,12 @@ class PathTuning(NamedTuple):
         """``n_steps`` transitions at ``beta``.
 
         Between two temperatures masses are interpolated linearly, as the precisions of Gaussians
-        change along a geometric path, and step sizes geometrically.
+        change along a geometric path, and step sizes geometrically. ``beta`` is one number, or one
+        for every chain, (N,), as in replica exchange: the chains at each temperature are then moved
+        together, apart from the others.
 
         Raises:
-            ValueError: ``beta`` that is not one number for all chains; and as the sampler does.
+            ValueError: ``beta`` of another shape; and as the sampler does.
         """
         with as_argument(energy) as argument:
             return Samples(

@@ -53,6 +53,23 @@ BoltzmannMachineImpl::BoltzmannMachineImpl(int64_t n_units) : n_units_(n_units) 
   BoltzmannMachineImpl::reset();
 }
 
+BoltzmannMachineImpl::BoltzmannMachineImpl(const at::Tensor& weight_values,
+                                           const at::Tensor& bias_values) {
+  constexpr const char* kName = "BoltzmannMachine";
+  detail::check_floating(kName, "weight", weight_values);
+  detail::check_shape(kName, "weight", weight_values, {-1, -1}, "(D, D)");
+  n_units_ = weight_values.size(0);
+  detail::check_shape(kName, "weight", weight_values, {n_units_, n_units_}, "(D, D)");
+  detail::check_shape(kName, "bias", bias_values, {n_units_}, "(D,)");
+  detail::check_same_type(kName, "bias", bias_values, "weight", weight_values);
+  detail::check_at_least(kName, "n_units", n_units_, 1);
+  BoltzmannMachineImpl::reset();
+  to(weight_values.device(), weight_values.scalar_type());
+  const at::NoGradGuard no_grad;
+  weight.copy_(weight_values);
+  bias.copy_(bias_values);
+}
+
 void BoltzmannMachineImpl::reset() {
   weight = register_parameter("weight", at::empty({n_units_, n_units_}));
   bias = register_parameter("bias", at::zeros({n_units_}));

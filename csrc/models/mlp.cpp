@@ -35,6 +35,26 @@ void check_sizes(const std::vector<int64_t>& sizes) {
                     fmt::format("[{}]", fmt::join(sizes, ", ")));
 }
 
+/// The sizes of a network with these parameters, which are checked.
+std::vector<int64_t> sizes_of(const std::vector<at::Tensor>& weights,
+                              const std::vector<at::Tensor>& biases) {
+  TORCH_CHECK_VALUE(weights.size() >= 2 && biases.size() == weights.size(), kName,
+                    ": weights and biases must be those of at least two layers, got ",
+                    weights.size(), " and ", biases.size());
+  detail::check_floating(kName, "weights[0]", weights[0]);
+  detail::check_shape(kName, "weights[0]", weights[0], {-1, -1}, "(out, in)");
+  std::vector<int64_t> sizes{weights[0].size(1)};
+  for (size_t l = 0; l < weights.size(); ++l) {
+    const std::string weight = fmt::format("weights[{}]", l), bias = fmt::format("biases[{}]", l);
+    detail::check_shape(kName, weight.c_str(), weights[l], {-1, sizes.back()}, "(out, in)");
+    sizes.push_back(weights[l].size(0));
+    detail::check_shape(kName, bias.c_str(), biases[l], {sizes.back()}, "(out,)");
+    detail::check_same_type(kName, weight.c_str(), weights[l], "weights[0]", weights[0]);
+    detail::check_same_type(kName, bias.c_str(), biases[l], "weights[0]", weights[0]);
+  }
+  return sizes;
+}
+
 }  // namespace
 
 MLPImpl::MLPImpl(std::vector<int64_t> sizes, MLPOptions options)
@@ -42,6 +62,18 @@ MLPImpl::MLPImpl(std::vector<int64_t> sizes, MLPOptions options)
   check_sizes(sizes_);
   detail::check_confinement(kName, options_.confinement);
   MLPImpl::reset();
+}
+
+MLPImpl::MLPImpl(const std::vector<at::Tensor>& weights, const std::vector<at::Tensor>& biases,
+                 MLPOptions options)
+    : MLPImpl(sizes_of(weights, biases), std::move(options)) {
+  to(weights[0].device(), weights[0].scalar_type());
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> own = layers->parameters();
+  for (size_t l = 0; l < weights.size(); ++l) {
+    own[2 * l].copy_(weights[l]);
+    own[2 * l + 1].copy_(biases[l]);
+  }
 }
 
 void MLPImpl::reset() {

@@ -67,6 +67,21 @@ RBMImpl::RBMImpl(int64_t n_visible, int64_t n_hidden) : n_visible_(n_visible), n
   RBMImpl::reset();
 }
 
+RBMImpl::RBMImpl(const at::Tensor& weight_values, const at::Tensor& visible_values,
+                 const at::Tensor& hidden_values) {
+  detail::check_rbm_shapes("RBM", weight_values, visible_values, hidden_values);
+  n_visible_ = weight_values.size(0);
+  n_hidden_ = weight_values.size(1);
+  detail::check_at_least("RBM", "n_visible", n_visible_, 1);
+  detail::check_at_least("RBM", "n_hidden", n_hidden_, 1);
+  RBMImpl::reset();
+  to(weight_values.device(), weight_values.scalar_type());
+  const at::NoGradGuard no_grad;
+  weight.copy_(weight_values);
+  visible_bias.copy_(visible_values);
+  hidden_bias.copy_(hidden_values);
+}
+
 void RBMImpl::reset() {
   weight = register_parameter("weight", at::empty({n_visible_, n_hidden_}));
   visible_bias = register_parameter("visible_bias", at::zeros({n_visible_}));

@@ -1,5 +1,6 @@
 #include "torch_ebm/schedule.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "csrc/common/checks.h"
@@ -94,6 +95,19 @@ at::Tensor sigmoid_schedule(int64_t n_steps, double steepness) {
   return betas;
 }
 
+at::Tensor salakhutdinov_murray_schedule(int64_t n_steps) {
+  detail::check_at_least("salakhutdinov_murray_schedule", "n_steps", n_steps, 3);
+  const auto share = [&](int64_t parts) {
+    return std::max<int64_t>(1, std::llround(static_cast<double>(n_steps * parts) / 29));
+  };
+  const int64_t first = share(1), second = std::min(share(8), n_steps - first - 1);
+  const auto part = [](double from, double to, int64_t n) {
+    return at::linspace(from, to, n + 1, at::TensorOptions(at::kDouble));
+  };
+  return at::cat({part(0, 0.5, first), part(0.5, 0.9, second).slice(0, 1),
+                  part(0.9, 1, n_steps - first - second).slice(0, 1)});
+}
+
 at::Tensor adaptive_schedule(const Energy& energy, const at::Tensor& x, const Sampler& sampler,
                              const AdaptiveScheduleOptions& options) {
   detail::check_floating(kAdaptiveSchedule, "x", x);
@@ -119,6 +133,7 @@ at::Tensor adaptive_schedule(const Energy& energy, const at::Tensor& x, const Sa
 TORCH_LIBRARY_IMPL(torch_ebm, CompositeImplicitAutograd, m) {
   m.impl("linear_schedule", &linear_schedule);
   m.impl("sigmoid_schedule", &sigmoid_schedule);
+  m.impl("salakhutdinov_murray_schedule", &salakhutdinov_murray_schedule);
 }
 TORCH_EBM_DRIVER("adaptive_schedule", &adaptive_schedule_op)
 

@@ -37,11 +37,39 @@ int64_t path_length(int64_t n_leapfrog, double beta) {
   return std::max<int64_t>(1, std::llround(length));
 }
 
+Samples tuned_transition(const PathTuning& tuning, const Energy& energy, const at::Tensor& x,
+                         const RunOptions& run);
+
+/// The same for chains at several temperatures, such as those of a ladder: those of each together.
+Samples at_each_temperature(const PathTuning& tuning, const Energy& energy, const at::Tensor& x,
+                            const RunOptions& run) {
+  detail::check_floating("PathTuning", "x", x);
+  detail::check_chains("PathTuning", "x", x);
+  detail::check_shape("PathTuning", "beta", *run.beta, {x.size(0)}, "(N,)");
+  const at::Tensor beta = run.beta->detach().to(at::kCPU, at::kDouble);
+  const auto [values, which] = at::_unique(beta, /*sorted=*/true, /*return_inverse=*/true);
+  std::vector<int64_t> none = x.sizes().vec();
+  none.insert(none.begin(), 0);
+  const auto numbers = x.options().dtype(at::kDouble);
+  Samples all{at::empty_like(x), at::empty({x.size(0)}, numbers), at::empty(none, x.options()),
+              at::empty({x.size(0)}, numbers)};
+  for (int64_t k = 0; k < values.size(0); ++k) {
+    const at::Tensor rows = which.eq(k).nonzero().squeeze(1).to(x.device());
+    RunOptions at_one = run;
+    at_one.beta = values[k].to(x.device());
+    const Samples some = tuned_transition(tuning, energy, x.index_select(0, rows), at_one);
+    all.x.index_copy_(0, rows, some.x);
+    all.acceptance_rate.index_copy_(0, rows, some.acceptance_rate);
+    all.energy->index_copy_(0, rows, some.energy.value());
+  }
+  return all;
+}
+
 /// The sampler at one temperature: step size and masses between those of the tuning.
 Samples tuned_transition(const PathTuning& tuning, const Energy& energy, const at::Tensor& x,
                          const RunOptions& run) {
-  TORCH_CHECK_VALUE(run.beta && run.beta->dim() == 0,
-                    "PathTuning: a tuned sampler takes one beta, shape (), for all chains");
+  TORCH_CHECK_VALUE(run.beta, "PathTuning: a tuned sampler must be given beta");
+  if (run.beta->dim() > 0) return at_each_temperature(tuning, energy, x, run);
   const double beta = run.beta->item<double>();
   const detail::Place place = detail::place_on_path(tuning.betas, beta);
   const at::Tensor log_step_size = detail::linear_between(at::log(tuning.step_size), place);
@@ -89,8 +117,7 @@ detail::SamplesTuple tuned_step_op(const c10::IValue& energy, const at::Tensor& 
 Sampler PathTuning::bind(int64_t n_steps) const {
   return
       [tuning = *this, n_steps](const Energy& energy, const at::Tensor& x, const RunOptions& call) {
-        RunOptions run = call;
-        run.n_steps = n_steps;
+        const RunOptions run{.n_steps = n_steps, .beta = call.beta, .generator = call.generator};
         return tuned_transition(tuning, energy, x, run);
       };
 }

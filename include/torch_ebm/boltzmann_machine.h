@@ -58,6 +58,8 @@ class TORCH_EBM_API BoltzmannMachineImpl : public torch::nn::Cloneable<Boltzmann
  public:
   /// Weights ~ N(0, 0.01^2), biases 0.
   explicit BoltzmannMachineImpl(int64_t n_units);
+  /// With copies of these parameters, (D, D) and (D,), floating and of one dtype and device.
+  BoltzmannMachineImpl(const at::Tensor& weight, const at::Tensor& bias);
 
   void reset() override;
   void pretty_print(std::ostream& stream) const override;

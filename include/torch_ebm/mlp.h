@@ -48,6 +48,10 @@ class TORCH_EBM_API MLPImpl : public torch::nn::Cloneable<MLPImpl>, public Energ
   /// sizes: D, the hidden layers (at least one), and 1. Parameters are initialised as in
   /// torch::nn::Linear.
   explicit MLPImpl(std::vector<int64_t> sizes, MLPOptions options = {});
+  /// With copies of these parameters, (out, in) and (out,) of every layer, floating and of one dtype
+  /// and device.
+  MLPImpl(const std::vector<at::Tensor>& weights, const std::vector<at::Tensor>& biases,
+          MLPOptions options = {});
 
   void reset() override;
   void pretty_print(std::ostream& stream) const override;

@@ -70,6 +70,8 @@ class TORCH_EBM_API RBMImpl : public torch::nn::Cloneable<RBMImpl>, public Energ
  public:
   /// Weights ~ N(0, 0.01^2), biases 0 (Hinton 2010, section 8).
   RBMImpl(int64_t n_visible, int64_t n_hidden);
+  /// With copies of these parameters, (V, H), (V,) and (H,), floating and of one dtype and device.
+  RBMImpl(const at::Tensor& weight, const at::Tensor& visible_bias, const at::Tensor& hidden_bias);
 
   void reset() override;
   void pretty_print(std::ostream& stream) const override;

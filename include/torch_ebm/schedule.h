@@ -14,6 +14,11 @@ TORCH_EBM_API at::Tensor linear_schedule(int64_t n_steps);
 /// ValueError also for a steepness that is not positive and finite.
 TORCH_EBM_API at::Tensor sigmoid_schedule(int64_t n_steps, double steepness = 4);
 
+/// The same, ever denser towards 1: of n_steps, 1/29 lead from 0 to 0.5, 8/29 on to 0.9 and 20/29 on to
+/// 1, evenly spaced in each part, at least one each (Salakhutdinov & Murray 2008, who took 500, 4000
+/// and 10000 for large RBMs). Throws ValueError for n_steps < 3.
+TORCH_EBM_API at::Tensor salakhutdinov_murray_schedule(int64_t n_steps);
+
 struct TORCH_EBM_API AdaptiveScheduleOptions {
   /// The conditional ESS of every change of temperature, as a share of the chains, in (0, 1).
   double conditional_ess = 0.999;

@@ -24,8 +24,9 @@ struct TORCH_EBM_API PathTuning {
   at::Tensor inverse_mass;  ///< (R, ...)
   int64_t n_leapfrog = 10;
   /// n_steps transitions at beta. Between two temperatures masses are interpolated linearly, as the
-  /// precisions of Gaussians change along a geometric path, and step sizes geometrically. It takes
-  /// one beta, shape (), for all chains.
+  /// precisions of Gaussians change along a geometric path, and step sizes geometrically. beta is
+  /// one number, shape (), or one for every chain, (N,), as in replica exchange: the chains at each
+  /// temperature are then moved together, apart from the others.
   Sampler bind(int64_t n_steps = 1) const;
 };
 

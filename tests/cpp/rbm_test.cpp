@@ -290,5 +290,15 @@ TEST(RBM, BaseRateBias) {
   EXPECT_THROWS(base_rate_bias(data * 2), c10::ValueError, "zeros and ones only");
 }
 
+TEST(RBM, IsMadeFromTensors) {
+  const at::Tensor weight = at::randn({4, 3}, at::kDouble);
+  const at::Tensor b = at::randn({4}, at::kDouble), c = at::randn({3}, at::kDouble);
+  const RBM rbm(weight, b, c);
+  const at::Tensor v = at::ones({2, 4}, at::kDouble);
+  EXPECT_TRUE(at::equal(rbm->forward(v), rbm_free_energy(v, weight, b, c)));
+  EXPECT_TRUE(rbm->weight.requires_grad());
+  EXPECT_THROWS(RBM(weight, c, b), c10::ValueError, "visible_bias must have shape");
+}
+
 }  // namespace
 }  // namespace torch_ebm::rbm_test

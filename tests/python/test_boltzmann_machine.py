@@ -332,3 +332,20 @@ def test_long_chains_keep_the_field_of_their_state():
     y = torch_ebm.gibbs(lambda v: generic(v), x, n_steps=40, generator=seeded(50)).x
     energies = model(torch.cat([again, y]).detach()).detach()
     check_mean(energies[:64] - energies[64:], 0.0, what="energy after long chains")
+
+
+def test_it_is_made_from_tensors_and_spins_are_converted():
+    """Spins s of -1 and 1, E = -s J s / 2 - h.s, as docs/criteria.md converts them."""
+    generator = seeded(3)
+    coupling = torch.randn(4, 4, dtype=torch.float64, generator=generator)
+    coupling = (coupling + coupling.T).fill_diagonal_(0)
+    field = torch.randn(4, dtype=torch.float64, generator=generator)
+    machine = torch_ebm.BoltzmannMachine.from_tensors(
+        4 * coupling, 2 * field - 2 * coupling.sum(1)
+    )
+    x = all_states(4)
+    spins = 2 * x - 1
+    difference = machine(x) + (spins @ coupling * spins).sum(1) / 2 + spins @ field
+    torch.testing.assert_close(difference, difference[0].expand(16))
+    with pytest.raises(ValueError, match=r"weight must have shape \(4, 4\)"):
+        torch_ebm.BoltzmannMachine.from_tensors(coupling[:, :3], field)

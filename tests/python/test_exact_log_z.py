@@ -225,3 +225,14 @@ def test_second_derivatives_of_log_z_are_covariances():
     law = torch.softmax(-rbm(x).detach(), 0)
     covariance = (x.T * law) @ x - (law @ x)[:, None] * (law @ x)
     torch.testing.assert_close(second, covariance, rtol=0, atol=1e-10)
+
+
+def test_states_have_the_dtype_of_the_model():
+    for dtype in (torch.float32, torch.float64):
+        rbm = random_rbm(4, 3, 1.0, seed=4, dtype=dtype)
+        torch.testing.assert_close(
+            torch_ebm.exact_log_z(rbm, 4), rbm.log_z(), rtol=1e-6, atol=1e-6
+        )
+    seen = []
+    torch_ebm.exact_log_z(lambda x: seen.append(x.dtype) or x.sum(1), 2)
+    assert seen == [torch.get_default_dtype()]

@@ -90,3 +90,13 @@ def test_weights_of_zero_are_served():
     log_weights = torch.tensor([0.0, -math.inf, 0.0, -math.inf])
     estimate = torch_ebm.log_z_from_weights(log_weights, torch.tensor(0.0))
     assert estimate.log_z.item() == pytest.approx(math.log(0.5)) and estimate.ess.item() == 2
+
+
+def test_the_base_is_a_number_or_a_tensor():
+    weights = torch.randn(50, dtype=torch.float64, generator=seeded(1))
+    one, two = (
+        torch_ebm.log_z_from_weights(weights, base)
+        for base in (2.5, torch.tensor(2.5, dtype=torch.float64))
+    )
+    assert one.log_z == two.log_z
+    torch.testing.assert_close(torch_ebm.log_z_from_weights(weights).log_z + 2.5, one.log_z)

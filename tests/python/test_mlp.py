@@ -276,3 +276,19 @@ def test_wrong_modules_are_refused(arguments, message):
 def test_a_wrong_batch_is_refused():
     with pytest.raises(ValueError, match=r"MLP: x must have shape \(N, 2\), got \[3\]"):
         torch_ebm.MLP([2, 3, 1])(torch.zeros(3))
+
+
+def test_it_is_made_from_tensors():
+    expected = torch_ebm.MLP([3, 5, 4, 1], activation="tanh", confinement=0.5, dtype=torch.float64)
+    tensors = list(expected.parameters())
+    mlp = torch_ebm.MLP.from_tensors(
+        tensors[::2], tensors[1::2], activation="tanh", confinement=0.5
+    )
+    x = torch.randn(6, 3, dtype=torch.float64, generator=seeded(1))
+    assert torch.equal(mlp(x), expected(x))
+    for one, other in zip(mlp.value_and_score(x), expected.value_and_score(x)):
+        assert torch.equal(one, other)
+    with pytest.raises(ValueError, match=r"layers.2.weight must have shape \(4, 5\)"):
+        torch_ebm.MLP.from_tensors([tensors[0], tensors[2][:, :4], tensors[4]], tensors[1::2])
+    with pytest.raises(ValueError, match="at least two layers, got 3 and 2"):
+        torch_ebm.MLP.from_tensors(tensors[::2], tensors[1:4:2])

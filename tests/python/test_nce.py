@@ -271,3 +271,15 @@ def test_bad_options_are_refused():
     for options in ({"n_noise": 3}, {"generator": seeded()}):
         with pytest.raises(ValueError, match="nce: n_noise and generator must be left out"):
             torch_ebm.nce(rbm, x, noise, **options)
+
+
+def test_a_generator_serves_noise_that_takes_none():
+    x = torch.zeros(6, 3, dtype=torch.float64)
+    noise = Independent(Bernoulli(torch.full((3,), 0.5, dtype=torch.float64)), 1)
+    state = torch.get_rng_state()
+    generator = seeded(1)
+    one, two = (torch_ebm.draw_noise(noise, x, 4, generator=generator) for _ in range(2))
+    again = torch_ebm.draw_noise(noise, x, 4, generator=seeded(1))
+    assert torch.equal(one.samples, again.samples)
+    assert not torch.equal(one.samples, two.samples)
+    assert torch.equal(state, torch.get_rng_state())

@@ -44,8 +44,6 @@ def test_a_generator_goes_to_a_sample_that_takes_one():
         torch_ebm.draw_noise(UniformBits(3), x, 2, generator=seeded(1)).samples for _ in range(2)
     )
     assert torch.equal(one, two)
-    with pytest.raises(ValueError, match="nce: generator must be left out"):
-        torch_ebm.nce(lambda u: u, torch.zeros(5), Normal(0.0, 1.0), generator=seeded())
 
 
 def test_drawn_noise_has_no_gradient():

@@ -391,3 +391,24 @@ def test_exact_samples_of_a_model_too_large_are_refused():
     with pytest.raises(ValueError, match="n must be at least 1, got 0"):
         torch_ebm.RBM(3, 2).sample(0, generator)
     assert torch.equal(generator.get_state(), before)
+
+
+def test_it_is_made_from_tensors():
+    weight, visible_bias, hidden_bias = torch.randn(4, 3).double(), torch.randn(4), torch.randn(3)
+    visible_bias, hidden_bias = visible_bias.double(), hidden_bias.double()
+    rbm = torch_ebm.RBM.from_tensors(weight, visible_bias, hidden_bias)
+    v = all_states(4)
+    expected = torch_ebm.RBM(4, 3, dtype=torch.float64)
+    expected.load_state_dict(
+        {"weight": weight, "visible_bias": visible_bias, "hidden_bias": hidden_bias}
+    )
+    assert torch.equal(rbm(v), expected(v)) and rbm.weight.requires_grad
+    with torch.no_grad():
+        rbm.weight.zero_()
+    assert weight.abs().sum() > 0  # a copy
+    with pytest.raises(ValueError, match=r"RBM.from_tensors: hidden_bias must have shape \(3,\)"):
+        torch_ebm.RBM.from_tensors(weight, visible_bias, visible_bias)
+    with pytest.raises(TypeError, match="visible_bias must have dtype torch.float64"):
+        torch_ebm.RBM.from_tensors(weight, visible_bias.float(), hidden_bias)
+    with pytest.raises(TypeError, match="weight must be a floating tensor"):
+        torch_ebm.RBM.from_tensors([[1.0]], visible_bias, hidden_bias)

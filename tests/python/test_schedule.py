@@ -107,3 +107,18 @@ def test_bad_input_is_refused_by_name(call, text):
     with pytest.raises(ValueError) as caught:
         call()
     assert text in str(caught.value)
+
+
+def test_salakhutdinov_murray_is_dense_near_one():
+    betas = torch_ebm.salakhutdinov_murray_schedule(14_500)
+    ends = torch.tensor([0, 500, 4500, 14_500])
+    torch.testing.assert_close(betas[ends], torch.tensor([0, 0.5, 0.9, 1], dtype=torch.float64))
+    steps = betas.diff()
+    for part, step in zip(steps.split([500, 4000, 10_000]), (1e-3, 1e-4, 1e-5)):
+        torch.testing.assert_close(part, torch.full_like(part, step), rtol=1e-9, atol=0)
+    for n in (3, 4, 10, 29, 1000):
+        betas = torch_ebm.salakhutdinov_murray_schedule(n)
+        assert len(betas) == n + 1 and betas[0] == 0 and betas[-1] == 1
+        assert (betas.diff() > 0).all()
+    with pytest.raises(ValueError, match="n_steps must be at least 3, got 2"):
+        torch_ebm.salakhutdinov_murray_schedule(2)

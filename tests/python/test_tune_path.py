@@ -117,7 +117,26 @@ def test_bad_input_is_refused_by_name(changed, text):
     assert text in str(caught.value)
 
 
-def test_one_temperature_serves_all_chains():
+@pytest.mark.parametrize("sampler", ["hmc", "mala"])
+def test_it_moves_the_rungs_of_a_ladder_each_by_its_own_tuning(sampler):
+    tuning = torch_ebm.tune_path(PATH, PATH.exact(50, 0, seeded(12)), sampler=sampler, n_steps=50)
+    betas = torch.tensor([1.0, 0.6, 0.1], dtype=torch.float64)
+    x = torch.stack([PATH.exact(7000, beta.item(), seeded(13)) for beta in betas])
+    ladder = torch_ebm.replica_exchange(PATH, x, betas, tuning, n_steps=3, generator=seeded(14))
+    for rung, beta in zip(ladder.x, betas):
+        variance = 1 / PATH.precision(beta)
+        check_mean(rung.square() / variance, 1.0, 2.0, f"variance at {beta}")
+    assert (ladder.swap_rate > 0).all()
+
+
+def test_one_beta_a_chain_equals_one_call_a_temperature():
     tuning = torch_ebm.tune_path(PATH, PATH.exact(10, 0, seeded(12)), n_steps=20)
-    with pytest.raises(ValueError, match="takes one beta, shape \\(\\), for all chains"):
-        tuning(PATH, PATH.exact(3, 0, seeded(13)), beta=torch.ones(3))
+    x, beta = PATH.exact(5, 0, seeded(13)), torch.tensor([0.8, 0.2, 0.8, 0.2, 0.8]).double()
+    both, generator = tuning(PATH, x, beta=beta, generator=seeded(15)), seeded(15)
+    for value in (0.2, 0.8):
+        rows = beta == value
+        one = tuning(PATH, x[rows], beta=value, generator=generator)
+        assert torch.equal(both.x[rows], one.x) and torch.equal(both.energy[rows], one.energy)
+        assert torch.equal(both.acceptance_rate[rows], one.acceptance_rate)
+    with pytest.raises(ValueError, match=r"PathTuning: beta must have shape \(N,\)"):
+        tuning(PATH, x, beta=torch.ones(3))
