@@ -13,7 +13,7 @@ namespace {
 /// fair bits would be so with a probability below 1e-6.
 bool is_surely_one_hot(const at::Tensor& x) {
   constexpr double kLeastEvidence = 14;  // 1e-6, as a natural logarithm
-  if (x.dim() < 3 || x.size(-1) < 2) return false;
+  if (x.dim() < 3 || x.size(-1) < 2 || !has_values(x)) return false;
   const auto n_states = static_cast<double>(x.size(-1));
   const double evidence =
       static_cast<double>(x.numel() / x.size(-1)) * (n_states * std::log(2.0) - std::log(n_states));
