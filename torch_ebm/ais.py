@@ -50,7 +50,9 @@ def ais(
             for others HMC, with step sizes from a pilot run, :func:`torch_ebm.tune_path`.
         betas: inverse temperatures that rise from 0 to 1, (K + 1,), or K for evenly spaced ones;
             see also :func:`torch_ebm.sigmoid_schedule` and :func:`torch_ebm.adaptive_schedule`.
-        base_visible_bias: bA, (V,); ``base_rate_bias(data)`` works well. Default: the model's own.
+        base_visible_bias: bA, (V,). Zeros, the uniform base, hold up best; ``base_rate_bias(data)`` is
+            more efficient where the data show all modes of the model, and wrong without a warning
+            where they do not: see docs/partition.md. Default: the model's own.
         batch_size: number of chains annealed together, which bounds the memory. Default: all.
         n_groups, resample_below: see :func:`torch_ebm.anneal`. Where groups resample, the estimate
             has one weight per group.

@@ -31,7 +31,8 @@ struct TORCH_EBM_API AISOptions {
 TORCH_EBM_API LogZEstimate ais(const Energy& energy, const NoiseDistribution& base,
                                const Sampler& sampler, const AISOptions& options = {});
 
-/// The same for an RBM, by rbm_ais. base_visible_bias: (V,); base_rate_bias(data) works well.
+/// The same for an RBM, by rbm_ais. base_visible_bias: (V,); zeros hold up best, see
+/// docs/partition.md.
 /// Default: the model's own. Takes no groups.
 TORCH_EBM_API LogZEstimate ais(const RBM& rbm, const AISOptions& options = {},
                                const std::optional<at::Tensor>& base_visible_bias = std::nullopt);
