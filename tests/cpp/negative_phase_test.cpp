@@ -255,13 +255,11 @@ TEST(NegativePhase, StartsFromAnyLaw) {
   EXPECT_TRUE(drawn("categorical", {50, 2, 3}).sum(2).eq(1).all().item<bool>());
   EXPECT_THROWS(drawn("uniform(3, -1)", {50, 4}), c10::ValueError, "low < high");
   EXPECT_THROWS(drawn("categorical", {50, 1}), c10::ValueError, "K >= 2 states of a site");
-  const StartLaw twos = [](at::IntArrayRef size, const std::optional<at::Generator>&) {
-    return at::full(size, 2);
-  };
+  const StartLaw twos(
+      [](at::IntArrayRef size, const std::optional<at::Generator>&) { return at::full(size, 2); });
   EXPECT_TRUE(at::equal(drawn(twos, {2, 3}), at::full({2, 3}, 2, at::kDouble)));
-  const StartLaw wrong = [](at::IntArrayRef, const std::optional<at::Generator>&) {
-    return at::zeros({1});
-  };
+  const StartLaw wrong(
+      [](at::IntArrayRef, const std::optional<at::Generator>&) { return at::zeros({1}); });
   EXPECT_THROWS(drawn(wrong, {2, 3}), c10::ValueError, "what law returns must have shape");
   const PCD pcd(5, std::vector<int64_t>{6}, Recorder(), twos, 1);
   EXPECT_TRUE(pcd->chains.eq(2).all().item<bool>());
