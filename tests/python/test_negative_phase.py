@@ -385,7 +385,7 @@ def test_categorical_starts_are_one_hot_and_equally_likely():
     x = torch_ebm.start_states("categorical", (9000, 2, 3), generator=seeded(1))
     assert ((x == 0) | (x == 1)).all() and (x.sum(2) == 1).all()
     number = x.argmax(2) @ torch.tensor([3, 1])
-    check_law(number, torch.full((9,), 1 / 9).double(), "pairs of states")
+    check_law(number, torch.full((9,), 1 / 9, dtype=torch.float64), "pairs of states")
     with pytest.raises(ValueError, match="K >= 2 states of a site"):
         torch_ebm.start_states("categorical", (5, 1))
     sampler = functools.partial(torch_ebm.gibbs, categorical=True)

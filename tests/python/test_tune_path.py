@@ -131,7 +131,8 @@ def test_it_moves_the_rungs_of_a_ladder_each_by_its_own_tuning(sampler):
 
 def test_one_beta_a_chain_equals_one_call_a_temperature():
     tuning = torch_ebm.tune_path(PATH, PATH.exact(10, 0, seeded(12)), n_steps=20)
-    x, beta = PATH.exact(5, 0, seeded(13)), torch.tensor([0.8, 0.2, 0.8, 0.2, 0.8]).double()
+    x = PATH.exact(5, 0, seeded(13))
+    beta = torch.tensor([0.8, 0.2, 0.8, 0.2, 0.8], dtype=torch.float64)
     both, generator = tuning(PATH, x, beta=beta, generator=seeded(15)), seeded(15)
     for value in (0.2, 0.8):
         rows = beta == value
