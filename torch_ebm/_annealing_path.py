@@ -65,8 +65,8 @@ class EnergyPath:
             )
         return x.detach()
 
-    def found_sampler(self, generator: torch.Generator) -> Sampler:
-        """The sampler, or one that suits the states of the base.
+    def found_sampler(self, generator: torch.Generator, n_stages: int) -> Sampler:
+        """The sampler, or one that suits the states of the base and a run of ``n_stages`` moves.
 
         Raises:
             ValueError: no sampler suits them.
@@ -80,7 +80,8 @@ class EnergyPath:
         else:
             discrete = support.is_discrete
         if not discrete:
-            return tune_path(self.path, x, generator=generator)
+            betas, n_steps = pilot_of(n_stages)
+            return tune_path(self.path, x, betas, n_steps=n_steps, generator=generator)
         if isinstance(_innermost(self.base), torch.distributions.OneHotCategorical):
             return functools.partial(gibbs, categorical=True)
         if not ((x == 0) | (x == 1)).all() or isinstance(
@@ -130,6 +131,17 @@ class EnergyPath:
         return x
 
 
+def pilot_of(n_stages: int) -> tuple[Tensor, int]:
+    """Temperatures of a pilot run and its steps at each: as many in all as the run moves, within limits.
+
+    11 x 100 where there are as many, as :func:`tune_path` makes by default, and never fewer than
+    3 x 20: step sizes found in fewer are worth nothing.
+    """
+    n_temperatures = min(max(n_stages // 20, 3), 11)
+    n_steps = min(max(n_stages // (n_temperatures - 1), 20), 100)
+    return torch.linspace(0, 1, n_temperatures, dtype=torch.float64), n_steps
+
+
 def _innermost(base: NoiseDistribution) -> object:
     """The distribution inside any torch.distributions.Independent wrappers."""
     while isinstance(base, torch.distributions.Independent):
@@ -163,7 +175,7 @@ class SalakhutdinovMurrayPath:
     def start(self, n_chains: int, generator: torch.Generator) -> Optional[Tensor]:
         return None  # the operator draws it
 
-    def found_sampler(self, generator: torch.Generator) -> None:
+    def found_sampler(self, generator: torch.Generator, n_stages: int) -> None:
         return None
 
     def log_z_base(self) -> Tensor:

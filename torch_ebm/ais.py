@@ -47,7 +47,9 @@ def ais(
             energy: one of :mod:`torch.distributions`, or your own. Its density must be positive
             wherever the energy is finite.
         sampler: see :func:`torch_ebm.anneal`. Default: :func:`torch_ebm.gibbs` for binary states;
-            for others HMC, with step sizes from a pilot run, :func:`torch_ebm.tune_path`.
+            for others HMC, with step sizes from a pilot run, :func:`torch_ebm.tune_path`. That
+            takes about as many gradients as a run of 50 chains along ``betas`` (10 a temperature),
+            but at least 600 and at most 11,000; one tuning serves any number of runs.
         betas: inverse temperatures that rise from 0 to 1, (K + 1,), or K for evenly spaced ones;
             see also :func:`torch_ebm.sigmoid_schedule` and :func:`torch_ebm.adaptive_schedule`.
         base_visible_bias: bA, (V,). Zeros, the uniform base, hold up best; ``base_rate_bias(data)`` is

@@ -111,12 +111,15 @@ class AISRun:
                 bar.update(self._state.stage != 0 or bool(self._state.done))
         return self.estimate()
 
+    def _found_sampler(self, generator: torch.Generator) -> Optional[Sampler]:
+        return self._path.found_sampler(generator, len(self._betas) - 1)
+
     def _next(self) -> _State:
         """The state after one more stage; the first one finds the sampler."""
         state, generator = self._state, self._generator
         generator.set_state(state.generator)  # an interrupted stage has drawn from it
         if not state.prepared:
-            sampler, log_z_base = self._path.found_sampler(generator), self._path.log_z_base()
+            sampler, log_z_base = self._found_sampler(generator), self._path.log_z_base()
             state = state._replace(prepared=True, sampler=sampler, log_z_base=log_z_base)
             return state._replace(generator=generator.get_state())
         self._path.sampler = state.sampler
@@ -256,7 +259,7 @@ class AISRun:
             raise ValueError(f"AISRun: this is not the state of a run: {sorted(state)}")
         sampler = None if tuning is None else PathTuning(*tuning)
         if state["prepared"] and sampler is None:
-            sampler = self._path.found_sampler(torch.Generator().manual_seed(0))
+            sampler = self._found_sampler(torch.Generator().manual_seed(0))
         for name in ("done", "ended"):
             state[name] = tuple(state[name])
         self._state = _State(**state, sampler=sampler)

@@ -9,7 +9,7 @@ from typing import NamedTuple, Optional, Union
 import torch
 from torch import Tensor
 
-from ._annealing_path import path_of
+from ._annealing_path import checked_betas, path_of
 from ._arguments import as_generator
 from .ais_run import AISRun
 from .bridge_sampling import bridge_sampling
@@ -87,7 +87,7 @@ def sandwich(
     if n_burn_in < 0:
         raise ValueError(f"sandwich: n_burn_in must be at least 0, got {n_burn_in}")
     generator = as_generator(generator)
-    sampler = _reversible_sampler(energy, base, sampler, base_visible_bias, generator)
+    sampler = _reversible_sampler(energy, base, sampler, base_visible_bias, betas, generator)
     both = {"betas": betas, "base_visible_bias": base_visible_bias, "generator": generator}
     up = AISRun(energy, base, sampler, n_chains=n_chains, **both)
     forward = up.run(progress=progress)
@@ -105,13 +105,14 @@ def _reversible_sampler(
     base: Optional[NoiseDistribution],
     sampler: Optional[Sampler],
     base_visible_bias: Optional[Tensor],
+    betas: Union[int, Tensor],
     generator: torch.Generator,
 ) -> Optional[Sampler]:
     """One sampler for both directions, from a pilot run if needed; None for an RBM's own path."""
     path = path_of("sandwich", energy, base, sampler, base_visible_bias)
     if sampler is not None or base is None:
         return sampler
-    sampler = path.found_sampler(generator)
+    sampler = path.found_sampler(generator, len(checked_betas("sandwich", betas)) - 1)
     if sampler is not gibbs:
         return sampler
     return functools.partial(gibbs, scan="random", n_steps=path.start(1, generator).numel())

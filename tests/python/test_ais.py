@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import torch_ebm
+from torch_ebm._annealing_path import pilot_of
 from known_values import case, embedded, random_rbm, seeded
 from statistical_checks import check_count, check_mean
 
@@ -295,3 +296,22 @@ def test_few_groups_that_agree_give_no_warning():
 def test_bases_that_cannot_be_used_are_named(base, text):
     with pytest.raises(ValueError, match=text):
         torch_ebm.ais(lambda x: x.square().sum(1), base)
+
+
+def test_the_pilot_run_is_as_long_as_the_run():
+    n_calls = 0
+
+    def energy(x):
+        nonlocal n_calls
+        n_calls += 1
+        return (x - 1).square().sum(1)
+
+    base = torch.distributions.Independent(torch.distributions.Normal(torch.zeros(2), 1.0), 1)
+    estimate = torch_ebm.ais(energy, base, betas=3, n_chains=20, generator=seeded(50))
+    assert n_calls < 900 and estimate.log_z.isfinite()
+
+
+@pytest.mark.parametrize("n_stages, total", [(1, 60), (3, 60), (100, 125), (300, 330), (1000, 1100)])
+def test_a_pilot_run_has_about_as_many_steps_as_the_run(n_stages, total):
+    betas, n_steps = pilot_of(n_stages)
+    assert len(betas) * n_steps == total and betas[0] == 0 and betas[-1] == 1
