@@ -19,7 +19,9 @@ def lattice_log_z(site_energy: Tensor, along: Tensor, across: Tensor) -> Tensor:
 
     Computed by a transfer matrix, site by site and in log space, so that no range of energies is
     too wide. Takes O(L W Q^(W + 1)) time, or O(L W Q^(2 W + 1)) if the length is periodic; length
-    and width are exchanged if that is cheaper. Differentiable any number of times: the gradient in
+    and width are exchanged if that is cheaper. A periodic length of equal rows takes powers of the
+    matrix between two rows instead, O(log(L) Q^(3 W)) time at the speed of matrix products, on the
+    CPU where no gradient is asked for. Differentiable any number of times: the gradient in
     the energies is minus the probability of each state and of each pair of states. It takes as much
     memory as time. A chain or a ring is a lattice of width 1, with ``across`` of shape
     (L, 0, Q, Q).
@@ -53,7 +55,8 @@ def ising_log_z(
     E(s) = -coupling sum_<ij> s_i s_j - field sum_i s_i, where <ij> are the pairs of neighbours.
     Both parameters include the inverse temperature. The gradients of log Z in them are the
     expectations of the two sums. :func:`lattice_log_z` gives the costs and limits (a torus of 12 x
-    12, free ends up to a width of 24), and handles couplings that differ between bonds.
+    12, free ends up to a width of 24), and handles couplings that differ between bonds. A torus
+    takes powers of the matrix between two rows, with gradients too.
 
     Args:
         coupling, field: numbers, or tensors of shape ().

@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"
+#include "csrc/common/plain_tensors.h"
 #include "csrc/partition/log_sum.h"
 
 namespace torch_ebm {
@@ -131,6 +133,90 @@ at::Tensor periodic_log_z(const Lattice& lattice) {
       });
 }
 
+/// Energies of pairs of neighbouring rows: log of the matrix that a periodic length multiplies, (Q^W, Q^W).
+at::Tensor log_transfer_matrix(const Lattice& row) {
+  const int64_t q = row.n_states();
+  Row weights(row, at::zeros({1, power(q, row.width())}, row.site.options()));
+  weights.weigh(0);
+  at::Tensor matrix = at::zeros({1, 1}, row.site.options());
+  for (int64_t w = 0; w < row.width(); ++w) {  // as Kronecker's product, in logarithms
+    const int64_t n = matrix.size(0) * q;
+    const at::Tensor table = row.along[0][w].view({1, q, 1, q});
+    matrix = (matrix.unsqueeze(1).unsqueeze(3) + table).reshape({n, n});
+  }
+  return matrix + weights.log_weights().t();
+}
+
+/// scale exp(log_scale): a product of positive matrices without overflow.
+struct Scaled {
+  at::Tensor matrix, log_scale;
+
+  static Scaled of(const at::Tensor& matrix, const at::Tensor& log_scale) {
+    const at::Tensor largest = matrix.detach().max();
+    return {matrix / largest, log_scale + at::log(largest)};
+  }
+};
+
+/// Some rows at a time, between which it can be stopped.
+at::Tensor product(const at::Tensor& a, const at::Tensor& b, detail::Progress& progress,
+                   int64_t done) {
+  constexpr int64_t kProductsAtOnce = 1 << 30;
+  const int64_t rows = std::max<int64_t>(1, kProductsAtOnce / b.numel());
+  std::vector<at::Tensor> parts;
+  for (const at::Tensor& part : a.split(rows)) {
+    parts.push_back(at::mm(part, b));
+    progress.step(done);
+  }
+  return at::cat(parts);
+}
+
+/// log of the trace of the matrix to the power of `length`, by squaring.
+at::Tensor log_trace_of_power(const at::Tensor& log_matrix, int64_t length) {
+  detail::Progress progress(kLatticeLogZ, length);
+  const at::Tensor largest = log_matrix.detach().max();
+  Scaled square{at::exp(log_matrix - largest), largest};
+  std::optional<Scaled> odd;  // the factors that squaring leaves over
+  for (int64_t left = length, done = 1; left > 1; left /= 2, done *= 2) {
+    if (left % 2 == 1) {
+      odd = odd ? Scaled::of(product(odd->matrix, square.matrix, progress, done),
+                             odd->log_scale + square.log_scale)
+                : square;
+    }
+    if (left < 4 && !odd) {  // the trace of a square takes no product
+      return at::log((square.matrix * square.matrix.t()).sum()) + 2 * square.log_scale;
+    }
+    square =
+        Scaled::of(product(square.matrix, square.matrix, progress, done), 2 * square.log_scale);
+  }
+  if (!odd) return at::log(square.matrix.trace()) + square.log_scale;
+  return at::log((odd->matrix * square.matrix.t()).sum()) + odd->log_scale + square.log_scale;
+}
+
+/// log Z of `length` equal rows in a ring, or nothing where the weights of a pair of rows differ by so much that the
+/// smallest could vanish. In a product of positive matrices, ratios of elements are at most the square of those in a factor.
+std::optional<at::Tensor> equal_rows_log_z(const Lattice& row, int64_t length) {
+  constexpr double kLargestLogRatio = 300;
+  const at::Tensor log_matrix = log_transfer_matrix(row);
+  const at::Tensor range = log_matrix.detach().max() - log_matrix.detach().min();
+  if (!(range.item<double>() < kLargestLogRatio)) return std::nullopt;
+  return log_trace_of_power(log_matrix, length);
+}
+
+/// Whether the rows of a lattice that is periodic in its length are equal, and no derivative tells them apart.
+bool has_equal_rows(const Lattice& lattice) {
+  for (const at::Tensor* energies : {&lattice.site, &lattice.along, &lattice.across}) {
+    if (!detail::is_plain(*energies) || (at::GradMode::is_enabled() && energies->requires_grad()) ||
+        !energies->eq(energies->slice(0, 0, 1)).all().item<bool>()) {
+      return false;
+    }
+  }
+  return true;
+}
+
+Lattice first_row(const Lattice& lattice) {
+  return {lattice.site.slice(0, 0, 1), lattice.along.slice(0, 0, 1), lattice.across.slice(0, 0, 1)};
+}
+
 /// One by one: a tracer's tensor has no sizes() but fixes a size that is asked for.
 std::vector<int64_t> sizes_of(const at::Tensor& tensor) {
   std::vector<int64_t> sizes;
@@ -151,12 +237,11 @@ void check_couplings(const char* name, const at::Tensor& couplings, const at::Te
                     detail::describe_shape(periodic), ", got ", detail::describe_shape(got));
 }
 
-void check_size(const Lattice& lattice) {
-  const double log_states =
-      static_cast<double>(lattice.enumerated()) * std::log2(lattice.n_states());
+void check_size(int64_t n_states, int64_t enumerated) {
+  const double log_states = static_cast<double>(enumerated) * std::log2(n_states);
   TORCH_CHECK_VALUE(log_states <= kMaxLogStates, kLatticeLogZ, ": at most 2^", kMaxLogStates,
                     " states are enumerated, Q^W, or Q^(2W) if the length is periodic, got ",
-                    lattice.n_states(), "^", lattice.enumerated());
+                    n_states, "^", enumerated);
 }
 
 at::Tensor lattice_log_z_composite(const at::Tensor& site_energy, const at::Tensor& along,
@@ -174,7 +259,10 @@ at::Tensor lattice_log_z_composite(const at::Tensor& site_energy, const at::Tens
   const Lattice given{negative(site_energy), negative(along), negative(across)};
   const Lattice turned = given.transposed();
   const Lattice& lattice = turned.enumerated() < given.enumerated() ? turned : given;
-  check_size(lattice);
+  check_size(lattice.n_states(), lattice.enumerated());
+  if (lattice.periodic_length() && !detail::is_traced() && has_equal_rows(lattice)) {
+    if (auto log_z = equal_rows_log_z(first_row(lattice), lattice.length())) return *log_z;
+  }
   const at::Tensor log_z =
       lattice.periodic_length() ? periodic_log_z(lattice) : free_log_z(lattice);
   return log_z.masked_fill(log_z < kForbidden / 2, -std::numeric_limits<double>::infinity());
@@ -196,6 +284,14 @@ at::Tensor ising_log_z_composite(const at::Tensor& coupling, const std::optional
   const at::Tensor spin = at::arange(-1, 2, 2, coupling.options());
   const at::Tensor bond = -coupling * spin * spin.unsqueeze(1);
   const at::Tensor site = field ? -*field * spin : at::zeros_like(spin);
+  if (periodic[0] && periodic[1] && !detail::is_traced() && detail::is_plain(site) &&
+      detail::is_plain(bond)) {
+    const int64_t row = std::min(length, width);
+    check_size(2, 2 * row);
+    const at::Tensor along = bond.to(at::kDouble).neg().expand({1, row, 2, 2});
+    const Lattice one_row{site.to(at::kDouble).neg().expand({1, row, 2}), along, along};
+    if (auto log_z = equal_rows_log_z(one_row, std::max(length, width))) return *log_z;
+  }
   return lattice_log_z(site.expand({length, width, 2}),
                        bond.expand({periodic[0] ? length : length - 1, width, 2, 2}),
                        bond.expand({length, periodic[1] ? width : width - 1, 2, 2}));

@@ -288,3 +288,33 @@ def test_the_ising_operator_is_differentiable_scripted_and_compiles(periodic):
 
     expected = torch_ebm.ising_log_z(0.4, size=(3, 2), periodic=periodic)
     assert torch.equal(scripted(arguments[0], list(periodic)), expected)
+
+
+@pytest.mark.parametrize("size", [(1, 3), (2, 3), (3, 3), (4, 3), (5, 3), (6, 2), (7, 2), (8, 2)])
+@pytest.mark.parametrize("periodic_width", [False, True])
+def test_equal_rows_take_powers_of_their_matrix(size, periodic_width):
+    # Asymmetric energies, of three states.
+    length, width = size
+    row = random_lattice(1, width, 2, (True, periodic_width), seed=7)
+    tables = [t.expand(length, *t.shape[1:]) for t in row]
+    expected = enumerated(*tables)
+    torch.testing.assert_close(torch_ebm.lattice_log_z(*tables), expected, rtol=1e-13, atol=0)
+    leaves = [t.clone().requires_grad_() for t in tables]  # as rows of their own
+    torch.testing.assert_close(torch_ebm.lattice_log_z(*leaves), expected, rtol=1e-13, atol=0)
+
+
+def test_powers_and_steps_agree_where_ranges_are_too_wide_for_powers():
+    for scale, tolerance in [(20.0, 1e-13), (60.0, 1e-13), (3000.0, 1e-13)]:
+        row = random_lattice(1, 3, 2, (True, True), seed=8, scale=scale)
+        tables = [t.expand(3, *t.shape[1:]) for t in row]
+        log_z, expected = torch_ebm.lattice_log_z(*tables), enumerated(*tables)
+        torch.testing.assert_close(log_z, expected, rtol=tolerance, atol=0)
+
+
+def test_a_torus_of_ten_takes_a_moment_and_has_onsagers_limit_nearby():
+    log_z = torch_ebm.ising_log_z(0.3, size=(10, 10))
+    angle = (torch.arange(2000, dtype=torch.float64) + 0.5) * (math.pi / 2000)
+    k = 2 * math.sinh(0.6) / math.cosh(0.6) ** 2
+    inner = (1 + (1 - (k * angle.sin()).square()).sqrt()) / 2
+    per_site = math.log(2 * math.cosh(0.6)) + inner.log().mean().item() / 2
+    assert log_z.item() / 100 == pytest.approx(per_site, abs=1e-4)
