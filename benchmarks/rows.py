@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -347,6 +348,49 @@ def free_energy(n_examples: int = 500, n_visible: int = 784, n_hidden: int = 500
     )
 
 
+# --- Training ---------------------------------------------------------------------------------------
+
+
+def rbm_update(n_visible: int = 64, n_hidden: int = 64, batch: int = 10) -> Row:
+    """An update of persistent contrastive divergence: chains, gradient, step."""
+    model = Model.random(n_visible, n_hidden, scale=0.5 / math.sqrt(n_visible))
+    data = model.start(batch)
+
+    def ours() -> Callable[[], Any]:
+        rbm = torch_ebm.RBM(n_visible, n_hidden)
+        optimizer = torch.optim.SGD(rbm.parameters(), lr=0.01)
+        pcd = torch_ebm.PCD(batch, (n_visible,))
+
+        def call() -> None:
+            optimizer.zero_grad()
+            negative = pcd(rbm)
+            torch_ebm.maximum_likelihood(rbm, data, negative_samples=negative).backward()
+            optimizer.step()
+
+        return call
+
+    def sklearn() -> Callable[[], Any]:
+        from sklearn.neural_network import BernoulliRBM
+
+        rbm = BernoulliRBM(n_components=n_hidden, learning_rate=0.01, batch_size=batch)
+        examples = data.numpy()
+        return lambda: rbm.partial_fit(examples)
+
+    return Row(
+        name=f"rbm_update_{n_visible}x{n_hidden}_{batch}",
+        title=f"PCD update, RBM {n_visible}x{n_hidden}, batch {batch}",
+        unit="update",
+        units_per_call=1,
+        contenders=[
+            Contender("torch_ebm, PCD + maximum_likelihood + SGD", ours),
+            Contender("scikit-learn BernoulliRBM.partial_fit", sklearn),
+        ],
+        check=lambda ours, theirs: None,
+        targets={"scikit-learn BernoulliRBM.partial_fit": 1.0},
+        rounds=41,
+    )
+
+
 # --- The Bernoulli kernel ---------------------------------------------------------------------------
 
 
@@ -367,4 +411,8 @@ ROWS: dict[str, Callable[[], Row]] = {
     "ais": ais,
     "free_energy": free_energy,
     "bernoulli": bernoulli,
+    **{
+        f"rbm_update_{v}x{h}_{batch}": partial(rbm_update, n_visible=v, n_hidden=h, batch=batch)
+        for v, h, batch in [(64, 64, 10), (64, 64, 100), (784, 500, 100)]
+    },
 }

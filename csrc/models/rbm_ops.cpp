@@ -1,5 +1,5 @@
-// The RBM's operators: free energy and energy are composites of differentiable torch ops, Gibbs sampling is
-// two products and two passes of the fused Bernoulli kernel a step.
+// The RBM's operators: free energy (but see rbm_free_energy.h) and energy are composites of differentiable torch ops,
+// Gibbs sampling is two products and two passes of the fused Bernoulli kernel a step.
 
 #include <torch/library.h>
 
@@ -9,6 +9,7 @@
 #include "csrc/common/operator.h"
 #include "csrc/models/rbm.h"
 #include "csrc/models/rbm_chains.h"
+#include "csrc/models/rbm_free_energy.h"
 
 namespace torch_ebm {
 
@@ -39,6 +40,11 @@ at::Tensor rbm_free_energy_composite(const at::Tensor& visible, const at::Tensor
   detail::check_rbm_shapes(op, weight, visible_bias, hidden_bias);
   check_shape(op, "visible", visible, {-1, weight.size(0)}, "(N, V)");
   detail::check_same_type(op, "visible", visible, "weight", weight);
+  if (!beta) {
+    if (auto energies = detail::closed_free_energy(visible, weight, visible_bias, hidden_bias)) {
+      return *std::move(energies);
+    }
+  }
   at::Tensor visible_input = at::matmul(visible, visible_bias);
   at::Tensor hidden_input = detail::hidden_input(visible, weight, hidden_bias);
   if (beta) {

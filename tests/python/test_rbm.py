@@ -412,3 +412,51 @@ def test_it_is_made_from_tensors():
         torch_ebm.RBM.from_tensors(weight, visible_bias.float(), hidden_bias)
     with pytest.raises(TypeError, match="weight must be a floating tensor"):
         torch_ebm.RBM.from_tensors([[1.0]], visible_bias, hidden_bias)
+
+
+def composite_free_energy(visible, weight, visible_bias, hidden_bias):
+    hidden = torch.nn.functional.softplus(visible @ weight + hidden_bias, threshold=40)
+    return -(visible @ visible_bias + hidden.sum(1))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (5, 3, 7), (20, 33, 4), (0, 3, 2)])
+def test_closed_form_gradients_of_the_free_energy_are_those_of_autograd(shape):
+    n, n_visible, n_hidden = shape
+    rbm = random_rbm(n_visible, n_hidden, 1.0, 41)
+    visible = torch.rand(n, n_visible, dtype=torch.float64, generator=seeded(42), requires_grad=True)
+    inputs = [visible, *(p.detach().requires_grad_() for p in rbm.parameters())]
+    weights = torch.randn(n, dtype=torch.float64, generator=seeded(43))
+
+    def derivatives(function):
+        first = torch.autograd.grad((weights * function(*inputs)).sum(), inputs, create_graph=True)
+        again = sum((g * torch.sin(torch.arange(g.numel()).view_as(g))).sum() for g in first)
+        return [*first, *torch.autograd.grad(again, inputs, allow_unused=True)]
+
+    fused, plain = (derivatives(f) for f in (torch.ops.torch_ebm.rbm_free_energy, composite_free_energy))
+    for one, other in zip(fused, plain, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None:
+            torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+    name = torch.ops.torch_ebm.rbm_free_energy(*inputs).grad_fn.name()
+    assert "FreeEnergyFunction" in name  # else the test compares the same thing twice
+
+
+def test_transforms_of_the_free_energy_see_its_operations():
+    rbm = random_rbm(5, 3, 1.0, 44)
+    visible = torch.rand(4, 5, dtype=torch.float64, generator=seeded(45))
+    parameters = {name: p.detach() for name, p in rbm.named_parameters()}
+
+    def loss(parameters, visible):
+        return torch.func.functional_call(rbm, parameters, (visible,)).sum()
+
+    expected = torch.autograd.grad(rbm(visible).sum(), list(rbm.parameters()))
+    for got, want in zip(torch.func.grad(loss)(parameters, visible).values(), expected, strict=True):
+        torch.testing.assert_close(got, want)
+    leaf = visible.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(rbm(leaf).sum(), leaf)
+    _, tangent = torch.func.jvp(rbm, (visible,), (torch.ones_like(visible),))
+    torch.testing.assert_close(tangent, slope.sum(1))
+    each = torch.func.vmap(lambda v: rbm(v.unsqueeze(0)).squeeze(0))(visible)
+    torch.testing.assert_close(each, rbm(visible))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert rbm.float()(visible.float()).isfinite().all()
