@@ -49,6 +49,19 @@ class BoltzmannEnergy(nn.Module):
         return -((0.5 * x @ self.weight + self.bias) * x).sum(1)
 
 
+class IsingEnergy(nn.Module):
+    """E(x) = -J sum s_i s_j over the neighbours of a periodic square lattice, s = 2x - 1 of binary x (N, L, L)."""
+
+    def __init__(self, coupling: float = 0.2) -> None:
+        super().__init__()
+        self.coupling = nn.Parameter(torch.tensor(coupling))
+
+    def forward(self, x: Tensor) -> Tensor:
+        spin = 2 * x - 1
+        neighbours = spin.roll(1, 1) + spin.roll(1, 2)
+        return -self.coupling * (spin * neighbours).sum((1, 2))
+
+
 def without_parameter_gradients(energy: nn.Module) -> nn.Module:
     """The module as a careful user would sample from it: autograd keeps nothing for the weights."""
     return copy.deepcopy(energy).requires_grad_(False)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from models import (
     BoltzmannEnergy,
+    IsingEnergy,
     MLPEnergy,
     coin_flips,
     score,
@@ -106,6 +107,70 @@ def plain_gibbs_with_gradients(
     return call
 
 
+# --- Discrete Langevin ----------------------------------------------------------------------------
+
+
+def discrete_langevin(side: int = 32, n_chains: int = 32, n_steps: int = 20) -> Row:
+    energy = IsingEnergy()
+    start = coin_flips(n_chains, side, side, seed=2)
+    step_size = 0.2
+
+    def ours() -> Callable[[], Tensor]:
+        run = partial(torch_ebm.discrete_langevin, energy, step_size=step_size, n_steps=n_steps)
+        return lambda: run(start).x
+
+    def check(ours: Any, theirs: Any) -> None:
+        ours, theirs = (
+            torch.stack([energy(x).detach(), (x != start).float().sum((1, 2))], dim=1)
+            for x in (ours, theirs)
+        )
+        check_means(ours, theirs)
+
+    return Row(
+        name="discrete_langevin",
+        title=f"discrete Langevin with rejections, Ising energy {side}x{side}, {n_chains} chains,"
+        f" {n_steps} steps a call",
+        unit="step",
+        units_per_call=n_steps,
+        contenders=[
+            Contender("torch_ebm.discrete_langevin", ours),
+            Contender("plain torch", lambda: plain_discrete_langevin(energy, start, step_size, n_steps)),
+        ],
+        check=check,
+        targets={"plain torch": 2.0},
+    )
+
+
+def plain_discrete_langevin(
+    energy: nn.Module, start: Tensor, step_size: float, n_steps: int
+) -> Callable[[], Tensor]:
+    """Zhang, Liu & Liu 2022, algorithm 1; one gradient per step, as the last one is kept."""
+    frozen = without_parameter_gradients(energy)
+
+    def evaluate(x: Tensor) -> tuple[Tensor, Tensor]:
+        value, slope = score(frozen, x)
+        return value, (1 - 2 * x) * slope / 2 - 1 / (2 * step_size)
+
+    def log_probability(flipped: Tensor, logit: Tensor) -> Tensor:
+        return torch.where(flipped, nn.functional.logsigmoid(logit), nn.functional.logsigmoid(-logit)).sum((1, 2))
+
+    def call() -> Tensor:
+        x = start
+        value, logit = evaluate(x)
+        for _ in range(n_steps):
+            flipped = torch.rand_like(x) < torch.sigmoid(logit)
+            proposal = torch.where(flipped, 1 - x, x)
+            new_value, new_logit = evaluate(proposal)
+            forward, back = log_probability(flipped, logit), log_probability(flipped, new_logit)
+            accepted = torch.rand_like(value).log() < value - new_value + back - forward
+            x = torch.where(accepted[:, None, None], proposal, x)
+            value = torch.where(accepted, new_value, value)
+            logit = torch.where(accepted[:, None, None], new_logit, logit)
+        return x
+
+    return call
+
+
 # --- The overhead of the loop around the gradients ------------------------------------------------
 
 #: For each sampler: its options, and the least number of gradients for a number of steps.
@@ -154,6 +219,7 @@ def overhead(sampler: str, width: int, n_chains: int = 256, n_steps: int = 20) -
 
 ROWS: dict[str, Callable[[], Row]] = {
     "gibbs_with_gradients": gibbs_with_gradients,
+    "discrete_langevin": discrete_langevin,
     **{
         f"overhead_{sampler}_{width}": partial(overhead, sampler, width)
         for sampler in OVERHEAD

@@ -50,7 +50,7 @@ TORCH_LIBRARY(torch_ebm, m) {
         "-> Tensor", compiles);
   m.def(conservative(
         "boltzmann_gibbs(Tensor x, Tensor weight, Tensor bias, *, int n_steps=1, Tensor? beta=None, "
-        "Tensor? clamp=None, Generator? generator=None) -> Tensor"), random);
+        "Tensor? clamp=None, Generator? generator=None, str scan='systematic') -> Tensor"), random);
   m.def(conservative(
         "boltzmann_gibbs_with_gradients(Tensor x, Tensor weight, Tensor bias, *, int n_steps=1, "
         "Tensor? beta=None, Generator? generator=None) -> (Tensor x, Tensor acceptance_rate)"),
@@ -277,6 +277,9 @@ TORCH_LIBRARY(torch_ebm, m) {
   m.def(conservative(
         "_call_energy_gibbs(Tensor x, int handle, int n_steps, Tensor? beta, Tensor? clamp, "
         "Generator? generator) -> Tensor?"));
+  m.def(conservative(
+        "_call_energy_random_scan_gibbs(Tensor x, int handle, int n_steps, Tensor? beta, "
+        "Tensor? clamp, Generator? generator) -> Tensor?"));
   m.def(conservative(
         "_call_energy_gibbs_with_gradients(Tensor x, int handle, int n_steps, Tensor? beta, "
         "Generator? generator) -> (Tensor?, Tensor?)"));

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional, Union
+from typing import Literal, Optional, Union
 
 import torch
 from torch import Tensor
@@ -95,6 +95,32 @@ class BoltzmannMachine(ClosedForms):
         )
 
     @torch.jit.export
+    def random_scan_gibbs(
+        self,
+        x: Tensor,
+        n_steps: int = 1,
+        beta: Optional[Tensor] = None,
+        clamp: Optional[Tensor] = None,
+        generator: Optional[torch.Generator] = None,
+    ) -> Tensor:
+        """``n_steps`` updates of single units drawn at random: new states, (N, D).
+
+        See :func:`torch_ebm.boltzmann_gibbs`.
+        """
+        if not torch.jit.is_scripting():
+            self._check_closed_form("random_scan_gibbs")
+        return torch.ops.torch_ebm.boltzmann_gibbs(
+            x,
+            self.weight,
+            self.bias,
+            n_steps=n_steps,
+            beta=beta,
+            clamp=clamp,
+            generator=generator,
+            scan="random",
+        )
+
+    @torch.jit.export
     def gibbs_with_gradients(
         self,
         x: Tensor,
@@ -177,6 +203,7 @@ def boltzmann_gibbs(
     beta: Union[float, Tensor, None] = None,
     clamp: Optional[Tensor] = None,
     generator: Optional[torch.Generator] = None,
+    scan: Literal["systematic", "random"] = "systematic",
 ) -> Tensor:
     """Gibbs sampling of a Boltzmann machine: ``n_steps`` sweeps of single-site updates.
 
@@ -190,6 +217,8 @@ def boltzmann_gibbs(
         beta: inverse temperature, one number, shape (), or one for every chain, (N,). Default 1.
         clamp: boolean, (D,) or (N, D); true where a unit keeps its value.
         generator: one key is drawn from it; default: torch's default generator.
+        scan: "systematic" updates every unit in a step; "random" one unit of every chain, drawn
+            uniformly.
 
     Returns:
         The new states, detached, (N, D).
@@ -208,6 +237,7 @@ def boltzmann_gibbs(
         beta=as_beta(beta),
         clamp=clamp,
         generator=generator,
+        scan=scan,
     )
 
 

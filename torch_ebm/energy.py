@@ -18,10 +18,12 @@ from ._arguments import as_beta
 #: These methods, where an energy has them, replace the general computation:
 #:
 #: * ``gibbs(x, n_steps, beta, clamp, generator)``, the new states: in :func:`torch_ebm.gibbs`;
+#: * ``random_scan_gibbs(x, n_steps, beta, clamp, generator)``, the same for updates of single sites
+#:   drawn at random, there too;
 #: * ``gibbs_with_gradients(x, n_steps, beta, generator)``, the new states and acceptance rates
 #:   (N,): in :func:`torch_ebm.gibbs_with_gradients`;
 #: * ``tempered(x, beta)``, (N,), the energy at inverse temperature beta, () or (N,), in place of
-#:   beta * energy(x): every sampler uses it, and the two methods above must leave it invariant;
+#:   beta * energy(x): every sampler uses it, and the methods above must leave it invariant;
 #: * ``base_energy(x)``, (N,), the energy E_0 at beta = 0, which is 0 otherwise: the target at beta
 #:   is then exp(-beta E - (1 - beta) E_0); :func:`torch_ebm.annealed_energy` makes such energies;
 #: * ``value_and_score(x)``, the energies (N,) and the scores -dE/dx like x, in place of autograd;
@@ -169,6 +171,8 @@ def runs_forward_of(energy: Energy, owner: type) -> bool:
     """
     if _has_hooks(energy) or (isinstance(energy, ClosedForms) and not energy._is_as_built()):
         return False
+    if type(energy) is owner and "forward" not in getattr(energy, "__dict__", ()):
+        return True  # the usual case, in a loop of training
     for name in ("forward", "__call__"):
         theirs = _defined(owner, name)
         if theirs is None or theirs is torch.nn.Module.forward:
@@ -211,6 +215,7 @@ class ClosedForms(torch.nn.Module):
 
     _CLOSED_FORMS = (
         "gibbs",
+        "random_scan_gibbs",
         "gibbs_with_gradients",
         "flip_differences",
         "tempered",
@@ -253,6 +258,17 @@ def _call_energy_gibbs(
     return _callables[handle].gibbs(x, n_steps, beta, clamp, generator)
 
 
+def _call_energy_random_scan_gibbs(
+    x: Tensor,
+    handle: int,
+    n_steps: int,
+    beta: Optional[Tensor],
+    clamp: Optional[Tensor],
+    generator: Optional[torch.Generator],
+) -> Optional[Tensor]:
+    return _callables[handle].random_scan_gibbs(x, n_steps, beta, clamp, generator)
+
+
 def _call_energy_gibbs_with_gradients(
     x: Tensor,
     handle: int,
@@ -287,6 +303,9 @@ _implementations.impl(
 )
 _implementations.impl("_energy_has", _energy_has, "CompositeImplicitAutograd")
 _implementations.impl("_call_energy_gibbs", _call_energy_gibbs, "CompositeImplicitAutograd")
+_implementations.impl(
+    "_call_energy_random_scan_gibbs", _call_energy_random_scan_gibbs, "CompositeImplicitAutograd"
+)
 _implementations.impl(
     "_call_energy_gibbs_with_gradients",
     _call_energy_gibbs_with_gradients,

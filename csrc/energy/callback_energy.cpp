@@ -46,13 +46,27 @@ std::optional<at::Tensor> CallbackEnergy::base_energy(const at::Tensor& x) const
   return op.call(x, handle_);
 }
 
+namespace {
+
+using CallGibbs = std::optional<at::Tensor>(const at::Tensor&, int64_t, int64_t,
+                                            const std::optional<at::Tensor>&,
+                                            const std::optional<at::Tensor>&,
+                                            std::optional<at::Generator>);
+
+}  // namespace
+
 std::optional<at::Tensor> CallbackEnergy::gibbs(const at::Tensor& x, const RunOptions& run,
                                                 const std::optional<at::Tensor>& clamp) const {
-  static const auto op = implemented_in_python<std::optional<at::Tensor>(
-      const at::Tensor&, int64_t, int64_t, const std::optional<at::Tensor>&,
-      const std::optional<at::Tensor>&, std::optional<at::Generator>)>(
-      "torch_ebm::_call_energy_gibbs");
+  static const auto op = implemented_in_python<CallGibbs>("torch_ebm::_call_energy_gibbs");
   if (!has("gibbs")) return std::nullopt;
+  return op.call(x.clone(), handle_, run.n_steps, run.beta, clamp, run.generator);
+}
+
+std::optional<at::Tensor> CallbackEnergy::random_scan_gibbs(
+    const at::Tensor& x, const RunOptions& run, const std::optional<at::Tensor>& clamp) const {
+  static const auto op =
+      implemented_in_python<CallGibbs>("torch_ebm::_call_energy_random_scan_gibbs");
+  if (!has("random_scan_gibbs")) return std::nullopt;
   return op.call(x.clone(), handle_, run.n_steps, run.beta, clamp, run.generator);
 }
 

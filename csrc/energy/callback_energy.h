@@ -18,6 +18,9 @@ class CallbackEnergy : public EnergyFunction {
   std::optional<at::Tensor> base_energy(const at::Tensor& x) const override;
   std::optional<at::Tensor> gibbs(const at::Tensor& x, const RunOptions& run,
                                   const std::optional<at::Tensor>& clamp) const override;
+  std::optional<at::Tensor> random_scan_gibbs(
+      const at::Tensor& x, const RunOptions& run,
+      const std::optional<at::Tensor>& clamp) const override;
   std::optional<std::tuple<at::Tensor, at::Tensor>> gibbs_with_gradients(
       const at::Tensor& x, const RunOptions& run) const override;
   std::optional<at::Tensor> flip_differences(const at::Tensor& x,

@@ -143,6 +143,11 @@ std::optional<at::Tensor> EnergyFunction::gibbs(const at::Tensor&, const RunOpti
   return std::nullopt;
 }
 
+std::optional<at::Tensor> EnergyFunction::random_scan_gibbs(
+    const at::Tensor&, const RunOptions&, const std::optional<at::Tensor>&) const {
+  return std::nullopt;
+}
+
 std::optional<std::tuple<at::Tensor, at::Tensor>> EnergyFunction::gibbs_with_gradients(
     const at::Tensor&, const RunOptions&) const {
   return std::nullopt;
@@ -272,6 +277,16 @@ std::optional<at::Tensor> Energy::gibbs(const at::Tensor& x, const RunOptions& r
       guarded(Part::kGibbs, x, [&] { return function_->gibbs(x, in_dtype_of(x, run), clamp); });
   if (!result) return result;
   check_own_states("gibbs", *result, x);
+  return result->detach();
+}
+
+std::optional<at::Tensor> Energy::random_scan_gibbs(const at::Tensor& x, const RunOptions& run,
+                                                    const std::optional<at::Tensor>& clamp) const {
+  auto result = guarded(Part::kRandomScan, x, [&] {
+    return function_->random_scan_gibbs(x, in_dtype_of(x, run), clamp);
+  });
+  if (!result) return result;
+  check_own_states("random_scan_gibbs", *result, x);
   return result->detach();
 }
 

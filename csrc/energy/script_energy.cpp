@@ -65,13 +65,24 @@ std::optional<at::Tensor> ScriptEnergy::base_energy(const at::Tensor& x) const {
 
 std::optional<at::Tensor> ScriptEnergy::gibbs(const at::Tensor& x, const RunOptions& run,
                                               const std::optional<at::Tensor>& clamp) const {
-  const auto states = call_if_there("gibbs", {x.clone()},
+  return call_gibbs("gibbs", x, run, clamp);
+}
+
+std::optional<at::Tensor> ScriptEnergy::call_gibbs(const char* name, const at::Tensor& x,
+                                                   const RunOptions& run,
+                                                   const std::optional<at::Tensor>& clamp) const {
+  const auto states = call_if_there(name, {x.clone()},
                                     {{"n_steps", run.n_steps},
                                      {"beta", run.beta},
                                      {"clamp", clamp},
                                      {"generator", run.generator}});
   if (!states) return std::nullopt;
-  return checked_tensor("gibbs", "a tensor like x", *states);
+  return checked_tensor(name, "a tensor like x", *states);
+}
+
+std::optional<at::Tensor> ScriptEnergy::random_scan_gibbs(
+    const at::Tensor& x, const RunOptions& run, const std::optional<at::Tensor>& clamp) const {
+  return call_gibbs("random_scan_gibbs", x, run, clamp);
 }
 
 std::optional<std::tuple<at::Tensor, at::Tensor>> ScriptEnergy::gibbs_with_gradients(

@@ -102,6 +102,12 @@ std::optional<at::Tensor> BoltzmannMachineImpl::gibbs(
   return boltzmann_gibbs(x, weight, bias, run, clamp);
 }
 
+std::optional<at::Tensor> BoltzmannMachineImpl::random_scan_gibbs(
+    const at::Tensor& x, const RunOptions& run, const std::optional<at::Tensor>& clamp) const {
+  if (!keeps_energy()) return std::nullopt;
+  return boltzmann_random_scan_gibbs(x, weight, bias, run, clamp);
+}
+
 std::optional<std::tuple<at::Tensor, at::Tensor>> BoltzmannMachineImpl::gibbs_with_gradients(
     const at::Tensor& x, const RunOptions& run) const {
   if (!keeps_energy()) return std::nullopt;

@@ -137,9 +137,13 @@ at::Tensor boltzmann_gibbs_kernel(const at::Tensor& x, const at::Tensor& weight,
                                   const at::Tensor& bias, int64_t n_steps,
                                   const std::optional<at::Tensor>& beta,
                                   const std::optional<at::Tensor>& clamp,
-                                  std::optional<at::Generator> generator) {
+                                  std::optional<at::Generator> generator, c10::string_view scan) {
   constexpr int64_t kSweepsAtOnce = 16;
+  constexpr int64_t kUpdatesAtOnce = 4;  // for every unit
   const at::NoGradGuard no_grad;
+  const bool random = scan == "random";
+  TORCH_CHECK_VALUE(random || scan == "systematic", kGibbs,
+                    ": scan must be \"systematic\" or \"random\", got \"", scan, "\"");
   check_chains(kGibbs, x, weight, bias, n_steps);
   const at::Tensor states = for_kernels(x);
   const Model model(weight, bias, detail::checked_beta(kGibbs, beta, states));
@@ -149,14 +153,21 @@ at::Tensor boltzmann_gibbs_kernel(const at::Tensor& x, const at::Tensor& weight,
 
   const int64_t n_units = x.size(1);
   const uint64_t key = detail::draw_key(generator, x.device());
-  const Pieces pieces{kGibbs, x.size(0), n_steps, kSweepsAtOnce, n_units * (n_units + 64)};
+  const Pieces pieces =
+      random ? Pieces{kGibbs, x.size(0), n_steps, kUpdatesAtOnce * n_units, n_units + 256}
+             : Pieces{kGibbs, x.size(0), n_steps, kSweepsAtOnce, n_units * (n_units + 64)};
   AT_DISPATCH_FLOATING_TYPES(states.scalar_type(), kGibbs, [&] {
     scalar_t* const data = states.mutable_data_ptr<scalar_t>();
     run_pieces(pieces, n_units, [&](kernels::Rows rows, kernels::Steps steps) {
       std::vector<scalar_t> scratch(model.row_size());
-      return kernels::kernels<scalar_t>().boltzmann_gibbs(data, clamped, model.view<scalar_t>(),
-                                                          scratch.data(), rows, steps,
-                                                          {key, 0, detail::kSite});
+      const auto& table = kernels::kernels<scalar_t>();
+      if (random) {
+        return table.boltzmann_random_scan(data, clamped, model.view<scalar_t>(), scratch.data(),
+                                           rows, steps, {key, 0, detail::kChoice},
+                                           {key, 0, detail::kSite});
+      }
+      return table.boltzmann_gibbs(data, clamped, model.view<scalar_t>(), scratch.data(), rows,
+                                   steps, {key, 0, detail::kSite});
     });
   });
   return states.to(x.options());
@@ -199,7 +210,8 @@ void check_meta(const char* op, const at::Tensor& x, const at::Tensor& weight,
 
 at::Tensor boltzmann_gibbs_meta(const at::Tensor& x, const at::Tensor& weight,
                                 const at::Tensor& bias, int64_t, const std::optional<at::Tensor>&,
-                                const std::optional<at::Tensor>&, std::optional<at::Generator>) {
+                                const std::optional<at::Tensor>&, std::optional<at::Generator>,
+                                c10::string_view) {
   check_meta(kGibbs, x, weight, bias);
   return at::empty_symint(x.sym_sizes(), x.options());
 }
@@ -230,11 +242,27 @@ at::Tensor boltzmann_flip_differences(const at::Tensor& x, const at::Tensor& wei
   return op.call(x, weight, bias, sites);
 }
 
-at::Tensor boltzmann_gibbs(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
-                           const RunOptions& run, const std::optional<at::Tensor>& clamp) {
+namespace {
+
+at::Tensor call_gibbs(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                      const RunOptions& run, const std::optional<at::Tensor>& clamp,
+                      c10::string_view scan) {
   static const auto op =
       detail::find_operator<decltype(boltzmann_gibbs_kernel)>("torch_ebm::boltzmann_gibbs");
-  return op.call(x, weight, bias, run.n_steps, run.beta, clamp, run.generator);
+  return op.call(x, weight, bias, run.n_steps, run.beta, clamp, run.generator, scan);
+}
+
+}  // namespace
+
+at::Tensor boltzmann_gibbs(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                           const RunOptions& run, const std::optional<at::Tensor>& clamp) {
+  return call_gibbs(x, weight, bias, run, clamp, "systematic");
+}
+
+at::Tensor boltzmann_random_scan_gibbs(const at::Tensor& x, const at::Tensor& weight,
+                                       const at::Tensor& bias, const RunOptions& run,
+                                       const std::optional<at::Tensor>& clamp) {
+  return call_gibbs(x, weight, bias, run, clamp, "random");
 }
 
 std::tuple<at::Tensor, at::Tensor> boltzmann_gibbs_with_gradients(const at::Tensor& x,

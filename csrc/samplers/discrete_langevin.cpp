@@ -1,7 +1,12 @@
 #include "torch_ebm/discrete_langevin.h"
 
+#include <memory>
+#include <type_traits>
+
 #include "csrc/common/operator.h"
+#include "csrc/common/parallel.h"
 #include "csrc/samplers/discrete.h"
+#include "csrc/samplers/one_change.h"
 
 namespace torch_ebm {
 
@@ -9,16 +14,187 @@ namespace {
 
 constexpr const char* kDiscreteLangevin = "discrete_langevin";
 
-/// Log probabilities of every site to move on by 0 ... K - 1 states, (N, S, K), float64.
-at::Tensor log_proposal(const detail::DiscretePoint& point, const at::Tensor& penalty) {
-  const at::Tensor leave = point.changes / 2 - detail::per_chain(penalty, point.changes);
-  const at::Tensor stay = at::zeros_like(leave.narrow(2, 0, 1));
-  return at::log_softmax(at::cat({stay, leave}, 2), 2);
-}
+/// Chains of which a step moves every site, with what is known where they are.
+class AllSites {
+ public:
+  virtual ~AllSites() = default;
 
-/// log q of the moves (N, S) of all sites, (N,).
-at::Tensor log_probability(const at::Tensor& log_proposal, const at::Tensor& moved_on) {
-  return log_proposal.gather(2, moved_on.unsqueeze(2)).sum(at::IntArrayRef{1, 2});
+  /// Proposes new states to every chain. `penalty`, () or (N,), float64: half the squared distance of two states of a
+  /// site over the step size.
+  virtual detail::Proposal propose(const at::Tensor& penalty) = 0;
+  /// Changes the chains that accepted the last proposal.
+  virtual void choose(const detail::Decision& decision) = 0;
+  /// Moves every chain to new states, without rejections.
+  virtual void move(const at::Tensor& penalty, int64_t step) = 0;
+};
+
+/// Any device and number of states, in tensor operations.
+class AnySites final : public AllSites {
+ public:
+  AnySites(const Energy& energy, detail::ChainRun& chains, const detail::DiscreteSites& sites)
+      : chains_(chains),
+        sites_(sites),
+        points_(kDiscreteLangevin, energy, chains, sites),
+        current_(points_.start()) {}
+
+  detail::Proposal propose(const at::Tensor& penalty) override {
+    const int64_t n_states = sites_.n_states();
+    const at::Tensor forward = log_proposal(current_, penalty);
+    const at::Tensor moved_on = draw(forward);
+    const at::Tensor back = (n_states - moved_on).remainder(n_states);
+    const at::Tensor log_ratio = current_.energy - proposed_.energy +
+                                 log_probability(log_proposal(proposed_, penalty), back) -
+                                 log_probability(forward, moved_on);
+    return {proposed_.energy, proposed_.with_a_way_back(log_ratio)};
+  }
+
+  void choose(const detail::Decision& decision) override {
+    move_to(proposed_.chosen_over(current_, decision));
+  }
+
+  void move(const at::Tensor& penalty, int64_t step) override {
+    draw(log_proposal(current_, penalty));
+    points_.check_finite(proposed_, step + 1);
+    move_to(proposed_);
+  }
+
+ private:
+  /// Log probabilities of every site to move on by 0 ... K - 1 states, (N, S, K), float64.
+  static at::Tensor log_proposal(const detail::DiscretePoint& point, const at::Tensor& penalty) {
+    const at::Tensor leave = point.changes / 2 - detail::per_chain(penalty, point.changes);
+    const at::Tensor stay = at::zeros_like(leave.narrow(2, 0, 1));
+    return at::log_softmax(at::cat({stay, leave}, 2), 2);
+  }
+
+  /// log q of the moves (N, S) of all sites, (N,).
+  static at::Tensor log_probability(const at::Tensor& log_proposal, const at::Tensor& moved_on) {
+    return log_proposal.gather(2, moved_on.unsqueeze(2)).sum(at::IntArrayRef{1, 2});
+  }
+
+  /// Draws the proposal; returns by how many states each site moves on.
+  at::Tensor draw(const at::Tensor& forward) {
+    const at::Tensor uniform =
+        detail::uniform_like(current_.labels.to(at::kDouble), chains_.draw(detail::kSite));
+    const at::Tensor moved_on = detail::draw_index(forward, uniform);
+    proposed_ = points_.at((current_.labels + moved_on).remainder(sites_.n_states()));
+    return moved_on;
+  }
+
+  void move_to(const detail::DiscretePoint& point) {
+    current_ = point;
+    chains_.x = sites_.states(current_.labels);
+    chains_.energy = current_.energy;
+  }
+
+  detail::ChainRun& chains_;
+  const detail::DiscreteSites& sites_;
+  const detail::DiscreteEnergy points_;
+  detail::DiscretePoint current_;
+  detail::DiscretePoint proposed_;
+};
+
+/// Binary chains that the CPU kernels move, for which has_kernel() holds: one pass over states and score proposes, and
+/// one of each direction, where proposals can be rejected, sums log probabilities.
+class BinarySites final : public AllSites {
+ public:
+  BinarySites(const Energy& energy, detail::ChainRun& chains)
+      : energy_(energy), chains_(chains), current_(at(chains.x.clone())) {
+    check_finite(current_, 0);
+  }
+
+  detail::Proposal propose(const at::Tensor& penalty) override {
+    draw(penalty);
+    const at::Tensor forward = log_probability(chains_.x, current_, penalty, next_);
+    const at::Tensor back = log_probability(next_, proposed_, penalty, chains_.x);
+    return {proposed_.energy, current_.energy - proposed_.energy + (back - forward)};
+  }
+
+  void choose(const detail::Decision& decision) override {
+    current_ = {at::where(decision.accepted, proposed_.energy, current_.energy),
+                decision.choose(std::move(proposed_.score), current_.score)};
+    chains_.x = decision.choose(std::move(next_), chains_.x);
+    chains_.energy = current_.energy;
+  }
+
+  void move(const at::Tensor& penalty, int64_t step) override {
+    draw(penalty);
+    check_finite(proposed_, step + 1);
+    current_ = std::move(proposed_);
+    chains_.x = std::move(next_);
+    chains_.energy = current_.energy;
+  }
+
+ private:
+  struct Point {
+    at::Tensor energy;  // (N,), float64, tempered
+    at::Tensor score;   // (N, S), tempered, contiguous
+  };
+
+  Point at(const at::Tensor& x) const {
+    const auto [energy, score] = energy_.value_and_score(x, chains_.beta);
+    return {energy.to(at::kDouble), score.to(x.options()).reshape({x.size(0), -1}).contiguous()};
+  }
+
+  static void check_finite(const Point& point, int64_t step) {
+    detail::check_chains_finite(kDiscreteLangevin, "energy", point.energy, step);
+    detail::check_chains_finite(kDiscreteLangevin, "score", point.score, step);
+  }
+
+  /// Calls pass(kernels, x, score, penalty, rows) over the chains.
+  template <typename Pass>
+  static void over_chains(const at::Tensor& x, const at::Tensor& score, const at::Tensor& penalty,
+                          const Pass& pass) {
+    const at::Tensor per_chain = penalty.to(x.options()).contiguous();
+    AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), kDiscreteLangevin, [&] {
+      const kernels::PerRow<scalar_t> of_row{per_chain.const_data_ptr<scalar_t>(), per_chain.dim()};
+      detail::parallel_rows(x.size(0), x.numel() / x.size(0), [&](kernels::Rows rows) {
+        pass(kernels::kernels<scalar_t>(), x.const_data_ptr<scalar_t>(),
+             score.const_data_ptr<scalar_t>(), of_row, rows);
+      });
+    });
+  }
+
+  void draw(const at::Tensor& penalty) {
+    next_ = at::empty_like(chains_.x);
+    void* const next = next_.mutable_data_ptr();
+    const kernels::Draw draw = chains_.draw(detail::kSite);
+    over_chains(
+        chains_.x, current_.score, penalty,
+        [&](const auto& table, const auto* x, const auto* score, auto of_row, kernels::Rows rows) {
+          using T = std::remove_cvref_t<decltype(*x)>;
+          table.flip_all(x, score, of_row, static_cast<T*>(next), rows, draw);
+        });
+    proposed_ = at(next_);
+  }
+
+  /// log q(next | x), (N,), float64.
+  static at::Tensor log_probability(const at::Tensor& x, const Point& point,
+                                    const at::Tensor& penalty, const at::Tensor& next) {
+    at::Tensor result = at::empty_like(point.energy);
+    auto* const log_probability = result.mutable_data_ptr<double>();
+    over_chains(x, point.score, penalty,
+                [&](const auto& table, const auto* from, const auto* score, auto of_row,
+                    kernels::Rows rows) {
+                  using T = std::remove_cvref_t<decltype(*from)>;
+                  table.flip_all_log_probability(from, score, of_row, next.const_data_ptr<T>(),
+                                                 log_probability, rows);
+                });
+    return result;
+  }
+
+  const Energy& energy_;
+  detail::ChainRun& chains_;
+  Point current_;
+  Point proposed_;
+  at::Tensor next_;
+};
+
+std::unique_ptr<AllSites> make_sites(const Energy& energy, detail::ChainRun& chains,
+                                     const detail::DiscreteSites& sites, bool categorical) {
+  if (!categorical && detail::has_kernel(chains.x)) {
+    return std::make_unique<BinarySites>(energy, chains);
+  }
+  return std::make_unique<AnySites>(energy, chains, sites);
 }
 
 detail::SamplesTuple discrete_langevin_op(const c10::IValue& energy, const at::Tensor& x,
@@ -39,37 +215,19 @@ Samples discrete_langevin(const Energy& energy, const at::Tensor& x, const RunOp
   detail::ChainRun chains(kDiscreteLangevin, x, run);
   const detail::DiscreteSites sites(kDiscreteLangevin, chains.x, options.categorical);
   options.step_size.check(kDiscreteLangevin, chains.n_chains(), run.n_steps);
-  const detail::DiscreteEnergy points(kDiscreteLangevin, energy, chains, sites);
-  detail::DiscretePoint current = points.start();
+  const auto all_sites = make_sites(energy, chains, sites, sites.categorical());
   const double squared_distance = sites.categorical() ? 2 : 1;  // of two states of a site
-
-  const auto move_to = [&](detail::DiscretePoint point) {
-    current = std::move(point);
-    chains.x = sites.states(current.labels);
-    chains.energy = current.energy;
-  };
 
   return chains.run([&](int64_t step) {
     const at::Tensor penalty = squared_distance / (2 * options.step_size.at(step));
-    const at::Tensor forward = log_proposal(current, penalty);
-    const at::Tensor uniform =
-        detail::uniform_like(current.labels.to(at::kDouble), chains.draw(detail::kSite));
-    const at::Tensor moved_on = detail::draw_index(forward, uniform);
-    const int64_t n_states = sites.n_states();
-    const detail::DiscretePoint proposal =
-        points.at((current.labels + moved_on).remainder(n_states));
     if (!options.metropolis) {
-      points.check_finite(proposal, step + 1);
-      move_to(proposal);
+      all_sites->move(penalty, step);
       return at::Tensor();
     }
-    const at::Tensor back = (n_states - moved_on).remainder(n_states);
-    const at::Tensor log_ratio = current.energy - proposal.energy +
-                                 log_probability(log_proposal(proposal, penalty), back) -
-                                 log_probability(forward, moved_on);
-    const auto decision = detail::metropolis(proposal.with_a_way_back(log_ratio), proposal.energy,
-                                             chains.uniform(detail::kAccept));
-    move_to(proposal.chosen_over(current, decision));
+    const detail::Proposal proposal = all_sites->propose(penalty);
+    const auto decision =
+        detail::metropolis(proposal.log_ratio, proposal.energy, chains.uniform(detail::kAccept));
+    all_sites->choose(decision);
     return decision.probability;
   });
 }

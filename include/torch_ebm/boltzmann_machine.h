@@ -40,6 +40,11 @@ TORCH_EBM_API at::Tensor boltzmann_gibbs(const at::Tensor& x, const at::Tensor& 
                                          const at::Tensor& bias, const RunOptions& run = {},
                                          const std::optional<at::Tensor>& clamp = std::nullopt);
 
+/// The same with a random scan: run.n_steps updates of one unit of every chain, drawn uniformly.
+TORCH_EBM_API at::Tensor boltzmann_random_scan_gibbs(
+    const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+    const RunOptions& run = {}, const std::optional<at::Tensor>& clamp = std::nullopt);
+
 /// Gibbs with gradients (Grathwohl, Swersky, Hashemi, Duvenaud & Maddison 2021, algorithm 1). A
 /// step proposes to flip one unit, i with probability softmax(d / 2)_i, where d_i is the change of
 /// -beta E by the flip (the energy is quadratic, so the gradient gives it exactly), and accepts or
@@ -76,6 +81,9 @@ class TORCH_EBM_API BoltzmannMachineImpl : public torch::nn::Cloneable<Boltzmann
   std::tuple<at::Tensor, at::Tensor> value_and_score(const at::Tensor& x) const override;
   std::optional<at::Tensor> gibbs(const at::Tensor& x, const RunOptions& run,
                                   const std::optional<at::Tensor>& clamp) const override;
+  std::optional<at::Tensor> random_scan_gibbs(
+      const at::Tensor& x, const RunOptions& run,
+      const std::optional<at::Tensor>& clamp) const override;
   std::optional<std::tuple<at::Tensor, at::Tensor>> gibbs_with_gradients(
       const at::Tensor& x, const RunOptions& run = {}) const override;
   std::optional<at::Tensor> flip_differences(const at::Tensor& x,

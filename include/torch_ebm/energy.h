@@ -63,6 +63,10 @@ class TORCH_EBM_API EnergyFunction {
   virtual std::optional<at::Tensor> gibbs(const at::Tensor& x, const RunOptions& run,
                                           const std::optional<at::Tensor>& clamp) const;
 
+  /// The same for run.n_steps updates of single units of every binary chain, each unit drawn uniformly: a random scan.
+  virtual std::optional<at::Tensor> random_scan_gibbs(const at::Tensor& x, const RunOptions& run,
+                                                      const std::optional<at::Tensor>& clamp) const;
+
   /// The states of the binary chains after run.n_steps steps of Gibbs with gradients at run.beta
   /// and their acceptance rates (N,), or nothing if this energy has no such sampler of its own.
   virtual std::optional<std::tuple<at::Tensor, at::Tensor>> gibbs_with_gradients(
@@ -96,7 +100,7 @@ class TORCH_EBM_API Energy {
   explicit Energy(std::function<at::Tensor(const at::Tensor&)> function);
 
   /// A scripted module: its forward is the energy; methods `gibbs(x, n_steps, beta, clamp,
-  /// generator)`, `gibbs_with_gradients(x, n_steps, beta, generator)`, `tempered(x, beta)`,
+  /// generator)`, `random_scan_gibbs` with the same arguments, `gibbs_with_gradients(x, n_steps, beta, generator)`, `tempered(x, beta)`,
   /// `base_energy(x)`, `value_and_score(x)` and `flip_differences(x, sites)`, if it has them, act
   /// as those of EnergyFunction.
   explicit Energy(const torch::jit::Module& module);
@@ -131,6 +135,9 @@ class TORCH_EBM_API Energy {
       const at::Tensor& x, const std::optional<at::Tensor>& beta = std::nullopt) const;
   std::optional<at::Tensor> gibbs(const at::Tensor& x, const RunOptions& run,
                                   const std::optional<at::Tensor>& clamp = std::nullopt) const;
+  std::optional<at::Tensor> random_scan_gibbs(
+      const at::Tensor& x, const RunOptions& run,
+      const std::optional<at::Tensor>& clamp = std::nullopt) const;
   /// Acceptance rates in float64.
   std::optional<std::tuple<at::Tensor, at::Tensor>> gibbs_with_gradients(
       const at::Tensor& x, const RunOptions& run) const;
@@ -144,7 +151,16 @@ class TORCH_EBM_API Energy {
   /// The base's energies and scores, if there is one.
   std::optional<std::tuple<at::Tensor, at::Tensor>> base_and_score(const at::Tensor& x) const;
 
-  enum class Part { kValue, kScore, kTempered, kBase, kGibbs, kGibbsWithGradients, kFlips };
+  enum class Part {
+    kValue,
+    kScore,
+    kTempered,
+    kBase,
+    kGibbs,
+    kRandomScan,
+    kGibbsWithGradients,
+    kFlips
+  };
   template <typename Call>
   auto guarded(Part part, const at::Tensor& x, const Call& call) const;
 

@@ -349,3 +349,49 @@ def test_it_is_made_from_tensors_and_spins_are_converted():
     torch.testing.assert_close(difference, difference[0].expand(16))
     with pytest.raises(ValueError, match=r"weight must have shape \(4, 4\)"):
         torch_ebm.BoltzmannMachine.from_tensors(coupling[:, :3], field)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("clamped", [False, True])
+@pytest.mark.parametrize("beta", [None, 0.6])
+def test_a_random_scan_makes_the_chains_of_any_energy(dtype, clamped, beta):
+    # Also over the steps at which the field is computed anew.
+    machine = torch_ebm.BoltzmannMachine(9, dtype=dtype)
+    torch.nn.init.normal_(machine.weight, generator=seeded(31))
+    start = torch.zeros(40, 9, dtype=dtype)
+    clamp = torch.arange(9) % 3 == 0 if clamped else None
+    options = {"scan": "random", "n_steps": 100, "clamp": clamp, "beta": beta, "thin": 50}
+    fused = torch_ebm.gibbs(machine, start, generator=seeded(32), **{**options, "thin": 0}).x
+    other = torch_ebm.gibbs(lambda x: machine(x), start, generator=seeded(32), **options).x
+    assert fused.ne(start).any() and (not clamped or fused[:, clamp].eq(0).all())
+    assert (fused != other).sum() <= 2 * 9  # a chain or two, where a number falls between roundings
+    scripted = torch_ebm.gibbs(
+        torch.jit.script(machine), start, generator=seeded(32), **{**options, "thin": 0}
+    ).x
+    assert torch.equal(fused, scripted)
+
+
+def test_a_random_scan_follows_the_exact_kernel():
+    machine = torch_ebm.BoltzmannMachine(4, dtype=torch.float64)
+    torch.nn.init.normal_(machine.weight, generator=seeded(33))
+    states, n = all_states(4), 20_000
+    kernel = torch.zeros(16, 16, dtype=torch.float64)
+    energies = machine(states).detach()
+    for s in range(16):
+        for unit in range(4):
+            flip = states[s].bool().logical_xor(torch.arange(4) == unit)
+            flipped = state_numbers(flip.double().unsqueeze(0))[0]
+            p = torch.sigmoid(energies[s] - energies[flipped]) / 4
+            kernel[s, flipped] += p
+            kernel[s, s] += 1 / 4 - p
+    start = states.repeat_interleave(n, 0)
+    x = torch_ebm.boltzmann_gibbs(
+        start, machine.weight, machine.bias, n_steps=2, scan="random", generator=seeded(34)
+    )
+    check_rows(list(zip(state_numbers(x).view(16, n), kernel @ kernel, strict=True)))
+
+
+def test_an_unknown_scan_is_refused():
+    machine = torch_ebm.BoltzmannMachine(4)
+    with pytest.raises(ValueError, match='boltzmann_gibbs: scan must be "systematic" or "random"'):
+        torch_ebm.boltzmann_gibbs(torch.zeros(2, 4), machine.weight, machine.bias, scan="back")

@@ -215,6 +215,7 @@ INTERNAL = {
     "_call_energy_base",
     "_call_energy_flip_differences",
     "_call_energy_gibbs",
+    "_call_energy_random_scan_gibbs",
     "_call_energy_gibbs_with_gradients",
     "_call_energy_tempered",
     "_call_energy_value_and_score",

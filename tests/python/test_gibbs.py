@@ -262,3 +262,63 @@ def test_a_refused_call_draws_no_key(sampler):
     with pytest.raises(ValueError):
         sampler(lambda x: x.sum(1) * float("nan"), torch.zeros(2, 2), generator=generator)
     assert torch.equal(generator.get_state(), before)
+
+
+class Flips(torch.nn.Module):
+    """The energy of another, with its flip differences, and counts of calls."""
+
+    def __init__(self, energy):
+        super().__init__()
+        self.energy, self.n_energies, self.n_flips = energy, 0, 0
+
+    def forward(self, x):
+        self.n_energies += 1
+        return self.energy(x)
+
+    def flip_differences(self, x, sites=None):
+        self.n_flips += 1
+        assert sites is None or sites.shape == (len(x), 1)
+        return self.energy.flip_differences(x, sites)
+
+
+@pytest.mark.parametrize("scan", ["systematic", "random"])
+@pytest.mark.parametrize("beta", [None, 0.5])
+@pytest.mark.parametrize("clamped", [False, True])
+def test_flip_differences_take_the_place_of_energies(scan, beta, clamped):
+    machine = torch_ebm.BoltzmannMachine(6, dtype=torch.float64)
+    torch.nn.init.normal_(machine.weight, generator=seeded(21))
+    energy, start = Flips(machine), torch.zeros(50, 6, dtype=torch.float64)
+    clamp = torch.tensor([True, False] * 3) if clamped else None
+    options = {"scan": scan, "n_steps": 8, "clamp": clamp, "beta": beta}
+    x = torch_ebm.gibbs(energy, start, generator=seeded(22), **options).x
+    updates = 8 * (1 if scan == "random" else 3 if clamped else 6)
+    assert energy.n_energies == 1 and energy.n_flips == updates + 1  # the first asks whether
+    torch.testing.assert_close(
+        x, torch_ebm.gibbs(generic(machine), start, generator=seeded(22), **options).x
+    )
+
+
+def test_flip_differences_are_not_used_where_they_are_those_of_another_energy():
+    # At a temperature of its own path, and from a forbidden start.
+    energy, start = Flips(random_rbm(5, 3, 1.0, 23)), torch.zeros(20, 5, dtype=torch.float64)
+    energy.tempered = energy.energy.tempered
+    torch_ebm.gibbs(energy, start, beta=0.5)
+    assert energy.n_flips == 0
+    forbidding = Flips(torch_ebm.BoltzmannMachine(5, dtype=torch.float64))
+    forbidding.forward = lambda x: x[:, 0] * 1.0 + torch.where(x.sum(1) == 0, torch.inf, 0.0)
+    x = torch_ebm.gibbs(forbidding, start, generator=seeded(24)).x
+    assert forbidding.n_flips == 0 and x.sum(1).gt(0).all()
+
+
+def test_an_energy_may_keep_every_state_it_was_given():
+    kept, machine = [], fully_visible()
+
+    def keeps(x):
+        kept.append(x)
+        return machine(x)
+
+    start = torch.zeros(4, 6, dtype=torch.float64)
+    x = torch_ebm.gibbs(keeps, start, n_steps=2, generator=seeded(25)).x
+    assert torch.equal(x, torch_ebm.gibbs(generic(machine), start, n_steps=2, generator=seeded(25)).x)
+    flipped = [(a != b).sum(1) for a, b in zip(kept, kept[1:])]
+    assert len(kept) == 13 and all(n.le(2).all() for n in flipped) and sum(n.sum() for n in flipped)

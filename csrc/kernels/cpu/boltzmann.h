@@ -74,6 +74,35 @@ bool boltzmann_gibbs(T* x, const bool* clamp, Boltzmann<T> model, T* scratch, Ro
   return valid;
 }
 
+/// A uniform number of a chain and a step.
+TORCH_EBM_INLINE double uniform_number(Draw draw, int64_t row) {
+  Lanes<uint32_t> words[4];
+  threefry(draw, static_cast<uint32_t>(row), 0, words);
+  return (words[0][0] + 0.5) * 0x1p-32;
+}
+
+template <typename T>
+bool boltzmann_random_scan(T* x, const bool* clamp, Boltzmann<T> model, T* scratch, Rows rows,
+                           Steps steps, Draw unit, Draw draw) {
+  const int64_t n = rows.n_sites;
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
+    T* const mine = x + row * n;
+    compute_field(mine, model, row, scratch);
+    for (draw.step = steps.begin; draw.step < steps.end; ++draw.step) {
+      unit.step = draw.step;
+      const auto i = static_cast<int64_t>(uniform_number(unit, row) * static_cast<double>(n));
+      const double logit = static_cast<double>(model.beta[row]) * scratch[i];
+      if (logit - logit != 0) return false;  // not finite
+      const bool is_one = uniform_number(draw, row) * (1 + __builtin_exp(logit)) >= 1;
+      const T drawn = is_one ? T(1) : T(0);
+      if (drawn == mine[i] || (clamp && clamp[row * n + i])) continue;
+      add_row(scratch, drawn - mine[i], model.coupling.row(i), scratch, n);
+      mine[i] = drawn;
+    }
+  }
+  return true;
+}
+
 /// exp(d_i / 2 - max d / 2) for every unit i of a state, where d_i is what flipping it adds to log p.
 template <typename T>
 struct FlipWeights {

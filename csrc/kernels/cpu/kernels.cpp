@@ -5,6 +5,7 @@
 
 #include "csrc/kernels/cpu/activations.h"
 #include "csrc/kernels/cpu/boltzmann.h"
+#include "csrc/kernels/cpu/discrete_langevin.h"
 #include "csrc/kernels/cpu/flips.h"
 #include "csrc/kernels/cpu/hamiltonian.h"
 #include "csrc/kernels/cpu/lanes.h"
@@ -204,16 +205,29 @@ void add_dot(const T* x, const T* y, double scale, double* log_ratio, Rows rows)
 }
 
 template <typename T>
-constexpr Table<T> kTable{&sample_bernoulli<T>, &add_softplus_difference<T>,
-                          &fill_normal<T>,      &fill_uniform<T>,
-                          &all_binary<T>,       &all_finite<T>,
-                          &multiply<T>,         &draw_momentum<T>,
-                          &kick_and_drift<T>,   &kick<T>,
-                          &add_dot<T>,          &langevin_update<T>,
-                          &boltzmann_gibbs<T>,  &gibbs_with_gradients<T>,
-                          &activate<T>,         &weigh_flips<T>,
-                          &propose_flip<T>,     &flip_log_probability<T>,
-                          &rbm_flip_sums<T>,    &rbm_flip_sums_backward<T>};
+constexpr Table<T> kTable{&sample_bernoulli<T>,
+                          &add_softplus_difference<T>,
+                          &fill_normal<T>,
+                          &fill_uniform<T>,
+                          &all_binary<T>,
+                          &all_finite<T>,
+                          &multiply<T>,
+                          &draw_momentum<T>,
+                          &kick_and_drift<T>,
+                          &kick<T>,
+                          &add_dot<T>,
+                          &langevin_update<T>,
+                          &boltzmann_gibbs<T>,
+                          &boltzmann_random_scan<T>,
+                          &gibbs_with_gradients<T>,
+                          &activate<T>,
+                          &weigh_flips<T>,
+                          &propose_flip<T>,
+                          &flip_log_probability<T>,
+                          &flip_all<T>,
+                          &flip_all_log_probability<T>,
+                          &rbm_flip_sums<T>,
+                          &rbm_flip_sums_backward<T>};
 
 }  // namespace
 

@@ -177,6 +177,11 @@ struct Table {
   bool (*boltzmann_gibbs)(T* x, const bool* clamp, Boltzmann<T> model, T* scratch, Rows rows,
                           Steps steps, Draw draw);
 
+  /// Updates of single units: of every chain the unit floor(u D), u drawn by `unit`, becomes 1 where u' >=
+  /// sigmoid(-beta[i] field_j), u' drawn by `draw`. The rest is as above.
+  bool (*boltzmann_random_scan)(T* x, const bool* clamp, Boltzmann<T> model, T* scratch, Rows rows,
+                                Steps steps, Draw unit, Draw draw);
+
   /// Steps of Gibbs with gradients (Grathwohl et al. 2021, algorithm 1): one proposed flip each.
   /// acceptance[i] += the probability of accepting, for every step. scratch: kFlipScratch * coupling.stride
   /// values. draw.step is not used. Returns false if a field is not finite.
@@ -198,6 +203,14 @@ struct Table {
   /// The same log_probability[i], of a flip of unit site[i].
   void (*flip_log_probability)(const T* x, const T* score, FlipWeights weights, const int64_t* site,
                                double* log_probability, Rows rows);
+
+  /// next[i, j] <- x[i, j], flipped with probability sigmoid(a), a = (1 - 2 x[i, j]) score[i, j] / 2 - penalty[i]: the
+  /// discrete Langevin proposal (Zhang, Liu & Liu 2022, equation 4) of binary units.
+  void (*flip_all)(const T* x, const T* score, PerRow<T> penalty, T* next, Rows rows, Draw draw);
+
+  /// log_probability[i] <- the log probability that flip_all makes next[i] of x[i]; NaN if a score is not finite.
+  void (*flip_all_log_probability)(const T* x, const T* score, PerRow<T> penalty, const T* next,
+                                   double* log_probability, Rows rows);
 
   /// sums[p] = sum_j log(1 - s_j + s_j exp(W[site, j])) of the pairs [begin, end), where s = sigmoid(a) of the pair's
   /// example if its bit is 0 and sigmoid(-a) if it is 1. |W| <= 20; `at_once` registers' widths of factors must not
