@@ -60,7 +60,7 @@ def raise_log_likelihood(
     path = path_of(op, energy, base, sampler, base_visible_bias)
     path.check(x)
     generator = as_generator(generator)
-    path.sampler = path.found_sampler(generator)
+    path.sampler = path.found_sampler(generator, len(down) - 1)
     log_z_base = path.log_z_base()
     log_likelihoods = []
     for examples in tqdm(x.detach().split(batch_size), desc="RAISE", disable=not progress):

@@ -525,7 +525,6 @@ REFUSED = [
     *[
         (gibbs, {"energy": with_own_gibbs(result)}, error, f"energy: {text}")
         for result, error, text in [
-            (lambda x: None, ValueError, "what its gibbs returns must be a tensor, got none"),
             (
                 lambda x: x[:1],
                 ValueError,
@@ -539,7 +538,8 @@ REFUSED = [
         lambda: torch_ebm.start_states("cauchy", (2, 2)),
         {},
         ValueError,
-        'start_states: law must be "bernoulli", "uniform" or "normal", got "cauchy"',
+        'start_states: law must be "bernoulli", "categorical", "uniform", "uniform(low, high)" or '
+        '"normal", or a function, got "cauchy"',
     ),
     (
         lambda: torch_ebm.start_states("normal", (0, 2)),
