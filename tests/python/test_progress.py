@@ -73,7 +73,7 @@ def test_a_bar_inside_a_bar_keeps_the_outer_one_on(capfd):
 def test_several_operators_show_their_own_bars(capfd):
     with torch_ebm.progress_bar():
         long_ais(n_temperatures=3000)
-        torch_ebm.gibbs(lambda x: x.sum(1), torch.zeros(10, 100), n_steps=60).x
+        torch_ebm.gibbs(lambda x: x.sum(1), torch.zeros(10, 100), n_steps=300).x
     shown = capfd.readouterr().err
     assert "ais: " in shown and "gibbs: " in shown
 
