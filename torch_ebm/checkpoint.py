@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import io
 import os
+import uuid
 from pathlib import Path
 from typing import Any, Union
 
 import torch
 
 
+
 def save_checkpoint(path: Union[str, Path], **objects: Any) -> None:
     """Saves the ``state_dict`` of every object, or the object itself, and torch's random state.
 
-    The file at ``path`` is replaced in one step: if the run is killed while saving, the old file
-    stays.
+    The file at ``path`` is replaced in one step: whoever reads it finds an old or a new checkpoint,
+    whole, even if several processes save there at once. If saving fails, the old file stays as it
+    was. A process that is killed with -9 in the middle may leave ``path.<...>.partial`` behind.
 
     Raises:
         TypeError: an object that :func:`load_checkpoint` could not read back. Only tensors,
@@ -35,20 +38,32 @@ def save_checkpoint(path: Union[str, Path], **objects: Any) -> None:
             "save_checkpoint: objects must be made of tensors, numbers and strings to be read back:"
             f" {error}"
         ) from error
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as file:
-        file.write(buffer.getbuffer())
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    _replace(path, buffer.getbuffer())
+
+
+def _replace(path: Path, content: memoryview) -> None:
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        with open(partial, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the new name outlives a power failure too
+    finally:
+        os.close(folder)
 
 
 def _read(path: Union[str, Path]) -> dict[str, Any]:
+    content = Path(path).read_bytes()  # what goes wrong from here on is the content's fault
     try:
-        saved = torch.load(path, weights_only=True)
+        saved = torch.load(io.BytesIO(content), weights_only=True)
         return {"objects": dict(saved["objects"]), "rng_state": saved["rng_state"]}
-    except OSError:
-        raise
     except Exception as error:
         raise ValueError(f"{path} is not a checkpoint, or is truncated: {error}") from error
 
