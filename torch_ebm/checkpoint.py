@@ -11,7 +11,6 @@ from typing import Any, Union
 import torch
 
 
-
 def save_checkpoint(path: Union[str, Path], **objects: Any) -> None:
     """Saves the ``state_dict`` of every object, or the object itself, and torch's random state.
 
