@@ -4,8 +4,12 @@
 // Random ops, and those that call user code, are CONSERVATIVE: TorchScript merges two equal calls
 // of any other op into one, so that a sampler would give the same numbers twice.
 
+#include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/library.h>
 
+#include <cstring>
+
+#include "csrc/common/checks.h"
 #include "torch_ebm/training_monitor.h"
 #include "torch_ebm/version.h"
 
@@ -305,5 +309,51 @@ TORCH_LIBRARY(torch_ebm, m) {
                     return monitor;
                   });
 }
+
+namespace {
+
+/// In place of kernels for tensors that are not dense: names the first of them. Where there is none the call goes on:
+/// an undefined tensor, an optional argument of C++, is dispatched by AutogradOther too.
+void refuse_layout(const c10::OperatorHandle& op, c10::DispatchKeySet keys,
+                   torch::jit::Stack* stack) {
+  const auto& arguments = op.schema().arguments();
+  const std::string name = op.schema().name().substr(std::strlen("torch_ebm::"));
+  const size_t first = stack->size() - arguments.size();
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const c10::IValue& value = (*stack)[first + i];
+    const std::vector<at::Tensor> tensors = value.isTensor()       ? std::vector{value.toTensor()}
+                                            : value.isTensorList() ? value.toTensorVector()
+                                                                   : std::vector<at::Tensor>();
+    for (const at::Tensor& tensor : tensors) {
+      if (tensor.defined()) {
+        detail::check_dense(name.c_str(), arguments[i].name().c_str(), tensor);
+      }
+    }
+  }
+  op.redispatchBoxed(
+      keys & c10::DispatchKeySet(c10::DispatchKeySet::FULL_AFTER, c10::DispatchKey::AutogradOther),
+      stack);
+}
+
+/// Without these the dispatcher answers for us, by pages that list its tables.
+void refuse_in(torch::Library& m) {
+  for (const c10::OperatorName& op : c10::Dispatcher::singleton().getAllOpNames()) {
+    if (op.getNamespace() != "torch_ebm") continue;
+    m.impl(op.name.c_str(), torch::CppFunction::makeFromBoxedFunction<&refuse_layout>());
+  }
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(torch_ebm, SparseCPU, m) { refuse_in(m); }
+TORCH_LIBRARY_IMPL(torch_ebm, SparseCUDA, m) { refuse_in(m); }
+TORCH_LIBRARY_IMPL(torch_ebm, SparseCsrCPU, m) { refuse_in(m); }
+TORCH_LIBRARY_IMPL(torch_ebm, SparseCsrCUDA, m) { refuse_in(m); }
+TORCH_LIBRARY_IMPL(torch_ebm, MkldnnCPU, m) { refuse_in(m); }
+TORCH_LIBRARY_IMPL(torch_ebm, QuantizedCPU, m) { refuse_in(m); }
+TORCH_LIBRARY_IMPL(torch_ebm, NestedTensorCPU, m) { refuse_in(m); }
+TORCH_LIBRARY_IMPL(torch_ebm, NestedTensorCUDA, m) { refuse_in(m); }
+TORCH_LIBRARY_IMPL(torch_ebm, AutogradNestedTensor, m) { refuse_in(m); }
+TORCH_LIBRARY_IMPL(torch_ebm, AutogradOther, m) { refuse_in(m); }
 
 }  // namespace torch_ebm

@@ -118,15 +118,15 @@ def _call_energy(x: Tensor, handle: int) -> Tensor:
 
 
 def _call_energy_base(x: Tensor, handle: int) -> Tensor:
-    return _energies(_callables[handle].base_energy(x))
+    return _energies(callable_of(handle, "energy").base_energy(x))
 
 
 def _call_energy_tempered(x: Tensor, handle: int, beta: Tensor) -> Tensor:
-    return _energies(_callables[handle].tempered(x, beta))
+    return _energies(callable_of(handle, "energy").tempered(x, beta))
 
 
 def _call_energy_value_and_score(x: Tensor, handle: int) -> tuple[Tensor, Tensor]:
-    result = _callables[handle].value_and_score(x)
+    result = callable_of(handle, "energy").value_and_score(x)
     if not (
         isinstance(result, tuple)
         and len(result) == 2
@@ -255,7 +255,10 @@ def _call_energy_gibbs(
     clamp: Optional[Tensor],
     generator: Optional[torch.Generator],
 ) -> Optional[Tensor]:
-    return _callables[handle].gibbs(x, n_steps, beta, clamp, generator)
+    states = callable_of(handle, "energy").gibbs(x, n_steps, beta, clamp, generator)
+    if not (states is None or isinstance(states, Tensor)):
+        raise TypeError(f"energy: gibbs must return a tensor like x, got {type(states).__name__}")
+    return states
 
 
 def _call_energy_random_scan_gibbs(
@@ -276,7 +279,7 @@ def _call_energy_gibbs_with_gradients(
     beta: Optional[Tensor],
     generator: Optional[torch.Generator],
 ) -> tuple[Optional[Tensor], Optional[Tensor]]:
-    result = _callables[handle].gibbs_with_gradients(x, n_steps, beta, generator)
+    result = callable_of(handle, "energy").gibbs_with_gradients(x, n_steps, beta, generator)
     if result is None:
         return None, None
     if not (isinstance(result, tuple) and [isinstance(r, Tensor) for r in result] == [True, True]):
@@ -285,7 +288,7 @@ def _call_energy_gibbs_with_gradients(
 
 
 def _call_energy_flip_differences(x: Tensor, handle: int, sites: Optional[Tensor]) -> Tensor:
-    differences = _callables[handle].flip_differences(x, sites)
+    differences = callable_of(handle, "energy").flip_differences(x, sites)
     if not isinstance(differences, Tensor):
         raise TypeError("energy: flip_differences must return a tensor of shape (N, sites)")
     return differences

@@ -8,11 +8,13 @@ from typing import Optional, Union
 import torch
 from torch import Tensor
 
+from ._wrong_types import names_wrong_types
 from .criterion import Reduction, run_criterion
 from .energy import Energy, has_method
 from .sampler import Sampler, Samples, sampler_argument
 
 
+@names_wrong_types
 def recovery_energy(energy: Energy, noisy: Tensor, *, sigma: float) -> Energy:
     """The conditional energy of x given ``noisy`` = x + N(0, sigma^2 I) noise, as a module::
 
@@ -31,7 +33,7 @@ def recovery_energy(energy: Energy, noisy: Tensor, *, sigma: float) -> Energy:
         raise TypeError(f"recovery_energy: noisy must have a floating dtype, got {noisy.dtype}")
     if noisy.dim() == 0 or noisy.numel() == 0 or not noisy.isfinite().all():
         raise ValueError("recovery_energy: noisy must be a batch of finite states")
-    if not 0 < sigma < math.inf:
+    if not (0 < sigma < math.inf and sigma**2 > 0):
         raise ValueError(f"recovery_energy: sigma must be > 0 and finite, got {sigma}")
     has_score = has_method(energy, "value_and_score")
     return (_WithScore if has_score else _RecoveryEnergy)(energy, noisy, sigma)
@@ -68,6 +70,7 @@ class _WithScore(_RecoveryEnergy):
 
 
 @torch.compiler.disable
+@names_wrong_types
 def recovery_likelihood(
     energy: Energy,
     x: Tensor,

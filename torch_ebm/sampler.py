@@ -166,7 +166,16 @@ def states_of(result: object) -> Tensor:
 def _call_sampler(
     x: Tensor, handle: int, beta: Tensor, generator: Optional[torch.Generator]
 ) -> tuple[Tensor, Optional[Tensor]]:
-    return callable_of(handle, "sampler")(x, beta, generator)
+    result = callable_of(handle, "sampler")(x, beta, generator)
+    # torch writes beyond the end of what it expects from a tuple that is too long.
+    if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], Tensor)):
+        raise TypeError(
+            "sampler must return the new states and their energies, or None, got "
+            f"{type(result).__name__}"
+        )
+    if not (result[1] is None or isinstance(result[1], Tensor)):
+        raise TypeError(f"sampler must return energies (N,), got {type(result[1]).__name__}")
+    return result
 
 
 _implementations = torch.library.Library("torch_ebm", "IMPL")

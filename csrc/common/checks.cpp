@@ -1,5 +1,6 @@
 #include "csrc/common/checks.h"
 
+#include <ATen/TensorSubclassLikeUtils.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -24,21 +25,52 @@ std::optional<bool> ask_kernel(const at::Tensor& tensor, Kernel kernel) {
   return std::nullopt;
 }
 
+/// Narrower floating types have no arithmetic.
+bool is_floating(at::ScalarType dtype) {
+  return dtype == at::kFloat || dtype == at::kDouble || dtype == at::kHalf ||
+         dtype == at::kBFloat16;
+}
+
 }  // namespace
 
 std::string describe_shape(at::IntArrayRef shape) {
   return fmt::format("({}{})", fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
 }
 
-void check_floating(const char* op, const char* name, const at::Tensor& tensor) {
+void check_dense(const char* op, const char* name, const at::Tensor& tensor) {
   TORCH_CHECK_VALUE(tensor.defined(), op, ": ", name, " must be a tensor, got none");
-  TORCH_CHECK_TYPE(at::isFloatingType(tensor.scalar_type()), op, ": ", name,
+  TORCH_CHECK_TYPE(!tensor.is_nested(), op, ": ", name,
+                   " must be a dense tensor, got a nested one; use .to_padded_tensor()");
+  TORCH_CHECK_TYPE(tensor.layout() == at::kStrided, op, ": ", name,
+                   " must be a dense tensor, got one of layout ", tensor.layout(),
+                   "; use .to_dense()");
+  TORCH_CHECK_TYPE(!tensor.is_quantized(), op, ": ", name,
+                   " must be a dense tensor, got a quantized one; use .dequantize()");
+}
+
+void check_not_meta(const char* op, const char* name, const at::Tensor& tensor) {
+  check_dense(op, name, tensor);
+  TORCH_CHECK_NOT_IMPLEMENTED(!tensor.is_meta(), op, ": ", name,
+                              " must hold values, got a meta tensor");
+}
+
+void check_floating(const char* op, const char* name, const at::Tensor& tensor) {
+  check_dense(op, name, tensor);
+  TORCH_CHECK_TYPE(is_floating(tensor.scalar_type()), op, ": ", name,
                    " must have a floating dtype, got ", tensor.scalar_type());
+}
+
+void check_dtype(const char* op, const std::optional<at::ScalarType>& dtype) {
+  if (!dtype || is_floating(*dtype)) return;
+  const auto number = static_cast<int>(*dtype);
+  const bool exists = number >= 0 && number < static_cast<int>(at::ScalarType::NumOptions);
+  TORCH_CHECK_TYPE(false, op, ": dtype must be floating, got ",
+                   exists ? c10::toString(*dtype) : "a number that is none");
 }
 
 void check_same_type(const char* op, const char* name, const at::Tensor& tensor,
                      const char* reference_name, const at::Tensor& reference) {
-  TORCH_CHECK_VALUE(tensor.defined(), op, ": ", name, " must be a tensor, got none");
+  check_dense(op, name, tensor);
   TORCH_CHECK_TYPE(tensor.scalar_type() == reference.scalar_type(), op, ": ", name,
                    " must have the dtype of ", reference_name, ", ", reference.scalar_type(),
                    ", got ", tensor.scalar_type());
@@ -49,7 +81,7 @@ void check_same_type(const char* op, const char* name, const at::Tensor& tensor,
 
 void check_shape(const char* op, const char* name, const at::Tensor& tensor,
                  std::vector<int64_t> expected, const char* symbols) {
-  TORCH_CHECK_VALUE(tensor.defined(), op, ": ", name, " must be a tensor, got none");
+  check_dense(op, name, tensor);
   bool matches = tensor.dim() == static_cast<int64_t>(expected.size());
   for (size_t i = 0; matches && i < expected.size(); ++i) {
     // sym_size: looking at size(i) would freeze a dynamic batch.
@@ -65,6 +97,7 @@ void check_shape(const char* op, const char* name, const at::Tensor& tensor,
 }
 
 void check_chains(const char* op, const char* name, const at::Tensor& x) {
+  check_dense(op, name, x);
   TORCH_CHECK_VALUE(x.dim() >= 1, op, ": ", name, " must have shape (N, ...), got ()");
   TORCH_CHECK_VALUE(x.numel() > 0, op, ": ", name,
                     " must hold at least one chain of at least one unit, got shape ",
@@ -84,6 +117,7 @@ bool has_values(const at::Tensor& tensor) {
 
 void check_finite(const char* op, const char* name, const at::Tensor& tensor) {
   if (!has_values(tensor)) return;
+  check_not_meta(op, name, tensor);
   const auto answer = ask_kernel(
       tensor, [](const auto& table, auto x, int64_t n) { return table.all_finite(x, n); });
   const bool finite = answer ? *answer : at::isfinite(tensor).all().item<bool>();
@@ -94,6 +128,7 @@ void check_finite(const char* op, const char* name, const at::Tensor& tensor) {
 
 void check_binary(const char* op, const char* name, const at::Tensor& tensor) {
   if (!has_values(tensor)) return;
+  check_not_meta(op, name, tensor);
   const auto answer = ask_kernel(
       tensor, [](const auto& table, auto x, int64_t n) { return table.all_binary(x, n); });
   const auto bad = [&] { return (tensor != 0).logical_and(tensor != 1); };
@@ -115,10 +150,19 @@ void check_one_hot(const char* op, const char* name, const at::Tensor& x) {
 
 void check_sites(const char* op, const std::optional<at::Tensor>& sites, const at::Tensor& x) {
   if (!sites) return;
+  check_dense(op, "sites", *sites);
   TORCH_CHECK_TYPE(sites->scalar_type() == at::kLong, op, ": sites must have dtype Long, got ",
                    sites->scalar_type());
   TORCH_CHECK_VALUE(sites->dim() == 2 && sites->sym_size(0) == x.sym_size(0), op,
                     ": sites must have shape (N, m), got ", describe_shape(sites->sizes()));
+}
+
+void check_units(const char* op, const at::Tensor& sites, int64_t n_units) {
+  if (sites.is_meta() || at::areAnyTensorSubclassLike({sites}) || sites.numel() == 0) return;
+  const auto [least, most] = sites.aminmax();
+  TORCH_CHECK_VALUE(least.item<int64_t>() >= 0 && most.item<int64_t>() < n_units, op,
+                    ": sites must be numbers from 0 to ", n_units - 1, ", got ",
+                    (least.item<int64_t>() < 0 ? least : most).item<int64_t>());
 }
 
 void check_at_least(const char* op, const char* name, int64_t value, int64_t least) {
@@ -127,12 +171,18 @@ void check_at_least(const char* op, const char* name, int64_t value, int64_t lea
 
 at::Tensor checked_beta(const char* op, const std::optional<at::Tensor>& beta,
                         const at::Tensor& x) {
-  if (!beta || !beta->defined()) return at::ones({}, x.options());
-  TORCH_CHECK_VALUE(beta->dim() == 0 || (beta->dim() == 1 && beta->size(0) == x.size(0)), op,
-                    ": beta must be one number or one for every chain, shape () or (", x.size(0),
+  return checked_beta(op, beta, x.size(0), x.options());
+}
+
+at::Tensor checked_beta(const char* op, const std::optional<at::Tensor>& beta, int64_t n_chains,
+                        const at::TensorOptions& options) {
+  if (!beta || !beta->defined()) return at::ones({}, options);
+  check_dense(op, "beta", *beta);
+  TORCH_CHECK_VALUE(beta->dim() == 0 || (beta->dim() == 1 && beta->size(0) == n_chains), op,
+                    ": beta must be one number or one for every chain, shape () or (", n_chains,
                     ",), got ", describe_shape(beta->sizes()));
   TORCH_CHECK_TYPE(!beta->is_complex(), op, ": beta must be real, got ", beta->scalar_type());
-  const at::Tensor result = beta->detach().to(x.options()).contiguous();
+  const at::Tensor result = beta->detach().to(options).contiguous();
   check_finite(op, "beta", result);
   TORCH_CHECK_VALUE(result.ge(0).all().item<bool>(), op, ": beta must not be negative, got ",
                     result.min().item<double>());
@@ -142,6 +192,7 @@ at::Tensor checked_beta(const char* op, const std::optional<at::Tensor>& beta,
 std::optional<at::Tensor> checked_clamp(const char* op, const std::optional<at::Tensor>& clamp,
                                         const at::Tensor& x) {
   if (!clamp || !clamp->defined()) return std::nullopt;
+  check_dense(op, "clamp", *clamp);
   TORCH_CHECK_TYPE(clamp->scalar_type() == at::kBool, op, ": clamp must be boolean, got ",
                    clamp->scalar_type());
   TORCH_CHECK_VALUE(clamp->device() == x.device(), op,

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "csrc/common/checks.h"
+#include "csrc/common/progress.h"
 
 namespace torch_ebm::detail {
 
@@ -71,7 +72,9 @@ class ChunkedSumBackward : public Node {
     const bool create_graph = at::GradMode::is_enabled();
     variable_list totals(leaves_.size());
     if (!gradients[0].defined()) return totals;
+    Progress progress(op_, static_cast<int64_t>(sums_.size()));
     for (size_t k = 0; k < sums_.size(); ++k) {
+      progress.step(static_cast<int64_t>(k));
       const at::Tensor sum = recomputed(k);
       if (!sum.requires_grad()) continue;
       // What the chunks share, such as the energies of the data, is needed again: hence retain_graph.
@@ -105,9 +108,11 @@ class ChunkedSumBackward : public Node {
   Terms terms_;
 };
 
-at::Tensor sum_with_graph(int64_t n_terms, int64_t chunk, const Terms& terms) {
+at::Tensor sum_with_graph(const char* op, int64_t n_terms, int64_t chunk, const Terms& terms) {
+  Progress progress(op, n_terms);
   at::Tensor total = terms(0, std::min(chunk, n_terms));
   for (int64_t begin = chunk; begin < n_terms; begin += chunk) {
+    progress.step(begin);
     total = total + terms(begin, std::min(begin + chunk, n_terms));
   }
   return total;
@@ -117,11 +122,13 @@ at::Tensor sum_with_graph(int64_t n_terms, int64_t chunk, const Terms& terms) {
 
 at::Tensor chunked_sum(const char* op, int64_t n_terms, const Chunks& chunks, const Terms& terms) {
   if (!chunks.recompute || chunks.size >= n_terms || !at::GradMode::is_enabled()) {
-    return sum_with_graph(n_terms, chunks.size, terms);
+    return sum_with_graph(op, n_terms, chunks.size, terms);
   }
   Leaves leaves;
   variable_list sums;
+  Progress progress(op, n_terms);
   for (int64_t begin = 0; begin < n_terms; begin += chunks.size) {
+    progress.step(begin);
     const at::Tensor sum = terms(begin, std::min(begin + chunks.size, n_terms));
     TORCH_CHECK_NOT_IMPLEMENTED(!torch::autograd::isFwGradDefined(sum), op,
                                 ": forward-mode derivatives need the graph: leave out chunk_size");

@@ -31,8 +31,8 @@ Criterion::Criterion(const char* op_name, const at::Tensor& data, const Criterio
   check_finite(op, "x", data);
   TORCH_CHECK_VALUE(reduction_ == "mean" || reduction_ == "sum" || reduction_ == "none", op,
                     ": reduction must be \"mean\", \"sum\" or \"none\", got \"", reduction_, "\"");
-  x = data.detach().contiguous();
-  if (x.is_inference()) x = x.clone();  // autograd does not take tensors made in inference mode
+  // A copy: an energy may change it before that is noticed, and autograd does not take what was made in inference mode.
+  x = data.detach().clone(at::MemoryFormat::Contiguous);
   if (options.weights && options.weights->defined()) {
     weights_ = checked_weights(op, *options.weights, x);
   }

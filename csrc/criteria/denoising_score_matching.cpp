@@ -100,7 +100,9 @@ bool NoiseScale::single() const {
 }
 
 at::Tensor NoiseScale::of_examples(const at::Tensor& x, const detail::Draws& draws) const {
-  if (per_example_.defined()) return per_example_.detach().to(x.options());
+  if (per_example_.defined()) {  // a copy: a graph cannot save what was made in inference mode
+    return per_example_.detach().to(x.options(), /*non_blocking=*/false, /*copy=*/true);
+  }
   std::vector<at::Tensor> numbers;  // not at::tensor, which no tracer follows
   for (double level : levels_) numbers.push_back(at::full({}, level, x.options()));
   if (single()) return numbers[0];

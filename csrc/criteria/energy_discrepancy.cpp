@@ -3,6 +3,8 @@
 #include <cmath>
 
 #include "csrc/common/checks.h"
+#include "csrc/common/progress.h"
+#include "csrc/criteria/chunked_sum.h"
 #include "csrc/criteria/criterion.h"
 #include "csrc/criteria/draws.h"
 
@@ -25,6 +27,8 @@ void check_discrepancy(const EnergyDiscrepancyOptions& options, const at::Tensor
     detail::check_binary(kEnergyDiscrepancy, "x", x);
   }
   detail::check_at_least(kEnergyDiscrepancy, "n_samples", options.n_samples, 1);
+  TORCH_CHECK_VALUE(options.n_samples < UINT32_MAX, kEnergyDiscrepancy,
+                    ": n_samples must be below 2^32 - 1, got ", options.n_samples);
   TORCH_CHECK_VALUE(options.stabilisation >= 0 && std::isfinite(options.stabilisation),
                     kEnergyDiscrepancy, ": stabilisation must be >= 0 and finite, got ",
                     options.stabilisation);
@@ -38,15 +42,24 @@ at::Tensor perturbed(const at::Tensor& x, const EnergyDiscrepancyOptions& option
   return at::where(u.lt(*options.flip_probability), 1 - x, x);
 }
 
-/// x perturbed once, and that perturbed M times: (M N, ...).
-at::Tensor contrasts(const at::Tensor& x, const EnergyDiscrepancyOptions& options,
-                     const detail::Draws& draws) {
+/// The energies of x perturbed once, and that perturbed M times: (M, N). Some at once, to bound the memory.
+at::Tensor energies_of_contrasts(const Energy& energy, const at::Tensor& x,
+                                 const EnergyDiscrepancyOptions& options,
+                                 const detail::Draws& draws) {
   const at::Tensor y = perturbed(x, options, draws, 0);
-  std::vector<at::Tensor> back;
+  const int64_t at_once =
+      detail::chunks_of(kEnergyDiscrepancy, std::nullopt, x.size(0), x.numel()).size;
+  std::vector<at::Tensor> back, energies;
+  detail::Progress progress(kEnergyDiscrepancy, options.n_samples);
   for (int64_t j = 1; j <= options.n_samples; ++j) {
     back.push_back(perturbed(y, options, draws, j));
+    if (j % at_once != 0 && j != options.n_samples) continue;
+    const auto n_drawn = static_cast<int64_t>(back.size());
+    energies.push_back(energy.value(at::cat(back)).view({n_drawn, x.size(0)}).clone());
+    back.clear();
+    progress.step(j);
   }
-  return at::cat(back);
+  return at::cat(energies);
 }
 
 at::Tensor energy_discrepancy_op(const c10::IValue& energy, const at::Tensor& x,
@@ -70,8 +83,7 @@ at::Tensor energy_discrepancy(const Energy& energy, const at::Tensor& x,
   const detail::Draws draws(examples.generator, examples.x);
   const int64_t n = examples.n_examples();
   const at::Tensor of_data = energy.value(examples.x).clone();  // the energy may reuse its memory
-  const at::Tensor of_contrasts = energy.value(contrasts(examples.x, options, draws));
-  at::Tensor logits = of_data - of_contrasts.view({options.n_samples, n});
+  at::Tensor logits = of_data - energies_of_contrasts(energy, examples.x, options, draws);
   if (options.stabilisation > 0) {
     const at::Tensor constant = at::full({1, n}, std::log(options.stabilisation), logits.options());
     logits = at::cat({logits, constant});

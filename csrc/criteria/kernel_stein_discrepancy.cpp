@@ -1,8 +1,11 @@
 #include "torch_ebm/kernel_stein_discrepancy.h"
 
+#include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "csrc/common/checks.h"
+#include "csrc/common/progress.h"
 #include "csrc/common/random.h"
 #include "csrc/criteria/criterion.h"
 #include "csrc/criteria/score_graph.h"
@@ -31,9 +34,37 @@ void check_stein(const KernelSteinDiscrepancyOptions& options) {
   }
 }
 
+/// Products with matrices of N rows, some rows at a time. Between any two of its calls, and within them, the progress
+/// handler may stop the work.
+class Products {
+ public:
+  Products() : progress_(kKernelSteinDiscrepancy, kTotal) {}
+
+  at::Tensor mm(const at::Tensor& a, const at::Tensor& b) {
+    constexpr int64_t kWorkAtOnce = int64_t{1} << 28;
+    const int64_t n = a.size(0);
+    const int64_t at_once = std::max<int64_t>(1, kWorkAtOnce / (a.size(1) * b.size(1)));
+    progress_.step(++done_);
+    if (at_once >= n) return at::mm(a, b);
+    std::vector<at::Tensor> parts;
+    for (int64_t begin = 0; begin < n; begin += at_once) {
+      parts.push_back(at::mm(a.slice(0, begin, std::min(begin + at_once, n)), b));
+      progress_.step(done_);
+    }
+    return at::cat(parts);
+  }
+
+  void between() { progress_.step(done_); }
+
+ private:
+  static constexpr int64_t kTotal = 4;  // products in all
+  detail::Progress progress_;
+  int64_t done_ = 0;
+};
+
 /// Squared distances of the rows of x, which are centred: (N, N), 0 on the diagonal.
-at::Tensor squared_distances(const at::Tensor& x) {
-  const at::Tensor products = at::mm(x, x.t());
+at::Tensor squared_distances(const at::Tensor& x, Products& by_rows) {
+  const at::Tensor products = by_rows.mm(x, x.t());
   const at::Tensor squares = products.diagonal();
   return (squares.unsqueeze(0) + squares.unsqueeze(1) - 2 * products).clamp_min(0);
 }
@@ -44,8 +75,9 @@ double squared_bandwidth(const at::Tensor& squares, const std::optional<double>&
   const int64_t n = squares.size(0);
   TORCH_CHECK_VALUE(n >= 2, kKernelSteinDiscrepancy,
                     ": bandwidth must be given for a single example");
-  const at::Tensor pair = at::triu_indices(n, n, 1, squares.options().dtype(at::kLong));
-  const auto median = squares.index({pair[0], pair[1]}).median().item<double>();
+  std::vector<at::Tensor> pairs;
+  for (int64_t i = 0; i + 1 < n; ++i) pairs.push_back(squares[i].slice(0, i + 1));
+  const auto median = at::cat(pairs).median().item<double>();
   TORCH_CHECK_VALUE(median > 0, kKernelSteinDiscrepancy,
                     ": bandwidth must be given where half of the pairs of examples agree");
   return median;
@@ -59,14 +91,16 @@ struct Kernel {
 };
 
 /// Of `squares`, the squared distances of points in d dimensions.
-Kernel kernel_of(const at::Tensor& squares, int64_t d,
-                 const KernelSteinDiscrepancyOptions& options) {
+Kernel kernel_of(const at::Tensor& squares, int64_t d, const KernelSteinDiscrepancyOptions& options,
+                 Products& by_rows) {
   const double h2 = squared_bandwidth(squares, options.bandwidth);
+  by_rows.between();
   at::Tensor f, first, second;
   if (options.kernel == "imq") {
     const double a = options.exponent.value_or(-0.5);
     const at::Tensor base = 1 + squares / h2;
     f = base.pow(a);
+    by_rows.between();
     first = a / h2 * f / base;
     second = (a - 1) / h2 * first / base;
   } else {
@@ -74,18 +108,19 @@ Kernel kernel_of(const at::Tensor& squares, int64_t d,
     first = f / (-2 * h2);
     second = first / (-2 * h2);
   }
+  by_rows.between();
   return {f, -2 * first, -2 * static_cast<double>(d) * first - 4 * squares * second};
 }
 
 /// sum_m w_m u(x_n, x_m) of each example n, (N,). x, s: (N, D); w: (N,). Every product with a matrix of the kernel
 /// leaves a matrix (N, D): u(x, y) = k s(x).s(y) + slope (s(x) - s(y)).(x - y) + trace.
 at::Tensor weighted_sums(const Kernel& kernel, const at::Tensor& x, const at::Tensor& s,
-                         const at::Tensor& w) {
+                         const at::Tensor& w, Products& by_rows) {
   const at::Tensor column = w.unsqueeze(1);
   const at::Tensor of_scores =
-      (s * at::mm(kernel.value, column * s) - x * at::mm(kernel.slope, column * s)).sum(1);
+      (s * by_rows.mm(kernel.value, column * s) - x * by_rows.mm(kernel.slope, column * s)).sum(1);
   const at::Tensor away =
-      x * at::mv(kernel.slope, w).unsqueeze(1) - at::mm(kernel.slope, column * x);
+      x * at::mv(kernel.slope, w).unsqueeze(1) - by_rows.mm(kernel.slope, column * x);
   const at::Tensor across = at::mv(kernel.slope, w * (s * x).sum(1));
   return of_scores + (s * away).sum(1) + across + at::mv(kernel.trace, w);
 }
@@ -96,7 +131,8 @@ at::Tensor mean_over_pairs(const Energy& energy, const detail::Criterion& exampl
     // In float64: distances are differences of products.
     at::Tensor x = examples.x.reshape({examples.n_examples(), -1}).to(at::kDouble);
     x = x - x.mean(0);
-    const Kernel kernel = kernel_of(squared_distances(x), x.size(1), options);
+    Products by_rows;
+    const Kernel kernel = kernel_of(squared_distances(x, by_rows), x.size(1), options, by_rows);
     const at::Tensor w = examples.weights() / examples.weights().sum();
     at::Tensor mass = at::ones({}, w.options());
     if (options.statistic == "u") {
@@ -104,7 +140,7 @@ at::Tensor mean_over_pairs(const Energy& energy, const detail::Criterion& exampl
       mass = (w * (1 - w)).sum();
     }
     const at::Tensor s = detail::ScoreGraph(energy, examples.x, differentiable).score();
-    const at::Tensor sums = weighted_sums(kernel, x, s.to(at::kDouble), w);
+    const at::Tensor sums = weighted_sums(kernel, x, s.to(at::kDouble), w, by_rows);
     return (sums / mass).to(examples.x.scalar_type());
   });
 }

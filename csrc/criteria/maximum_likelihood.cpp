@@ -24,6 +24,7 @@ at::Tensor log_z_of(const detail::Criterion& examples, const Energy& energy,
   if (detail::given(options.log_z)) {
     detail::check_floating(kMaximumLikelihood, "log_z", *options.log_z);
     detail::check_shape(kMaximumLikelihood, "log_z", *options.log_z, {}, "()");
+    detail::check_not_meta(kMaximumLikelihood, "log_z", *options.log_z);
   }
   if (detail::given(options.negative_samples)) {
     check_negative_samples(examples.x, *options.negative_samples);

@@ -31,6 +31,7 @@ void check_log_densities(const char* op, const char* name, const at::Tensor& val
   check_floating(op, name, values);
   check_shape(op, name, values, std::move(shape), symbols);
   if (!has_values(values)) return;
+  check_not_meta(op, name, values);
   const at::Tensor bad = at::isfinite(values).logical_not();
   if (!bad.any().item<bool>()) return;
   const at::Tensor first = bad.nonzero()[0];

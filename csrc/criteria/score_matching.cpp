@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "csrc/common/checks.h"
+#include "csrc/common/progress.h"
 #include "csrc/criteria/chunked_sum.h"
 #include "csrc/criteria/criterion.h"
 #include "csrc/criteria/score_graph.h"
@@ -76,7 +77,9 @@ class DimensionTerms {
       const at::Tensor s = graph.score();
       const at::Tensor first_order = weight_.value * s.square() / 2 + weight_.slope * s;
       at::Tensor total = first_order.narrow(1, begin, end - begin).sum(1);
+      detail::Progress progress(kScoreMatching, x_.numel() / x_.size(0));
       for (int64_t i = begin; i < end; i += copies) {
+        progress.step(i);
         total = total + weighted_curvature(graph, i, copies, end, differentiable);
       }
       return total;

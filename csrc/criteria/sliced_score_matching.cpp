@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "csrc/common/checks.h"
+#include "csrc/common/progress.h"
 #include "csrc/criteria/chunked_sum.h"
 #include "csrc/criteria/criterion.h"
 #include "csrc/criteria/draws.h"
@@ -20,6 +21,8 @@ void check_slices(const SlicedScoreMatchingOptions& options) {
                     ": projections must be \"rademacher\" or \"gaussian\", got \"",
                     options.projections, "\"");
   detail::check_at_least(kSlicedScoreMatching, "n_projections", options.n_projections, 1);
+  TORCH_CHECK_VALUE(options.n_projections <= UINT32_MAX, kSlicedScoreMatching,
+                    ": n_projections must be below 2^32, got ", options.n_projections);
   TORCH_CHECK_VALUE(
       options.method == "autograd" || options.method == "finite_difference", kSlicedScoreMatching,
       ": method must be \"autograd\" or \"finite_difference\", got \"", options.method, "\"");
@@ -59,7 +62,9 @@ class ProjectionTerms {
       at::Tensor total = options_.variance_reduced
                              ? half_square(s) * static_cast<double>(end - begin)
                              : at::zeros({}, s.options());
+      detail::Progress progress(kSlicedScoreMatching, options_.n_projections);
       for (int64_t m = begin; m < end; ++m) {
+        progress.step(m);
         const at::Tensor v = projection(m).reshape({x_.size(0), -1});
         const at::Tensor curvature =
             (graph.jacobian_times(v, differentiable).squeeze(0) * v).sum(1);
@@ -74,7 +79,11 @@ class ProjectionTerms {
   /// Without |s|^2 / 2, which takes a derivative. `energies`: at x, (N,).
   at::Tensor by_finite_differences(const at::Tensor& energies, int64_t begin, int64_t end) const {
     std::vector<at::Tensor> steps;
-    for (int64_t m = begin; m < end; ++m) steps.push_back(options_.eps * projection(m));
+    detail::Progress progress(kSlicedScoreMatching, options_.n_projections);
+    for (int64_t m = begin; m < end; ++m) {
+      progress.step(m);
+      steps.push_back(options_.eps * projection(m));
+    }
     const at::Tensor step = at::stack(steps);
     const at::Tensor moved = at::stack({x_ + step, x_ - step}).flatten(0, 2);
     const at::Tensor sides = energy_.value(moved).view({2, end - begin, x_.size(0)});

@@ -7,6 +7,7 @@
 
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"
+#include "csrc/common/progress.h"
 
 namespace torch_ebm {
 
@@ -183,8 +184,12 @@ at::Tensor of_quantities(const char* op, const at::Tensor& x,
   const int64_t n_numbers = x.size(0) * x.size(1);
   const at::Tensor columns = x.reshape({x.size(0), x.size(1), x.numel() / n_numbers});
   std::vector<at::Tensor> results;
+  detail::Progress progress(op, columns.size(2));
+  int64_t done = 0;
   for (const at::Tensor& batch :
        columns.split(std::max<int64_t>(1, kBatchNumbers / n_numbers), 2)) {
+    progress.step(done);
+    done += batch.size(2);
     results.push_back(statistic(batch.permute({2, 1, 0}).to(at::kDouble).contiguous()));
   }
   return at::cat(results);
@@ -210,11 +215,19 @@ at::Tensor autocorrelation_kernel(const at::Tensor& x) {
   return rho.t().contiguous().view(x.select(1, 0).sizes());
 }
 
+void check_dimensions(const char* op, const at::Tensor& x) {
+  detail::check_floating(op, "x", x);
+  TORCH_CHECK_VALUE(x.dim() >= 2, op, ": x must have shape (n_draws, n_chains, ...), got ",
+                    x.dim() == 0 ? "()" : "(N,)");
+}
+
 at::Tensor number_each_meta(const at::Tensor& x) {
+  check_dimensions("diagnostics", x);
   return at::empty_symint(x.sym_sizes().slice(2), x.options().dtype(at::kDouble));
 }
 
 at::Tensor autocorrelation_meta(const at::Tensor& x) {
+  check_dimensions("autocorrelation", x);
   return at::empty_symint(x.select(1, 0).sym_sizes(), x.options().dtype(at::kDouble));
 }
 

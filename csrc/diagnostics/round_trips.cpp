@@ -53,6 +53,8 @@ at::Tensor round_trips_kernel(const at::Tensor& replica_trace) {
 }
 
 at::Tensor round_trips_meta(const at::Tensor& replica_trace) {
+  detail::check_shape(kRoundTrips, "replica_trace", replica_trace, {-1, -1, -1},
+                      "(n_sweeps, R, N)");
   return at::empty_symint({replica_trace.sym_size(2)}, replica_trace.options().dtype(at::kLong));
 }
 

@@ -25,9 +25,18 @@ std::tuple<at::Tensor, at::Tensor> CallbackEnergy::value_and_score(const at::Ten
 bool CallbackEnergy::has(const std::string& method) const {
   static const auto op =
       implemented_in_python<bool(int64_t, c10::string_view)>("torch_ebm::_energy_has");
-  const auto known = has_.find(method);
-  if (known != has_.end()) return known->second;
-  return has_[method] = op.call(handle_, method);
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto known = has_.find(method);
+    if (known != has_.end()) return known->second;
+  }
+  const bool answer = op.call(handle_, method);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return has_[method] = answer;
+}
+
+bool CallbackEnergy::has_path(const at::Tensor&) const {
+  return has("tempered") || has("base_energy");
 }
 
 std::optional<at::Tensor> CallbackEnergy::tempered(const at::Tensor& x,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <mutex>
 #include <string>
 
 #include "torch_ebm/energy.h"
@@ -16,6 +17,7 @@ class CallbackEnergy : public EnergyFunction {
   std::tuple<at::Tensor, at::Tensor> value_and_score(const at::Tensor& x) const override;
   std::optional<at::Tensor> tempered(const at::Tensor& x, const at::Tensor& beta) const override;
   std::optional<at::Tensor> base_energy(const at::Tensor& x) const override;
+  bool has_path(const at::Tensor& x) const override;
   std::optional<at::Tensor> gibbs(const at::Tensor& x, const RunOptions& run,
                                   const std::optional<at::Tensor>& clamp) const override;
   std::optional<at::Tensor> random_scan_gibbs(
@@ -30,6 +32,7 @@ class CallbackEnergy : public EnergyFunction {
   bool has(const std::string& method) const;
 
   int64_t handle_;
+  mutable std::mutex mutex_;                 // of has_, never held while Python is called
   mutable std::map<std::string, bool> has_;  // answers so far: each takes a call of Python
 };
 

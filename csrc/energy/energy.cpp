@@ -134,6 +134,10 @@ std::optional<at::Tensor> EnergyFunction::tempered(const at::Tensor&, const at::
   return std::nullopt;
 }
 
+bool EnergyFunction::has_path(const at::Tensor& x) const {
+  return tempered(x, at::ones({}, x.options())) || base_energy(x);
+}
+
 std::optional<at::Tensor> EnergyFunction::base_energy(const at::Tensor&) const {
   return std::nullopt;
 }
@@ -227,9 +231,7 @@ at::Tensor Energy::value(const at::Tensor& x, const std::optional<at::Tensor>& b
   return at_beta(energies, base_energy(x), *beta);
 }
 
-bool Energy::has_path(const at::Tensor& x) const {
-  return tempered(x, at::zeros({}, x.options())) || base_energy(x);
-}
+bool Energy::has_path(const at::Tensor& x) const { return function_->has_path(x); }
 
 at::Tensor Energy::values_at(const at::Tensor& x, const std::vector<at::Tensor>& betas,
                              const std::optional<KnownEnergy>& known) const {
@@ -306,12 +308,14 @@ std::optional<std::tuple<at::Tensor, at::Tensor>> Energy::gibbs_with_gradients(
 
 std::optional<at::Tensor> Energy::flip_differences(const at::Tensor& x,
                                                    const std::optional<at::Tensor>& sites) const {
+  TORCH_CHECK_VALUE(x.dim() >= 1, "energy: x must have shape (N, ...), got ()");
+  detail::check_sites("energy", sites, x);
   const auto differences =
       guarded(Part::kFlips, x, [&] { return function_->flip_differences(x, sites); });
   if (!differences) return std::nullopt;
   const char* what = "what its flip_differences returns";
   detail::check_floating("energy", what, *differences);
-  const int64_t n_sites = sites ? sites->size(1) : x.numel() / x.size(0);
+  const int64_t n_sites = sites ? sites->size(1) : c10::multiply_integers(x.sizes().slice(1));
   detail::check_shape("energy", what, *differences, {x.size(0), n_sites}, "(N, sites)");
   return differences;
 }

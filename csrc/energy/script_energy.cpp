@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "csrc/common/grad_mode.h"
+#include "csrc/common/script_method.h"
 
 namespace torch_ebm::detail {
 
@@ -28,6 +29,7 @@ ScriptEnergy::ScriptEnergy(torch::jit::Module module) : module_(std::move(module
 }
 
 at::Tensor ScriptEnergy::value(const at::Tensor& x) const {
+  check_takes("energy", module_, "forward", {x});
   return checked_tensor("forward", "a tensor of shape (N,)", module_({x}));
 }
 
@@ -39,6 +41,7 @@ std::tuple<at::Tensor, at::Tensor> ScriptEnergy::value_and_score(const at::Tenso
     return EnergyFunction::value_and_score(x);
   }
   const NoGradMode no_grad;
+  check_takes("energy", module_, "value_and_score", {x});
   const c10::IValue result = (*method)({x.clone()});
   const auto is_tensor = [](const c10::IValue& part) { return part.isTensor(); };
   TORCH_CHECK_TYPE(
@@ -55,6 +58,10 @@ std::optional<at::Tensor> ScriptEnergy::tempered(const at::Tensor& x,
   const auto energies = call_if_there("tempered", {x, beta});
   if (!energies) return std::nullopt;
   return checked_tensor("tempered", "energies of shape (N,)", *energies);
+}
+
+bool ScriptEnergy::has_path(const at::Tensor&) const {
+  return closed_form("tempered") || closed_form("base_energy");
 }
 
 std::optional<at::Tensor> ScriptEnergy::base_energy(const at::Tensor& x) const {
@@ -112,6 +119,7 @@ std::optional<c10::IValue> ScriptEnergy::call_if_there(const char* name,
                                                        const torch::jit::Kwargs& options) const {
   const auto method = closed_form(name);
   if (!method) return std::nullopt;
+  check_takes("energy", module_, name, arguments, options);
   return (*method)(std::move(arguments), options);
 }
 

@@ -17,6 +17,7 @@ class ScriptEnergy : public EnergyFunction {
   std::tuple<at::Tensor, at::Tensor> value_and_score(const at::Tensor& x) const override;
   std::optional<at::Tensor> tempered(const at::Tensor& x, const at::Tensor& beta) const override;
   std::optional<at::Tensor> base_energy(const at::Tensor& x) const override;
+  bool has_path(const at::Tensor& x) const override;
   std::optional<at::Tensor> gibbs(const at::Tensor& x, const RunOptions& run,
                                   const std::optional<at::Tensor>& clamp) const override;
   std::optional<at::Tensor> random_scan_gibbs(

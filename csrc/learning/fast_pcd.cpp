@@ -1,5 +1,6 @@
 #include "torch_ebm/fast_pcd.h"
 
+#include <ATen/MemoryOverlap.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
@@ -29,7 +30,16 @@ class MovedParameters {
   MovedParameters(const MovedParameters&) = delete;
   MovedParameters& operator=(const MovedParameters&) = delete;
   ~MovedParameters() {
+    try {
+      restore();
+    } catch (...) {  // while unwinding another exception, a second one would end the program
+    }
+  }
+
+  /// To be called where an error may be thrown.
+  void restore() {
     for (size_t i = 0; i < data_.size(); ++i) data_[i].copy_(saved_[i]);
+    data_.clear();
   }
 
   void by(const std::vector<at::Tensor>& offsets) {
@@ -79,6 +89,9 @@ FastPCDImpl::FastPCDImpl(int64_t n_chains, std::vector<int64_t> shape,
   const auto buffers = register_module("fast", std::make_shared<torch::nn::Module>());
   for (const at::Tensor& parameter : module.parameters()) {
     if (!parameter.requires_grad()) continue;
+    TORCH_CHECK_VALUE(at::has_internal_overlap(parameter) == at::MemOverlap::No, kName,
+                      ": parameters of module must not share memory between their elements (an "
+                      "expanded tensor)");
     const at::Tensor zeros = at::zeros_like(parameter.detach());
     fast.push_back(buffers->register_buffer(std::to_string(fast.size()), zeros));
     parameters_.push_back(parameter);
@@ -98,6 +111,7 @@ at::Tensor FastPCDImpl::transition(const Energy& energy, const at::Tensor& first
     MovedParameters moved(parameters_);
     moved.by(fast);
     last = PCDImpl::transition(energy, first, generator);
+    moved.restore();
   }
   const auto gradients = log_likelihood_gradient(energy, positive_, last, parameters_);
   next_fast_.clear();

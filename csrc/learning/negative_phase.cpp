@@ -70,6 +70,7 @@ at::Tensor checked_states(const at::Tensor& states, const at::Tensor& x) {
 at::Tensor start_states_op(const std::string& law, at::IntArrayRef size,
                            std::optional<at::ScalarType> dtype, std::optional<at::Device> device,
                            std::optional<at::Generator> generator) {
+  detail::check_dtype("start_states", dtype);
   return start_states(law, size, std::move(generator),
                       at::TensorOptions().dtype(dtype).device(device));
 }
@@ -96,6 +97,10 @@ at::Tensor start_states(const StartLaw& law, at::IntArrayRef size,
 
 at::Tensor StartLaw::operator()(at::IntArrayRef size, const std::optional<at::Generator>& generator,
                                 const at::TensorOptions& options) const {
+  for (int64_t n : size) {
+    TORCH_CHECK_VALUE(n >= 0, kStartStates, ": size must hold numbers >= 0, got ",
+                      detail::describe_shape(size));
+  }
   const at::Tensor x = at::empty(size, options);
   detail::check_floating(kStartStates, "the result", x);
   detail::check_chains(kStartStates, "size", x);

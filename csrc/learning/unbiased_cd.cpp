@@ -30,7 +30,8 @@ struct CoupledChains {
   }
 
   void drop_those_that_met() {
-    const at::Tensor apart = ahead.ne(behind).flatten(1).any(1).nonzero().squeeze(1);
+    const at::Tensor differ = ahead.ne(behind).reshape({ahead.size(0), -1});
+    const at::Tensor apart = differ.any(1).nonzero().squeeze(1);
     ahead = ahead.index_select(0, apart);
     behind = behind.index_select(0, apart);
     chain = chain.index_select(0, apart);

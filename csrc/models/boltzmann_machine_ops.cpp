@@ -53,7 +53,9 @@ at::Tensor boltzmann_flip_differences_composite(const at::Tensor& x, const at::T
   const at::Tensor states = x.detach();
   const at::Tensor field = at::addmm(bias, states, detail::coupling(weight));
   const at::Tensor differences = (2 * states - 1) * field;
-  return sites ? differences.gather(1, *sites) : differences;
+  if (!sites) return differences;
+  detail::check_units(op, *sites, x.size(1));
+  return differences.gather(1, *sites);
 }
 
 void check_chains(const char* op, const at::Tensor& x, const at::Tensor& weight,

@@ -20,6 +20,12 @@ void check_rbm_shapes(const char* op, const at::Tensor& weight, const at::Tensor
   check_same_type(op, "hidden_bias", hidden_bias, "weight", weight);
 }
 
+void check_has_units(const char* op, const at::Tensor& weight) {
+  TORCH_CHECK_VALUE(weight.numel() > 0, op,
+                    ": weight must be that of at least one unit in a layer, got ",
+                    describe_shape(weight.sizes()));
+}
+
 void check_rbm_finite(const char* op, const at::Tensor& weight, const at::Tensor& visible_bias,
                       const at::Tensor& hidden_bias) {
   check_finite(op, "weight", weight);

@@ -15,6 +15,8 @@ void check_rbm_finite(const char* op, const at::Tensor& weight, const at::Tensor
 
 /// Throws NotImplementedError if the energy is not that of the RBM's parameters.
 void check_keeps_energy(const char* op, const RBMImpl& rbm);
+/// Throws unless both layers have units.
+void check_has_units(const char* op, const at::Tensor& weight);
 
 /// c + v W, (N, H): the inputs of the hidden units.
 at::Tensor hidden_input(const at::Tensor& visible, const at::Tensor& weight,

@@ -59,6 +59,7 @@ void for_each_range(const at::Tensor& input, int64_t flips, Body body) {
 at::Tensor sums_in_torch(const at::Tensor& visible, const at::Tensor& input,
                          const at::Tensor& weight, const MaybeTensor& sites) {
   std::vector<at::Tensor> parts;
+  if (n_flips(visible, sites) == 0) return at::zeros({visible.size(0), 0}, input.options());
   for_each_range(input, n_flips(visible, sites), [&](int64_t begin, int64_t end) {
     parts.push_back(sums_of(SiteRange(visible, weight, sites, begin, end), input));
   });
@@ -88,7 +89,7 @@ TwoTensors backward_in_torch(const at::Tensor& gradient, const at::Tensor& visib
 // --- In kernels -------------------------------------------------------------------------------------
 
 bool kernels_take(const at::Tensor& input, const at::Tensor& weight) {
-  return has_kernel(input) && input.numel() > 0 &&
+  return has_kernel(input) && input.numel() > 0 && weight.numel() > 0 &&
          weight.abs().max().item<double>() <= kMaxWeight;  // not if NaN
 }
 

@@ -7,6 +7,8 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include <vector>
+
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"
 #include "csrc/models/rbm.h"
@@ -101,6 +103,40 @@ TwoTensors flip_sums_backward_autograd(const at::Tensor& gradient, const at::Ten
   return {results[0], results[1]};
 }
 
+constexpr const char* kFlipSums = "_rbm_flip_sums";
+constexpr const char* kFlipSumsBackward = "_rbm_flip_sums_backward";
+
+/// The shapes and types that the kernels rely on; the shape of the sums.
+std::vector<int64_t> checked_flips(const char* op, const at::Tensor& visible,
+                                   const at::Tensor& input, const at::Tensor& weight,
+                                   const MaybeTensor& sites) {
+  detail::check_floating(op, "weight", weight);
+  detail::check_shape(op, "weight", weight, {-1, -1}, "(V, H)");
+  detail::check_shape(op, "visible", visible, {-1, weight.size(0)}, "(N, V)");
+  detail::check_shape(op, "hidden_input", input, {visible.size(0), weight.size(1)}, "(N, H)");
+  detail::check_same_type(op, "visible", visible, "weight", weight);
+  detail::check_same_type(op, "hidden_input", input, "weight", weight);
+  detail::check_sites(op, sites, visible);
+  if (!sites) return visible.sizes().vec();
+  detail::check_units(op, *sites, visible.size(1));
+  return sites->sizes().vec();
+}
+
+at::Tensor flip_sums(const at::Tensor& visible, const at::Tensor& input, const at::Tensor& weight,
+                     const MaybeTensor& sites) {
+  checked_flips(kFlipSums, visible, input, weight, sites);
+  return detail::rbm_flip_sums(visible, input, weight, sites);
+}
+
+TwoTensors flip_sums_backward(const at::Tensor& gradient, const at::Tensor& visible,
+                              const at::Tensor& input, const at::Tensor& weight,
+                              const MaybeTensor& sites) {
+  const auto shape = checked_flips(kFlipSumsBackward, visible, input, weight, sites);
+  detail::check_shape(kFlipSumsBackward, "gradient", gradient, shape, "that of the sums");
+  detail::check_same_type(kFlipSumsBackward, "gradient", gradient, "weight", weight);
+  return detail::rbm_flip_sums_backward(gradient, visible, input, weight, sites);
+}
+
 at::Tensor flip_sums_meta(const at::Tensor& visible, const at::Tensor& input, const at::Tensor&,
                           const MaybeTensor& sites) {
   return at::empty_symint(sites ? sites->sym_sizes() : visible.sym_sizes(), input.options());
@@ -141,8 +177,8 @@ TORCH_LIBRARY_IMPL(torch_ebm, CompositeImplicitAutograd, m) {
   m.impl("rbm_flip_differences", &rbm_flip_differences_composite);
 }
 TORCH_LIBRARY_IMPL(torch_ebm, CompositeExplicitAutograd, m) {
-  m.impl("_rbm_flip_sums", &detail::rbm_flip_sums);
-  m.impl("_rbm_flip_sums_backward", &detail::rbm_flip_sums_backward);
+  m.impl("_rbm_flip_sums", &flip_sums);
+  m.impl("_rbm_flip_sums_backward", &flip_sums_backward);
 }
 TORCH_LIBRARY_IMPL(torch_ebm, Meta, m) {
   m.impl("_rbm_flip_sums", &flip_sums_meta);

@@ -73,6 +73,7 @@ at::Tensor base_rate_bias_kernel(const at::Tensor& data, double pseudocount) {
 }
 
 at::Tensor base_rate_bias_meta(const at::Tensor& data, double) {
+  check_shape("base_rate_bias", "data", data, {-1, -1}, "(N, V)");
   return at::empty_symint({data.sym_size(1)}, data.options());
 }
 
@@ -85,6 +86,7 @@ std::tuple<at::Tensor, at::Tensor> rbm_gibbs_kernel(
   detail::check_rbm_shapes(op, weight, visible_bias, hidden_bias);
   check_shape(op, "visible", visible, {-1, weight.size(0)}, "(N, V)");
   detail::check_same_type(op, "visible", visible, "weight", weight);
+  detail::check_has_units(op, weight);
   detail::check_chains(op, "visible", visible);
   detail::check_at_least(op, "n_steps", n_steps, 1);
   TORCH_CHECK_VALUE(n_steps <= UINT32_MAX, op, ": n_steps must be below 2^32, got ", n_steps);

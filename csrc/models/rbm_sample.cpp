@@ -5,6 +5,7 @@
 
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"
+#include "csrc/common/progress.h"
 #include "csrc/common/random.h"
 #include "csrc/models/rbm.h"
 
@@ -27,8 +28,10 @@ at::Tensor marginal_log_weights(const at::Tensor& weight, const at::Tensor& bias
   const int64_t n_states = int64_t{1} << weight.size(0);
   const int64_t batch = std::clamp<int64_t>(kMaxNumbers / weight.size(1), 1, n_states);
   std::vector<at::Tensor> parts;
+  detail::Progress progress(kRbmSample, n_states);
   for (const at::Tensor& numbers :
        at::arange(n_states, weight.options().dtype(at::kLong)).split(batch)) {
+    progress.step(static_cast<int64_t>(parts.size()) * batch);
     const at::Tensor states = digits(numbers, weight.size(0), at::kDouble);
     parts.push_back(-rbm_free_energy(states, weight, bias, other_bias));
   }
@@ -45,6 +48,20 @@ at::Tensor drawn(const at::Tensor& log_weights, int64_t n, int64_t n_units, uint
   return digits(numbers, n_units, at::kDouble);
 }
 
+/// states (n, m) times weight (m, o), some at once.
+at::Tensor products(const at::Tensor& states, const at::Tensor& weight) {
+  const int64_t n = states.size(0);
+  const at::Tensor result = at::empty({n, weight.size(1)}, states.options());
+  const int64_t batch = std::max<int64_t>(1, kMaxNumbers / weight.size(1));
+  detail::Progress progress(kRbmSample, n);
+  for (int64_t begin = 0; begin < n; begin += batch) {
+    at::Tensor some = result.slice(0, begin, std::min(begin + batch, n));
+    at::mm_out(some, states.slice(0, begin, begin + batch), weight);
+    progress.step(begin);
+  }
+  return result;
+}
+
 at::Tensor rbm_sample_kernel(const at::Tensor& weight, const at::Tensor& visible_bias,
                              const at::Tensor& hidden_bias, int64_t n,
                              std::optional<at::Generator> generator) {
@@ -55,6 +72,7 @@ at::Tensor rbm_sample_kernel(const at::Tensor& weight, const at::Tensor& visible
   TORCH_CHECK_VALUE(smaller >= 1 && smaller <= detail::kMaxSampledUnits, kRbmSample,
                     ": the smaller layer must have between 1 and ", detail::kMaxSampledUnits,
                     " units, got ", smaller, "; use Gibbs sampling for more");
+  detail::check_has_units(kRbmSample, weight);
   detail::check_rbm_finite(kRbmSample, weight, visible_bias, hidden_bias);
   const auto as_double = [](const at::Tensor& t) { return t.detach().to(at::kDouble); };
   const at::Tensor w = as_double(weight), b = as_double(visible_bias), c = as_double(hidden_bias);
@@ -63,7 +81,7 @@ at::Tensor rbm_sample_kernel(const at::Tensor& weight, const at::Tensor& visible
     return drawn(marginal_log_weights(w, b, c), n, w.size(0), key).to(weight.scalar_type());
   }
   const at::Tensor hidden = drawn(marginal_log_weights(w.t(), c, b), n, w.size(1), key);
-  at::Tensor visible = at::matmul(hidden, w.t()).contiguous();
+  at::Tensor visible = products(hidden, w.t());
   detail::sample_bernoulli_(kRbmSample, visible, b.contiguous(), at::ones({}, b.options()),
                             {key, 0, detail::kVisible});
   return visible.to(weight.scalar_type());

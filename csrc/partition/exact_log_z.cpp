@@ -29,6 +29,7 @@ int64_t count_states(int64_t n_units, int64_t n_categories) {
 at::Tensor exact_log_z_op(const c10::IValue& energy, int64_t n_units,
                           std::optional<int64_t> n_categories, std::optional<at::ScalarType> dtype,
                           std::optional<at::Device> device) {
+  detail::check_dtype(kExactLogZ, dtype);
   return exact_log_z(Energy::from_ivalue(kExactLogZ, energy), n_units,
                      at::TensorOptions().dtype(dtype).device(device), n_categories);
 }
@@ -45,6 +46,9 @@ at::Tensor exact_log_z(const Energy& energy, int64_t n_units, const at::TensorOp
                       detail::kMaxSummedUnits, ", got ", *n_categories);
   }
   const int64_t n_states = count_states(n_units, n_categories.value_or(2));
+  detail::check_dtype(kExactLogZ, c10::typeMetaToScalarType(options.dtype()));
+  TORCH_CHECK_NOT_IMPLEMENTED(!options.device().is_meta(), kExactLogZ,
+                              ": device must hold values, got meta");
   const detail::NoGradMode no_grad;
   return detail::log_sum_in_batches(
       kExactLogZ, n_states, detail::kStatesAtOnce, [&](int64_t begin, int64_t end) {

@@ -277,8 +277,10 @@ at::Tensor ising_log_z_composite(const at::Tensor& coupling, const std::optional
     detail::check_same_type(op, "field", *field, "coupling", coupling);
     detail::check_shape(op, "field", *field, {}, "()");
   }
-  TORCH_CHECK_VALUE(size.size() == 2 && size[0] >= 1 && size[1] >= 1, op,
-                    ": size must be a length and a width of at least 1, got ",
+  constexpr int64_t kLongest = 1 << 24;
+  TORCH_CHECK_VALUE(size.size() == 2 && size[0] >= 1 && size[1] >= 1 && size[0] <= kLongest &&
+                        size[1] <= kLongest,
+                    op, ": size must be a length and a width between 1 and 2^24, got ",
                     detail::describe_shape(size));
   const int64_t length = size[0], width = size[1];
   const at::Tensor spin = at::arange(-1, 2, 2, coupling.options());

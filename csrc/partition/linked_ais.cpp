@@ -35,7 +35,7 @@ class Linking {
       : energy_(energy),
         sampler_(sampler),
         options_(options),
-        x_(x.detach().contiguous()),
+        x_(x.detach().clone(at::MemoryFormat::Contiguous)),
         beta_(path.to(x.device()).unbind()),
         last_(static_cast<int64_t>(beta_.size()) - 1),
         number_(x.options().dtype(at::kDouble)),

@@ -69,7 +69,7 @@ at::Tensor in_batches(const char* op, const at::Tensor& x, std::optional<int64_t
   int64_t done = 0;
   detail::Progress progress(op, x.size(0));
   for (const at::Tensor& batch : x.detach().split(batch_size.value_or(x.size(0)))) {
-    parts.push_back(function(batch));
+    parts.push_back(function(batch.clone()));  // an energy may change it before that is noticed
     progress.step(done += batch.size(0));
   }
   return at::cat(parts);

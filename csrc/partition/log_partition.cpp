@@ -11,10 +11,17 @@ namespace {
 
 constexpr const char* kLogPartition = "log_partition";
 
+void check_device(const char* name, const at::Tensor& tensor, const at::Tensor& energies) {
+  TORCH_CHECK_VALUE(tensor.is_meta() == energies.is_meta(), kLogPartition, ": ", name,
+                    " must be on the device of negative_energies, ", energies.device(), ", got ",
+                    tensor.device());
+}
+
 /// The mean, or the weighted sum, of the energies (N,).
 at::Tensor average(const at::Tensor& energies, const std::optional<at::Tensor>& weights) {
   if (!weights || !weights->defined()) return energies.mean();
   detail::check_floating(kLogPartition, "weights", *weights);
+  check_device("weights", *weights, energies);
   TORCH_CHECK_VALUE(weights->dim() == 1 && weights->sym_size(0) == energies.sym_size(0),
                     kLogPartition, ": weights must have the shape of negative_energies, ",
                     energies.sym_sizes(), ", got ", weights->sym_sizes());
@@ -34,6 +41,8 @@ at::Tensor log_partition_composite(const at::Tensor& negative_energies,
   const at::Tensor surrogate =
       -average(half ? negative_energies.to(at::kFloat) : negative_energies, weights);
   if (!log_z || !log_z->defined()) return surrogate;
+  detail::check_floating(kLogPartition, "log_z", *log_z);
+  check_device("log_z", *log_z, negative_energies);
   TORCH_CHECK_VALUE(log_z->dim() == 0, kLogPartition, ": log_z must be one number, shape (), got ",
                     log_z->sym_sizes());
   // The value of the one and the gradient of the other.

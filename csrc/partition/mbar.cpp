@@ -9,6 +9,7 @@
 
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"
+#include "csrc/common/progress.h"
 
 namespace torch_ebm {
 
@@ -42,24 +43,32 @@ std::vector<at::Tensor> defined(std::vector<at::Tensor> parts) {
 }
 
 /// Calls function(part, samples) for some of n samples at a time, parts on several threads. There are as many parts
-/// whatever the number of threads, so that roundings do not depend on it.
+/// whatever the number of threads, so that roundings do not depend on it. Between rounds of some chunks of every part
+/// the progress handler may stop it.
 template <typename Function>
 void for_chunks(const at::Tensor& energies, const Function& function) {
+  constexpr int64_t kChunksOfARound = 64;
   const int64_t n = energies.size(1);
   const int64_t chunk = std::max<int64_t>(kChunkSize / energies.size(0), 1);
-  const auto run = [&](int64_t first, int64_t last) {
+  const int64_t of_a_round = kChunksOfARound * chunk;
+  const auto run = [&](int64_t first, int64_t last, int64_t done) {
     const at::NoGradGuard no_grad;
     for (int64_t part = first; part < last; ++part) {
-      const int64_t end = (part + 1) * n / kParts;
-      for (int64_t begin = part * n / kParts; begin < end; begin += chunk) {
+      const int64_t from = part * n / kParts + done;
+      const int64_t end = std::min(from + of_a_round, (part + 1) * n / kParts);
+      for (int64_t begin = from; begin < end; begin += chunk) {
         function(part, at::indexing::Slice(begin, std::min(begin + chunk, end)));
       }
     }
   };
-  if (energies.is_cpu()) {
-    at::parallel_for(0, kParts, 1, run);
-  } else {
-    run(0, kParts);
+  detail::Progress progress(kMbar, n);
+  for (int64_t done = 0; done * kParts < n + kParts; done += of_a_round) {
+    if (energies.is_cpu()) {
+      at::parallel_for(0, kParts, 1, [&](int64_t first, int64_t last) { run(first, last, done); });
+    } else {
+      run(0, kParts, done);
+    }
+    progress.step(std::min(done * kParts, n));
   }
 }
 
@@ -134,6 +143,7 @@ std::tuple<at::Tensor, at::Tensor> mbar_expectation_kernel(const at::Tensor& ene
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> mbar_meta(const at::Tensor& energies,
                                                          const at::Tensor&) {
+  detail::check_shape(kMbar, "energies", energies, {-1, -1}, "(K, N)");
   const c10::SymInt k = energies.sym_size(0);
   const auto options = energies.options().dtype(at::kDouble);
   return {at::empty_symint({k}, options), at::empty_symint({k, k}, options),
@@ -229,7 +239,9 @@ void MBAR::solve() {
   bool near = false;
   double last_step = INFINITY;  // of Newton's method; infinite where its equations are singular
   Sums here = sums(log_z);
+  Progress progress(kMbar, kMaxMbarIterations);
   for (int64_t i = 0; i < kMaxMbarIterations; ++i) {
+    progress.step(i);
     const at::Tensor correction = residual(here);
     const auto step = newton_step(here);
     last_step = step ? largest(*step) : INFINITY;

@@ -130,6 +130,7 @@ void check_moment_averaged_path(const Parameters& model, const at::Tensor& base_
                       "(V,)");
   detail::check_same_type(kMomentAveragedPath, "base_visible_bias", base_visible_bias, "weight",
                           weight);
+  detail::check_has_units(kMomentAveragedPath, weight);
   detail::check_rbm_finite(kMomentAveragedPath, weight, visible_bias, hidden_bias);
   detail::check_finite(kMomentAveragedPath, "base_visible_bias", base_visible_bias);
   if (options.x) {
@@ -229,6 +230,8 @@ Knots moment_averaged_rbms_meta(const at::Tensor& weight, const at::Tensor& visi
                                 const at::Tensor& hidden_bias, const at::Tensor&, int64_t n_knots,
                                 const std::optional<at::Tensor>&, int64_t, int64_t, int64_t, double,
                                 std::optional<at::Generator>) {
+  detail::check_rbm_shapes(kMomentAveragedPath, weight, visible_bias, hidden_bias);
+  detail::check_at_least(kMomentAveragedPath, "n_knots", n_knots, 2);
   const auto knots = [n_knots](const at::Tensor& of_model) {
     c10::SymDimVector sizes{n_knots};
     for (const c10::SymInt& size : of_model.sym_sizes()) sizes.push_back(size);

@@ -126,6 +126,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> quadrature_log_z_op(
     const c10::IValue& energy, at::ArrayRef<double> low, at::ArrayRef<double> high,
     std::optional<int64_t> n_panels, std::optional<at::ScalarType> dtype,
     std::optional<at::Device> device) {
+  detail::check_dtype(kQuadratureLogZ, dtype);
   auto result = quadrature_log_z(Energy::from_ivalue(kQuadratureLogZ, energy), low, high, n_panels,
                                  at::TensorOptions().dtype(dtype).device(device));
   return {result.log_z, result.error, result.border};
@@ -137,6 +138,9 @@ QuadratureLogZ quadrature_log_z(const Energy& energy, at::ArrayRef<double> low,
                                 at::ArrayRef<double> high, std::optional<int64_t> n_panels,
                                 const at::TensorOptions& options) {
   check_box(low, high);
+  detail::check_dtype(kQuadratureLogZ, c10::typeMetaToScalarType(options.dtype()));
+  TORCH_CHECK_NOT_IMPLEMENTED(!options.device().is_meta(), kQuadratureLogZ,
+                              ": device must hold values, got meta");
   const int64_t panels = n_panels.value_or(kDefaultPanels[low.size() - 1]);
   TORCH_CHECK_VALUE(panels >= 1 && panels <= kMaxPanels, kQuadratureLogZ,
                     ": n_panels must be between 1 and ", kMaxPanels, ", got ", panels);

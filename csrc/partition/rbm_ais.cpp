@@ -55,6 +55,7 @@ std::tuple<at::Tensor, at::Tensor> rbm_ais_kernel(
     std::optional<at::Generator> generator) {
   const at::NoGradGuard no_grad;
   detail::check_rbm_shapes(kRbmAis, weight, visible_bias, hidden_bias);
+  detail::check_has_units(kRbmAis, weight);
   detail::check_shape(kRbmAis, "base_visible_bias", base_visible_bias, {weight.size(0)}, "(V,)");
   detail::check_same_type(kRbmAis, "base_visible_bias", base_visible_bias, "weight", weight);
   detail::check_rbm_finite(kRbmAis, weight, visible_bias, hidden_bias);

@@ -16,9 +16,9 @@ constexpr const char* kName = "RBMPath";
 
 using ThreeTensors = std::tuple<at::Tensor, at::Tensor, at::Tensor>;
 
-/// Checks the knots; their inverse temperatures.
-at::Tensor rbm_path_betas(const at::Tensor& weight, const at::Tensor& visible_bias,
-                          const at::Tensor& hidden_bias, const std::optional<at::Tensor>& betas) {
+/// The shapes of R >= 2 knots.
+void check_knots(const at::Tensor& weight, const at::Tensor& visible_bias,
+                 const at::Tensor& hidden_bias) {
   detail::check_floating(kName, "weight", weight);
   detail::check_shape(kName, "weight", weight, {-1, -1, -1}, "(R, V, H)");
   const int64_t n_knots = weight.size(0);
@@ -27,6 +27,13 @@ at::Tensor rbm_path_betas(const at::Tensor& weight, const at::Tensor& visible_bi
   detail::check_shape(kName, "hidden_bias", hidden_bias, {n_knots, weight.size(2)}, "(R, H)");
   detail::check_same_type(kName, "visible_bias", visible_bias, "weight", weight);
   detail::check_same_type(kName, "hidden_bias", hidden_bias, "weight", weight);
+}
+
+/// Checks the knots; their inverse temperatures.
+at::Tensor rbm_path_betas(const at::Tensor& weight, const at::Tensor& visible_bias,
+                          const at::Tensor& hidden_bias, const std::optional<at::Tensor>& betas) {
+  check_knots(weight, visible_bias, hidden_bias);
+  const int64_t n_knots = weight.size(0);
   detail::check_rbm_finite(kName, weight, visible_bias, hidden_bias);
   TORCH_CHECK_VALUE(weight[0].eq(0).all().item<bool>(), kName,
                     ": weight of the first knot must be 0: its visible units are independent");
@@ -36,6 +43,7 @@ at::Tensor rbm_path_betas(const at::Tensor& weight, const at::Tensor& visible_bi
 }
 
 double checked_place(const at::Tensor& beta) {
+  detail::check_floating(kName, "beta", beta);
   TORCH_CHECK_VALUE(beta.dim() == 0, kName,
                     ": beta must be one number for all chains, shape (), got ",
                     detail::describe_shape(beta.sizes()));
@@ -48,6 +56,9 @@ ThreeTensors rbm_path_at(const at::Tensor& weight, const at::Tensor& visible_bia
                          const at::Tensor& hidden_bias, const at::Tensor& betas,
                          const at::Tensor& beta) {
   const at::NoGradGuard no_grad;
+  check_knots(weight, visible_bias, hidden_bias);
+  detail::check_floating(kName, "betas", betas);
+  detail::check_shape(kName, "betas", betas, {weight.size(0)}, "(R,)");
   const detail::Place place =
       detail::place_on_path(betas.to(at::kCPU, at::kDouble).contiguous(), checked_place(beta));
   return {detail::linear_between(weight, place), detail::linear_between(visible_bias, place),
@@ -56,6 +67,7 @@ ThreeTensors rbm_path_at(const at::Tensor& weight, const at::Tensor& visible_bia
 
 ThreeTensors rbm_path_at_meta(const at::Tensor& weight, const at::Tensor& visible_bias,
                               const at::Tensor& hidden_bias, const at::Tensor&, const at::Tensor&) {
+  check_knots(weight, visible_bias, hidden_bias);
   const auto one_knot = [](const at::Tensor& knots) {
     return at::empty_symint(knots.sym_sizes().slice(1), knots.options());
   };

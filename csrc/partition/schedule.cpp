@@ -18,11 +18,16 @@ constexpr const char* kAdaptiveSchedule = "adaptive_schedule";
 constexpr double kResampleBelow = 0.5;
 constexpr int64_t kCandidates = 16;  // evaluated at once
 
+void check_n_steps(const char* op, int64_t n_steps) {
+  detail::check_at_least(op, "n_steps", n_steps, 1);
+  TORCH_CHECK_VALUE(n_steps <= UINT32_MAX, op, ": n_steps must be below 2^32, got ", n_steps);
+}
+
 class Pilot {
  public:
   Pilot(const Energy& energy, const at::Tensor& x, double target)
       : energy_(energy), target_(target) {
-    chains_.x = x;
+    chains_.x = x.detach().clone();  // an energy may change it before that is noticed
     chains_.log_weights = at::zeros({x.size(0)}, x.options().dtype(at::kDouble));
   }
 
@@ -78,12 +83,12 @@ at::Tensor adaptive_schedule_op(const c10::IValue& energy, const at::Tensor& x,
 }  // namespace
 
 at::Tensor linear_schedule(int64_t n_steps) {
-  detail::check_at_least("linear_schedule", "n_steps", n_steps, 1);
+  check_n_steps("linear_schedule", n_steps);
   return at::linspace(0, 1, n_steps + 1, at::TensorOptions(at::kDouble));
 }
 
 at::Tensor sigmoid_schedule(int64_t n_steps, double steepness) {
-  detail::check_at_least("sigmoid_schedule", "n_steps", n_steps, 1);
+  check_n_steps("sigmoid_schedule", n_steps);
   TORCH_CHECK_VALUE(steepness > 0 && std::isfinite(steepness),
                     "sigmoid_schedule: steepness must be > 0 and finite, got ", steepness);
   const at::Tensor s =

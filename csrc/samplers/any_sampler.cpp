@@ -4,6 +4,7 @@
 
 #include "csrc/common/checks.h"
 #include "csrc/common/python_operator.h"
+#include "csrc/common/script_method.h"
 
 namespace torch_ebm::detail {
 
@@ -19,7 +20,9 @@ Samples call_python(int64_t handle, const at::Tensor& x, const RunOptions& run) 
 }
 
 Samples call_script(torch::jit::Module module, const at::Tensor& x, const RunOptions& run) {
-  const c10::IValue states = module.forward({x, *run.beta, run.generator});
+  const std::vector<c10::IValue> arguments = {x, *run.beta, run.generator};
+  check_takes("sampler", module, "forward", arguments);
+  const c10::IValue states = module.forward(arguments);
   TORCH_CHECK_TYPE(states.isTensor(), "sampler: forward must return the new states, got ",
                    states.tagKind());
   return {.x = states.toTensor()};
@@ -29,6 +32,8 @@ Samples call_script(torch::jit::Module module, const at::Tensor& x, const RunOpt
 
 Sampler sampler_from_ivalue(const char* op, const c10::IValue& value) {
   if (value.isModule()) {
+    TORCH_CHECK_VALUE(value.toModule().find_method("forward"), op,
+                      ": sampler must have a method forward(x, beta, generator)");
     return [module = value.toModule()](const Energy&, const at::Tensor& x, const RunOptions& run) {
       return call_script(module, x, run);
     };

@@ -49,7 +49,9 @@ ChainRun::ChainRun(const char* op, const at::Tensor& x, const RunOptions& run)
   TORCH_CHECK_VALUE(!run.inplace || at::has_internal_overlap(x) == at::MemOverlap::No, op,
                     ": x must not share memory between its elements (an expanded tensor) to be "
                     "sampled in place");
-  if (run.beta && run.beta->defined()) beta = checked_beta(op, run.beta, x.to(at::kDouble));
+  if (run.beta && run.beta->defined()) {
+    beta = checked_beta(op, run.beta, x.size(0), x.options().dtype(at::kDouble));
+  }
   this->x = x.detach().clone(at::MemoryFormat::Contiguous);
 }
 
@@ -142,8 +144,11 @@ void check_chains_finite(const char* op, const char* what, const at::Tensor& val
   if (!bad.any().item<bool>()) return;
   TORCH_CHECK_VALUE(false, op, ": the ", what, " of chain ", bad.nonzero()[0][0].item<int64_t>(),
                     " is not finite at step ", step,
-                    "; likely step_size is too large for this energy, or its parameters are not "
-                    "finite");
+                    step == 0 ? "; chains must start where the energy and its score are finite, "
+                                "and likely this start does not, or the energy's parameters are "
+                                "not finite"
+                              : "; likely step_size is too large for this energy, or its "
+                                "parameters are not finite");
 }
 
 }  // namespace torch_ebm::detail

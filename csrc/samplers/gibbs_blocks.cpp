@@ -11,6 +11,7 @@ constexpr int64_t kMaxStates = 4096;
 at::Tensor checked_blocks(const char* op, const DiscreteSites& layout, const at::Tensor& blocks,
                           bool cover) {
   const int64_t n_sites = layout.n_sites();
+  check_not_meta(op, "blocks", blocks);
   TORCH_CHECK_TYPE(at::isIntegralType(blocks.scalar_type(), /*includeBool=*/false), op,
                    ": blocks must have an integer dtype, got ", blocks.scalar_type());
   TORCH_CHECK_VALUE(blocks.dim() == 2 && blocks.numel() > 0, op,

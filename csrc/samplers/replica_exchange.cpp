@@ -130,7 +130,7 @@ ReplicaSamples replica_exchange(const Energy& energy, const at::Tensor& x, const
     const at::Tensor states = detail::moved(kReplicaExchange, sampler, energy,
                                             chains.x.flatten(0, 1), rungs.betas(), run.generator)
                                   .x;
-    rungs.exchange(states.view(x.sizes()), partners(ladder.size(0), options.first_step + step),
+    rungs.exchange(states.view(x.sizes()), partners(ladder.size(0), options.first_step % 2 + step),
                    step);
     const int64_t done = step + 1;
     if (run.thin > 0 && done % run.thin == 0) {

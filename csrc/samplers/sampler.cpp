@@ -19,6 +19,9 @@ StepSize StepSize::from_ivalue(const char* op, const c10::IValue& value) {
 void StepSize::check(const char* op, int64_t n_chains, int64_t n_steps) const {
   const auto right = [](double step_size) { return step_size > 0 && std::isfinite(step_size); };
   if (per_chain_.defined()) {
+    detail::check_not_meta(op, "step_size", per_chain_);
+    TORCH_CHECK_TYPE(!per_chain_.is_complex(), op, ": step_size must be real, got ",
+                     per_chain_.scalar_type());
     TORCH_CHECK_VALUE(
         per_chain_.dim() == 0 || (per_chain_.dim() == 1 && per_chain_.size(0) == n_chains), op,
         ": step_size must be one number or one for every chain, shape () or (", n_chains,

@@ -57,6 +57,10 @@ class TORCH_EBM_API EnergyFunction {
   /// is then exp(-beta E - (1 - beta) E_0). Nothing, the default, means 0.
   virtual std::optional<at::Tensor> base_energy(const at::Tensor& x) const;
 
+  /// Whether it defines its own path over temperatures: whether one of the two, at states x and beta = 1, gives
+  /// anything.
+  virtual bool has_path(const at::Tensor& x) const;
+
   /// The states of the chains after run.n_steps block Gibbs steps at run.beta, or nothing if this
   /// energy has no Gibbs sampler of its own. `clamp`, boolean, (units...) or (N, units...), is true
   /// where a unit keeps its value.

@@ -15,10 +15,9 @@ namespace torch_ebm {
 /// mean has two errors. That of the examples shrinks with their number; that of log Z is common to
 /// all of them and does not.
 struct TORCH_EBM_API LogLikelihood {
-  at::Tensor values;  ///< one per example, (N,)
-  at::Tensor mean;    ///< over the examples; shape ()
-  at::Tensor
-      data_error;  ///< standard error of the mean over independent examples; shape ()
+  at::Tensor values;       ///< one per example, (N,)
+  at::Tensor mean;         ///< over the examples; shape ()
+  at::Tensor data_error;   ///< standard error of the mean over independent examples; shape ()
   at::Tensor log_z_error;  ///< standard error of log Z, common to all values; shape ()
   at::Tensor std_error;    ///< both together: sqrt(data_error^2 + log_z_error^2); shape ()
   at::Tensor lower;        ///< 95% interval of the mean; shape ()

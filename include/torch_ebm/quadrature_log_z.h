@@ -12,8 +12,7 @@ namespace torch_ebm {
 /// log Z of a continuous energy on a box; all float64, shape ().
 struct TORCH_EBM_API QuadratureLogZ {
   at::Tensor log_z;
-  at::Tensor
-      error;  ///< |log_z - the same with half as many points|: a bound for a smooth energy
+  at::Tensor error;  ///< |log_z - the same with half as many points|: a bound for a smooth energy
   at::Tensor
       border;  ///< highest density at the border / highest of all: 0 if the box holds the mass
 };

@@ -240,6 +240,18 @@ TEST(Energy, ExceptionsKeepTheirType) {
   EXPECT_TRUE(at::GradMode::is_enabled());
 }
 
+TEST(Energy, ThatItHasAPathIsFoundWithoutEvaluatingItAtZero) {
+  struct Path : EnergyFunction {
+    at::Tensor value(const at::Tensor& x) const override { return x.sum(1); }
+    std::optional<at::Tensor> tempered(const at::Tensor& x, const at::Tensor& beta) const override {
+      TORCH_CHECK_VALUE(beta.gt(0).all().item<bool>(), "undefined at 0");
+      return x.sum(1) / beta;
+    }
+  };
+  EXPECT_TRUE(Energy(std::make_shared<Path>()).has_path(at::zeros({2, 3})));
+  EXPECT_FALSE(Energy([](const at::Tensor& x) { return x.sum(1); }).has_path(at::zeros({2, 3})));
+}
+
 TEST(Energy, OfAHandleNeedsPython) {
   const Energy energy = Energy::from_ivalue("op", c10::IValue(int64_t{3}));
   EXPECT_THROWS(energy.value(at::zeros({1, 1})), c10::NotImplementedError,

@@ -156,5 +156,12 @@ TEST(FastPCD, WrongArgumentsAreNamed) {
   EXPECT_THROWS(make_phase(rbm, sampler), c10::ValueError, "module must have parameters");
 }
 
+TEST(FastPCD, RefusesParametersThatShareMemory) {
+  torch::nn::Module module;
+  module.register_parameter("shared", at::zeros({1}).expand({4}).detach());
+  EXPECT_THROWS(FastPCD(3, std::vector<int64_t>{4}, module, bind_sampler(gibbs), 0.1),
+                c10::ValueError, "parameters of module must not share memory");
+}
+
 }  // namespace
 }  // namespace torch_ebm::fast_pcd_test

@@ -280,6 +280,16 @@ TEST(RBM, SavesLoadsAndClones) {
   EXPECT_EQ(text.str(), "torch_ebm::RBM(n_visible=4, n_hidden=3)");
 }
 
+TEST(RBM, NoStatesHaveNoFlipDifferences) {
+  const Energy energy(make_rbm(3, 2, 1));
+  const at::Tensor none = at::zeros({0, 3}, at::kDouble);
+  EXPECT_EQ(energy.flip_differences(none, std::nullopt)->sizes(), none.sizes());
+  EXPECT_THROWS(energy.flip_differences(at::zeros({}, at::kDouble)), c10::ValueError,
+                "x must have shape (N, ...), got ()");
+  EXPECT_THROWS(energy.flip_differences(none, at::zeros({2, 1}, at::kLong)), c10::ValueError,
+                "sites must have shape (N, m)");
+}
+
 TEST(RBM, BaseRateBias) {
   const at::Tensor data = at::tensor({1., 1., 0., 1., 0., 0.}, at::kDouble).view({3, 2});
   // (1 + 1) / 5 and (2 + 1) / 5 of the examples, with the two that the pseudocount adds.
