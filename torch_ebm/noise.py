@@ -9,6 +9,7 @@ from typing import NamedTuple, Optional, Protocol, Union
 import torch
 from torch import Tensor
 
+from ._seeded_draws import SeededDraws
 from .energy import Energy
 
 
@@ -156,8 +157,7 @@ def sample_from(noise: NoiseDistribution, n: int, generator: Optional[torch.Gene
     if generator is None:
         return noise.sample(torch.Size([n]))
     seed = torch.randint(2**62, (), generator=generator, device=generator.device).item()
-    with torch.random.fork_rng():  # such a distribution draws from torch's default generators
-        torch.manual_seed(seed)
+    with SeededDraws(seed):  # such a distribution draws from torch's default generators
         return noise.sample(torch.Size([n]))
 
 
