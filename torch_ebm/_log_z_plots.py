@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ._arguments import as_number
 from ._drawing import BLUE, GREY, INK, RED, light, make_figure, set_title
+from ._wrong_types import names_wrong_types
 from .log_z_estimate import LogZEstimate
 from .sandwich import Sandwich
 
@@ -61,6 +62,7 @@ def ais_weights(
     return figure
 
 
+@names_wrong_types
 def sandwich(
     budgets: Sequence[float],
     sandwiches: Sequence[Sandwich],

@@ -7,6 +7,7 @@ from typing import Optional, Union
 import torch
 from torch import Tensor
 
+from ._wrong_types import names_wrong_types
 from .ais_run import AISRun
 from .energy import Energy
 from .log_z_estimate import LogZEstimate
@@ -15,6 +16,7 @@ from .sampler import Sampler
 
 
 @torch.compiler.disable
+@names_wrong_types
 def ais(
     energy: Energy,
     base: Optional[NoiseDistribution] = None,
@@ -81,6 +83,7 @@ def ais(
 
 
 @torch.compiler.disable
+@names_wrong_types
 def reverse_ais(
     energy: Energy,
     x: Tensor,

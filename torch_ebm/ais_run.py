@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from ._annealing_path import checked_betas, path_of
 from ._arguments import as_generator
+from ._wrong_types import names_wrong_types
 from .energy import Energy
 from .log_z_estimate import LogZEstimate, log_z_from_weights
 from .noise import NoiseDistribution
@@ -45,6 +46,7 @@ class AISRun:
             does not divide into groups, betas that do not rise from 0 to 1, no ``base``.
     """
 
+    @names_wrong_types
     def __init__(
         self,
         energy: Energy,
@@ -91,6 +93,7 @@ class AISRun:
         """Whether all chains have reached the end of the path."""
         return len(self._state.done) == len(self._sizes)
 
+    @names_wrong_types
     def run(self, *, progress: bool = False) -> LogZEstimate:
         """Continues to the end, and returns the estimate.
 
@@ -205,6 +208,7 @@ class AISRun:
             estimate = estimate._replace(warning=warning)
         return estimate
 
+    @names_wrong_types
     def samples(self, n_burn_in: int = 0) -> Tensor:
         """Approximate samples of the model, one per chain, (n_chains, ...).
 
@@ -243,6 +247,7 @@ class AISRun:
         state["tuning"] = list(sampler) if isinstance(sampler, PathTuning) else None
         return {**state, **self._arguments()}
 
+    @names_wrong_types
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over the state of another run with the same arguments.
 

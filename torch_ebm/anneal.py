@@ -7,6 +7,7 @@ from typing import NamedTuple, Optional
 import torch
 from torch import Tensor
 
+from ._wrong_types import names_wrong_types
 from .energy import Energy, as_argument
 from .sampler import Sampler, sampler_argument
 
@@ -23,6 +24,7 @@ class AnnealedChains(NamedTuple):
 
 
 @torch.compiler.disable
+@names_wrong_types
 def anneal(
     energy: Energy,
     x: Tensor,

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from . import _library  # noqa: F401
 from ._arguments import as_beta, checked_matrix, fill_parameters
+from ._wrong_types import names_wrong_types
 from .energy import ClosedForms
 
 _INITIAL_WEIGHT_SCALE = 0.01
@@ -33,6 +34,7 @@ class BoltzmannMachine(ClosedForms):
         ValueError: fewer than one unit.
     """
 
+    @names_wrong_types
     def __init__(
         self,
         n_units: int,
@@ -65,11 +67,13 @@ class BoltzmannMachine(ClosedForms):
     def extra_repr(self) -> str:
         return f"n_units={self.n_units}"
 
+    @names_wrong_types
     def forward(self, x: Tensor) -> Tensor:
         """Energies E(x), shape (N,), of ``x`` (N, D)."""
         return torch.ops.torch_ebm.boltzmann_energy(x, self.weight, self.bias)
 
     @torch.jit.export
+    @names_wrong_types
     def gibbs(
         self,
         x: Tensor,
@@ -95,6 +99,7 @@ class BoltzmannMachine(ClosedForms):
         )
 
     @torch.jit.export
+    @names_wrong_types
     def random_scan_gibbs(
         self,
         x: Tensor,
@@ -121,6 +126,7 @@ class BoltzmannMachine(ClosedForms):
         )
 
     @torch.jit.export
+    @names_wrong_types
     def gibbs_with_gradients(
         self,
         x: Tensor,
@@ -139,6 +145,7 @@ class BoltzmannMachine(ClosedForms):
         )
 
     @torch.jit.export
+    @names_wrong_types
     def flip_differences(self, x: Tensor, sites: Optional[Tensor] = None) -> Tensor:
         """E(x with one unit flipped) - E(x): (N, D), or of the units ``sites`` (int64), (N, m)."""
         if not torch.jit.is_scripting():
@@ -146,6 +153,7 @@ class BoltzmannMachine(ClosedForms):
         return torch.ops.torch_ebm.boltzmann_flip_differences(x, self.weight, self.bias, sites)
 
     @torch.jit.unused
+    @names_wrong_types
     def in_field(self, field: Tensor) -> _MachineInField:
         """The energy E(x) - field.x, for ``field`` (D,) or, one for every chain, (N, D)."""
         self._check_closed_form("in_field")
@@ -194,6 +202,7 @@ class _MachineInField:
         )
 
 
+@names_wrong_types
 def boltzmann_gibbs(
     x: Tensor,
     weight: Tensor,
@@ -241,6 +250,7 @@ def boltzmann_gibbs(
     )
 
 
+@names_wrong_types
 def boltzmann_gibbs_with_gradients(
     x: Tensor,
     weight: Tensor,

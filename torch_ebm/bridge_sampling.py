@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ._wrong_types import names_wrong_types
 from .log_z_estimate import LogZEstimate, overlap_estimate
 
 
+@names_wrong_types
 def bridge_sampling(
     log_ratio_0: Tensor, log_ratio_1: Tensor, *, bridge: str = "optimal"
 ) -> LogZEstimate:

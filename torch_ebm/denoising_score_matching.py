@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from ._arguments import as_sigma
+from ._wrong_types import names_wrong_types
 from .criterion import Reduction, run_criterion
 from .energy import Energy
 
 
+@names_wrong_types
 def denoising_score_matching(
     energy: Energy,
     x: Tensor,

@@ -18,11 +18,14 @@ from typing import Any, Union
 import torch
 from torch import Tensor
 
+from ._wrong_types import names_wrong_types
+
 MAX_R_HAT = 1.01
 MIN_ESS_PER_CHAIN = 100
 _ROWS = 10
 
 
+@names_wrong_types
 def r_hat(x: Tensor) -> Tensor:
     """Rank-normalised split R-hat: the larger of that of the values and that of their distances to
     the median.
@@ -34,6 +37,7 @@ def r_hat(x: Tensor) -> Tensor:
     return torch.ops.torch_ebm.r_hat(x)
 
 
+@names_wrong_types
 def ess_bulk(x: Tensor) -> Tensor:
     """Effective number of independent draws for the bulk of the distribution, from ranks.
 
@@ -43,6 +47,7 @@ def ess_bulk(x: Tensor) -> Tensor:
     return torch.ops.torch_ebm.ess_bulk(x)
 
 
+@names_wrong_types
 def ess_tail(x: Tensor) -> Tensor:
     """Effective number of draws for the tails: the smaller of those for the 5% and 95%
     quantiles.
@@ -50,11 +55,13 @@ def ess_tail(x: Tensor) -> Tensor:
     return torch.ops.torch_ebm.ess_tail(x)
 
 
+@names_wrong_types
 def ess_mean(x: Tensor) -> Tensor:
     """Effective number of independent draws for the mean."""
     return torch.ops.torch_ebm.ess_mean(x)
 
 
+@names_wrong_types
 def mcse_mean(x: Tensor) -> Tensor:
     """Monte Carlo standard error of the mean over all draws: standard deviation /
     sqrt(ess_mean).
@@ -62,11 +69,13 @@ def mcse_mean(x: Tensor) -> Tensor:
     return torch.ops.torch_ebm.mcse_mean(x)
 
 
+@names_wrong_types
 def autocorrelation_time(x: Tensor) -> Tensor:
     """1 + 2 sum_{t >= 1} rho_t in draws, as n_draws n_chains / ess_mean."""
     return torch.ops.torch_ebm.autocorrelation_time(x)
 
 
+@names_wrong_types
 def autocorrelation(x: Tensor) -> Tensor:
     """rho_t for the lags t = 0, ..., n_draws - 1: (n_draws, ...), of all chains together, without
     splitting.
@@ -77,6 +86,7 @@ def autocorrelation(x: Tensor) -> Tensor:
     return torch.ops.torch_ebm.autocorrelation(x)
 
 
+@names_wrong_types
 def round_trips(replica_trace: Tensor) -> Tensor:
     """How many trips from rung 0 to rung R - 1 and back the replicas of each chain have completed.
 
@@ -177,6 +187,7 @@ def _row(label: str, cells: list[str]) -> str:
     return f"{label:>10}" + "".join(f"{cell:>11}" for cell in cells)
 
 
+@names_wrong_types
 def summary(samples: Union[Tensor, Any]) -> Summary:
     """Mean, error, effective sizes and R-hat of every coordinate, and whether to trust them.
 

@@ -8,10 +8,12 @@ from typing import Optional
 import torch
 from torch import Tensor
 
+from ._wrong_types import names_wrong_types
 from .energy import Energy, as_argument
 
 
 @torch.compiler.disable
+@names_wrong_types
 def exact_log_z(
     energy: Energy,
     n_units: int,

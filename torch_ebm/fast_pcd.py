@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ._own_state import OwnState
+from ._wrong_types import names_wrong_types
 from .energy import Energy
 from .gibbs import gibbs
 from .negative_phase import PCD, StartLaw
@@ -56,6 +57,7 @@ class FastPCD(PCD):
     """
 
     @torch.inference_mode(False)
+    @names_wrong_types
     def __init__(
         self,
         n_chains: int,

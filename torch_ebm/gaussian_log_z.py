@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from . import _library  # noqa: F401
+from ._wrong_types import names_wrong_types
 
 
+@names_wrong_types
 def gaussian_log_z(precision: Tensor, linear: Optional[Tensor] = None) -> Tensor:
     """log Z of E(x) = x P x / 2 - b x over all of R^d: (d log(2 pi) - log det P + b P^-1 b) / 2.
 

@@ -7,11 +7,13 @@ from typing import Literal, Optional, Union
 import torch
 from torch import Tensor
 
+from ._wrong_types import names_wrong_types
 from .energy import Energy
 from .sampler import Samples, run_sampler
 
 
 @torch.compiler.disable
+@names_wrong_types
 def gibbs(
     energy: Energy,
     x: Tensor,

@@ -7,11 +7,13 @@ from typing import Literal, Optional
 import torch
 from torch import Tensor
 
+from ._wrong_types import names_wrong_types
 from .criterion import Reduction, run_criterion
 from .energy import Energy
 
 
 @torch.compiler.disable
+@names_wrong_types
 def kernel_stein_discrepancy(
     energy: Energy,
     x: Tensor,

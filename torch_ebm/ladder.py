@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ._arguments import as_ladder
+from ._wrong_types import names_wrong_types
 from .energy import Energy, as_argument
 from .sampler import Sampler, sampler_argument
 
@@ -41,6 +42,7 @@ class Ladder(NamedTuple):
         return max(2, math.ceil(2 * self.barrier) + 1)
 
 
+@names_wrong_types
 def adapt_ladder(betas: Union[Tensor, Sequence[float]], swap_rate: Tensor) -> Tensor:
     """A ladder with the same ends and number of rungs, and equal rejection rates of neighbours.
 
@@ -61,6 +63,7 @@ def adapt_ladder(betas: Union[Tensor, Sequence[float]], swap_rate: Tensor) -> Te
 
 
 @torch.compiler.disable
+@names_wrong_types
 def tune_ladder(
     energy: Energy,
     x: Tensor,

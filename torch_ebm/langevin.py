@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from ._arguments import as_bounds
+from ._wrong_types import names_wrong_types
 from .energy import Energy
 from .sampler import Samples, StepSize, run_sampler
 
 
+@names_wrong_types
 def langevin_update(
     x: Tensor,
     score: Tensor,
@@ -44,6 +46,7 @@ def langevin_update(
 
 
 @torch.compiler.disable
+@names_wrong_types
 def langevin(
     energy: Energy,
     x: Tensor,

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from . import _library  # noqa: F401
+from ._wrong_types import names_wrong_types
 
 
+@names_wrong_types
 def lattice_log_z(site_energy: Tensor, along: Tensor, across: Tensor) -> Tensor:
     """Exact log Z of a lattice of L x W sites with Q states each and energies between neighbours::
 
@@ -43,6 +45,7 @@ def lattice_log_z(site_energy: Tensor, along: Tensor, across: Tensor) -> Tensor:
     return torch.ops.torch_ebm.lattice_log_z(site_energy, along, across)
 
 
+@names_wrong_types
 def ising_log_z(
     coupling: Union[float, Tensor],
     field: Union[float, Tensor] = 0.0,

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ._annealing_path import EnergyPath, checked_betas
 from ._arguments import as_generator
+from ._wrong_types import names_wrong_types
 from .energy import Energy, as_argument
 from .log_z_estimate import LogZEstimate, log_z_from_weights
 from .noise import NoiseDistribution
@@ -16,6 +17,7 @@ from .sampler import Sampler, sampler_argument
 
 
 @torch.compiler.disable
+@names_wrong_types
 def linked_ais(
     energy: Energy,
     base: NoiseDistribution,

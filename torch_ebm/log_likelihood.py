@@ -7,6 +7,7 @@ from typing import NamedTuple, Optional, Union
 import torch
 from torch import Tensor
 
+from ._wrong_types import names_wrong_types
 from .energy import Energy, as_argument
 from .log_z_estimate import LogZEstimate
 
@@ -76,6 +77,7 @@ def _interval(mean: Tensor, lower: Tensor, upper: Tensor) -> str:
 
 
 @torch.compiler.disable
+@names_wrong_types
 def log_likelihood(
     energy: Energy,
     x: Tensor,
@@ -108,6 +110,7 @@ def log_likelihood(
 
 
 @torch.compiler.disable
+@names_wrong_types
 def compare_log_likelihoods(
     energy_a: Energy,
     energy_b: Energy,

@@ -7,9 +7,11 @@ from typing import Optional, Union
 import torch
 from torch import Tensor
 
+from ._wrong_types import names_wrong_types
 from .energy import Energy
 
 
+@names_wrong_types
 def log_partition(
     energy: Energy,
     negative_samples: Tensor,

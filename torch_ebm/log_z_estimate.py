@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from . import _library  # noqa: F401
+from ._wrong_types import names_wrong_types
 
 
 class LogZEstimate(NamedTuple):
@@ -38,6 +39,7 @@ class LogZEstimate(NamedTuple):
         return f"{text}. {self.warning}" if self.warning else text
 
 
+@names_wrong_types
 def log_z_from_weights(
     log_weights: Tensor,
     log_z_base: Union[float, Tensor] = 0.0,

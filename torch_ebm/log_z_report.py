@@ -11,11 +11,13 @@ from torch import Tensor
 
 from . import plots
 from ._arguments import as_number
+from ._wrong_types import names_wrong_types
 from .sandwich import Sandwich
 
 _HEAD = "| temperatures | lower bound | upper bound | both directions | ESS forward | ESS reverse |"
 
 
+@names_wrong_types
 def log_z_report(
     directory: Union[str, os.PathLike],
     budgets: Sequence[int],

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ._arguments import as_ladder
+from ._wrong_types import names_wrong_types
 from .energy import as_argument
 from .log_z_estimate import LogZEstimate
 
@@ -77,6 +78,7 @@ class LogZTracker(torch.nn.Module):
     innovation: Tensor
 
     @torch.inference_mode(False)
+    @names_wrong_types
     def __init__(
         self,
         energy: torch.nn.Module,
@@ -106,6 +108,7 @@ class LogZTracker(torch.nn.Module):
 
     @torch.compiler.disable
     @torch.no_grad()
+    @names_wrong_types
     def update(
         self, energy: torch.nn.Module, chains: Tensor, log_z_base: Union[float, Tensor] = 0.0
     ) -> None:
@@ -129,6 +132,7 @@ class LogZTracker(torch.nn.Module):
         self._keep(track)
 
     @torch.no_grad()
+    @names_wrong_types
     def anchor(self, estimate: LogZEstimate) -> None:
         """Adds an independent estimate of log Z at rung 0, for the parameters of the last update.
 

@@ -7,12 +7,14 @@ from typing import Optional, Union
 import torch
 from torch import Tensor
 
+from ._wrong_types import names_wrong_types
 from .energy import Energy
 from .sampler import Samples, StepSize, own_sampler, run_sampler
 
 
 @own_sampler
 @torch.compiler.disable
+@names_wrong_types
 def mala(
     energy: Energy,
     x: Tensor,

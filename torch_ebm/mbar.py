@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from . import _library  # noqa: F401
+from ._wrong_types import names_wrong_types
 
 
 class MBAREstimate(NamedTuple):
@@ -22,6 +23,7 @@ class MBAREstimate(NamedTuple):
     samples."""
 
 
+@names_wrong_types
 def mbar(energies: Tensor, counts: Tensor) -> MBAREstimate:
     """log Z of K states by the multistate Bennett acceptance ratio.
 
@@ -49,6 +51,7 @@ def mbar(energies: Tensor, counts: Tensor) -> MBAREstimate:
     return MBAREstimate(*torch.ops.torch_ebm.mbar(energies, counts))
 
 
+@names_wrong_types
 def mbar_weights(energies: Tensor, counts: Tensor) -> Tensor:
     """What each sample counts for in a mean over each state, (K, N), float64.
 
@@ -72,6 +75,7 @@ class MBARExpectation(NamedTuple):
     """(K, ...): asymptotic, of independent samples; that of ``log_z`` is in it."""
 
 
+@names_wrong_types
 def mbar_expectation(energies: Tensor, counts: Tensor, values: Tensor) -> MBARExpectation:
     """Means over every state, from the samples of all, with standard errors.
 

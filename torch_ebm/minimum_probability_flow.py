@@ -7,10 +7,12 @@ from typing import Optional
 import torch
 from torch import Tensor
 
+from ._wrong_types import names_wrong_types
 from .criterion import Reduction, run_criterion
 from .energy import Energy
 
 
+@names_wrong_types
 def minimum_probability_flow(
     energy: Energy,
     x: Tensor,

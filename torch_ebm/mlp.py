@@ -10,6 +10,7 @@ from torch import Tensor
 
 from . import _library  # noqa: F401
 from ._arguments import checked_matrix, fill_parameters
+from ._wrong_types import names_wrong_types
 from .energy import ClosedForms, is_untouched
 
 # torch's own threshold, above which softplus is the identity, makes an error of 2e-9.
@@ -45,6 +46,7 @@ class MLP(ClosedForms):
             finite.
     """
 
+    @names_wrong_types
     def __init__(
         self,
         sizes: Sequence[int],
@@ -114,10 +116,13 @@ class MLP(ClosedForms):
     def extra_repr(self) -> str:
         return f"sizes={self.sizes}, activation={self.activation!r}, confinement={self.confinement}"
 
+    @names_wrong_types
     def forward(self, x: Tensor) -> Tensor:
         """Energies E(x), shape (N,), of ``x`` (N, D)."""
         if x.dim() != 2 or x.size(1) != self.sizes[0]:
             raise ValueError(f"MLP: x must have shape (N, {self.sizes[0]}), got {list(x.shape)}")
+        if not x.is_floating_point():
+            raise TypeError("MLP: x must have a floating dtype")
         energy = self.layers(x).squeeze(1)
         if self.confinement != 0.0:
             energy = energy + 0.5 * self.confinement * x.square().sum(1)
@@ -136,6 +141,7 @@ class MLP(ClosedForms):
         )
 
     @torch.jit.export
+    @names_wrong_types
     def value_and_score(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Energies (N,) and scores -dE/dx (N, D): see :func:`torch_ebm.mlp_value_and_score`."""
         if not torch.jit.is_scripting():
@@ -149,6 +155,7 @@ class MLP(ClosedForms):
         )
 
 
+@names_wrong_types
 def mlp_value_and_score(
     x: Tensor,
     weights: Sequence[Tensor],

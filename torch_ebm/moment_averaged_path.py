@@ -7,12 +7,14 @@ from typing import Optional
 import torch
 from torch import Tensor
 
+from ._wrong_types import names_wrong_types
 from .energy import runs_forward_of
 from .rbm import RBM
 from .rbm_path import RBMPath
 
 
 @torch.compiler.disable
+@names_wrong_types
 def moment_averaged_path(
     rbm: RBM,
     base_visible_bias: Tensor,

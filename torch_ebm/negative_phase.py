@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from ._own_state import OwnState, distributed_rank
+from ._wrong_types import names_wrong_types
 from .energy import Energy
 from .gibbs import gibbs
 from .sampler import Sampler, Samples, states_of
@@ -34,6 +35,7 @@ from .sampler import Sampler, Samples, states_of
 StartLaw = Union[str, Callable[[Sequence[int], Optional[torch.Generator]], Tensor]]
 
 
+@names_wrong_types
 def start_states(
     law: StartLaw,
     size: Sequence[int],
@@ -108,6 +110,7 @@ class NegativePhase(OwnState):
     generator_state: Tensor
 
     @torch.inference_mode(False)  # else no buffer could be updated outside of that mode
+    @names_wrong_types
     def __init__(self, sampler: Sampler, seed: Optional[int]) -> None:
         super().__init__()
         if not callable(sampler):
@@ -148,6 +151,7 @@ class NegativePhase(OwnState):
 
     @torch.compiler.disable
     @torch.no_grad()
+    @names_wrong_types
     def forward(self, energy: Energy, positive: Optional[Tensor] = None) -> Tensor:
         """Negative samples of ``energy``, (N, ...), detached."""
         generator = self._generator()
@@ -214,6 +218,7 @@ class NaiveMCMC(NegativePhase):
     like: Tensor
 
     @torch.inference_mode(False)
+    @names_wrong_types
     def __init__(
         self,
         n_chains: int,
@@ -246,6 +251,7 @@ class CD(NegativePhase):
     model that are far from the data.
     """
 
+    @names_wrong_types
     def __init__(self, sampler: Sampler = gibbs, *, seed: Optional[int] = None) -> None:
         super().__init__(sampler, seed)
 
@@ -272,6 +278,7 @@ class PCD(NegativePhase):
     chains: Tensor
 
     @torch.inference_mode(False)
+    @names_wrong_types
     def __init__(
         self,
         n_chains: int,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ._seeded_draws import SeededDraws
+from ._wrong_types import names_wrong_types
 from .energy import Energy
 
 
@@ -45,6 +46,7 @@ class NoiseSamples(NamedTuple):
     data_log_prob: Tensor
 
 
+@names_wrong_types
 def draw_noise(
     noise: NoiseDistribution,
     x: Tensor,
@@ -63,6 +65,7 @@ def draw_noise(
     return _drawn("draw_noise", noise, x, n_noise, generator)
 
 
+@names_wrong_types
 def model_noise(energy: Energy, x: Tensor, negative_samples: Tensor) -> NoiseSamples:
     """A model as the noise: its samples with the log densities -E, without its -log Z.
 

@@ -8,6 +8,7 @@ from typing import NamedTuple, Optional
 import torch
 from torch import Tensor
 
+from ._wrong_types import names_wrong_types
 from .energy import Energy, as_argument
 
 
@@ -22,6 +23,7 @@ class QuadratureLogZ(NamedTuple):
 
 
 @torch.compiler.disable
+@names_wrong_types
 def quadrature_log_z(
     energy: Energy,
     low: Sequence[float],

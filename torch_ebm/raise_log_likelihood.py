@@ -11,12 +11,14 @@ from tqdm import tqdm
 
 from ._annealing_path import checked_betas, path_of
 from ._arguments import as_generator
+from ._wrong_types import names_wrong_types
 from .energy import Energy
 from .noise import NoiseDistribution
 from .sampler import Sampler
 
 
 @torch.compiler.disable
+@names_wrong_types
 def raise_log_likelihood(
     energy: Energy,
     x: Tensor,

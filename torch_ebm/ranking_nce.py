@@ -7,11 +7,13 @@ from typing import Optional, Union
 import torch
 from torch import Tensor
 
+from ._wrong_types import names_wrong_types
 from .criterion import Reduction, run_criterion
 from .energy import Energy
 from .noise import NoiseDistribution, NoiseSamples, noise_arguments
 
 
+@names_wrong_types
 def ranking_nce(
     energy: Energy,
     x: Tensor,

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from . import _library  # noqa: F401
 from ._arguments import as_beta, checked_matrix, fill_parameters
+from ._wrong_types import names_wrong_types
 from .energy import ClosedForms
 
 _INITIAL_WEIGHT_SCALE = 0.01
@@ -36,6 +37,7 @@ class RBM(ClosedForms):
         ValueError: fewer than one unit in a layer.
     """
 
+    @names_wrong_types
     def __init__(
         self,
         n_visible: int,
@@ -74,6 +76,7 @@ class RBM(ClosedForms):
     def extra_repr(self) -> str:
         return f"n_visible={self.n_visible}, n_hidden={self.n_hidden}"
 
+    @names_wrong_types
     def forward(self, visible: Tensor) -> Tensor:
         """Free energies F(v), shape (N,), of ``visible`` (N, V)."""
         return torch.ops.torch_ebm.rbm_free_energy(
@@ -81,6 +84,7 @@ class RBM(ClosedForms):
         )
 
     @torch.jit.export
+    @names_wrong_types
     def tempered(self, visible: Tensor, beta: Tensor) -> Tensor:
         """Free energies at inverse temperature ``beta``, () or (N,): -log sum_h exp(-beta
         E(v, h)).
@@ -92,6 +96,7 @@ class RBM(ClosedForms):
         )
 
     @torch.jit.export
+    @names_wrong_types
     def energy(self, visible: Tensor, hidden: Tensor) -> Tensor:
         """Joint energies E(v, h), shape (N,), of ``visible`` (N, V) and ``hidden`` (N, H)."""
         return torch.ops.torch_ebm.rbm_energy(
@@ -99,6 +104,7 @@ class RBM(ClosedForms):
         )
 
     @torch.jit.export
+    @names_wrong_types
     def hidden_given_visible(self, visible: Tensor) -> Tensor:
         """P(h_j = 1 | v), shape (N, H)."""
         if visible.dim() != 2 or visible.size(1) != self.n_visible:
@@ -109,6 +115,7 @@ class RBM(ClosedForms):
         return torch.sigmoid(torch.addmm(self.hidden_bias, visible, self.weight))
 
     @torch.jit.export
+    @names_wrong_types
     def visible_given_hidden(self, hidden: Tensor) -> Tensor:
         """P(v_i = 1 | h), shape (N, V)."""
         if hidden.dim() != 2 or hidden.size(1) != self.n_hidden:
@@ -119,6 +126,7 @@ class RBM(ClosedForms):
         return torch.sigmoid(torch.addmm(self.visible_bias, hidden, self.weight.t()))
 
     @torch.jit.export
+    @names_wrong_types
     def gibbs(
         self,
         x: Tensor,
@@ -146,6 +154,7 @@ class RBM(ClosedForms):
         return states
 
     @torch.jit.export
+    @names_wrong_types
     def flip_differences(self, x: Tensor, sites: Optional[Tensor] = None) -> Tensor:
         """F(x with one unit flipped) - F(x): (N, V), or of the units ``sites`` (int64), (N, m).
 
@@ -165,6 +174,7 @@ class RBM(ClosedForms):
         return torch.ops.torch_ebm.rbm_log_z(self.weight, self.visible_bias, self.hidden_bias)
 
     @torch.jit.export
+    @names_wrong_types
     def sample(self, n: int, generator: Optional[torch.Generator] = None) -> Tensor:
         """``n`` exact and independent samples of the visible units, (n, V).
 
@@ -178,6 +188,7 @@ class RBM(ClosedForms):
         )
 
 
+@names_wrong_types
 def rbm_gibbs(
     visible: Tensor,
     weight: Tensor,
@@ -221,6 +232,7 @@ def rbm_gibbs(
     )
 
 
+@names_wrong_types
 def base_rate_bias(data: Tensor, pseudocount: float = 1.0) -> Tensor:
     """Visible biases of independent units that have the frequencies of ``data`` (N, V).
 

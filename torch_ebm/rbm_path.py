@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Independent
 
 from . import _library  # noqa: F401
+from ._wrong_types import names_wrong_types
 from .energy import ClosedForms
 
 
@@ -39,6 +40,7 @@ class RBMPath(ClosedForms):
         TypeError: different dtypes.
     """
 
+    @names_wrong_types
     def __init__(
         self,
         weight: Tensor,
@@ -61,6 +63,7 @@ class RBMPath(ClosedForms):
         """The distribution of the visible units at beta = 0."""
         return Independent(Bernoulli(logits=self.visible_bias[0]), 1)
 
+    @names_wrong_types
     def forward(self, visible: Tensor) -> Tensor:
         """Free energies of the last knot, (N,), of ``visible`` (N, V)."""
         return torch.ops.torch_ebm.rbm_free_energy(
@@ -68,6 +71,7 @@ class RBMPath(ClosedForms):
         )
 
     @torch.jit.export
+    @names_wrong_types
     def rbm_at(self, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Weight (V, H), visible bias (V,) and hidden bias (H,) at ``beta``, (), in [0, 1].
 
@@ -79,6 +83,7 @@ class RBMPath(ClosedForms):
         )
 
     @torch.jit.export
+    @names_wrong_types
     def tempered(self, visible: Tensor, beta: Tensor) -> Tensor:
         """Free energies at ``beta``, as :meth:`rbm_at` takes it: (N,), of ``visible`` (N, V)."""
         if not torch.jit.is_scripting():
@@ -87,6 +92,7 @@ class RBMPath(ClosedForms):
         return torch.ops.torch_ebm.rbm_free_energy(visible, weight, visible_bias, hidden_bias)
 
     @torch.jit.export
+    @names_wrong_types
     def gibbs(
         self,
         x: Tensor,

@@ -8,6 +8,7 @@ from typing import Optional
 import torch
 from torch import Tensor
 
+from ._wrong_types import names_wrong_types
 from .negative_phase import NegativePhase, StartLaw, start_states
 from .sampler import Sampler
 
@@ -41,6 +42,7 @@ class ReplayBuffer(NegativePhase):
     age: Tensor
 
     @torch.inference_mode(False)
+    @names_wrong_types
     def __init__(
         self,
         capacity: int,

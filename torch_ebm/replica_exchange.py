@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ._arguments import as_ladder
+from ._wrong_types import names_wrong_types
 from .energy import Energy, as_argument
 from .sampler import Sampler, sampler_argument
 
@@ -33,6 +34,7 @@ class ReplicaSamples(NamedTuple):
 
 
 @torch.compiler.disable
+@names_wrong_types
 def replica_exchange(
     energy: Energy,
     x: Tensor,

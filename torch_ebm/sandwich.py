@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ._annealing_path import checked_betas, path_of
 from ._arguments import as_generator
+from ._wrong_types import names_wrong_types
 from .ais_run import AISRun
 from .bridge_sampling import bridge_sampling
 from .energy import Energy, runs_forward_of
@@ -48,6 +49,7 @@ class Sandwich(NamedTuple):
 
 
 @torch.compiler.disable
+@names_wrong_types
 def sandwich(
     energy: Energy,
     base: Optional[NoiseDistribution] = None,

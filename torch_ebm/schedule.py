@@ -7,10 +7,12 @@ from typing import Optional
 import torch
 from torch import Tensor
 
+from ._wrong_types import names_wrong_types
 from .energy import Energy, as_argument
 from .sampler import Sampler, sampler_argument
 
 
+@names_wrong_types
 def linear_schedule(n_steps: int) -> Tensor:
     """``n_steps`` + 1 inverse temperatures from 0 to 1, evenly spaced, float64.
 
@@ -20,6 +22,7 @@ def linear_schedule(n_steps: int) -> Tensor:
     return torch.ops.torch_ebm.linear_schedule(n_steps)
 
 
+@names_wrong_types
 def sigmoid_schedule(n_steps: int, *, steepness: float = 4.0) -> Tensor:
     """``n_steps`` + 1 inverse temperatures from 0 to 1, denser near both ends, float64.
 
@@ -32,6 +35,7 @@ def sigmoid_schedule(n_steps: int, *, steepness: float = 4.0) -> Tensor:
     return torch.ops.torch_ebm.sigmoid_schedule(n_steps, steepness)
 
 
+@names_wrong_types
 def salakhutdinov_murray_schedule(n_steps: int) -> Tensor:
     """``n_steps`` + 1 inverse temperatures from 0 to 1, ever denser towards 1, float64.
 
@@ -46,6 +50,7 @@ def salakhutdinov_murray_schedule(n_steps: int) -> Tensor:
 
 
 @torch.compiler.disable
+@names_wrong_types
 def adaptive_schedule(
     energy: Energy,
     x: Tensor,

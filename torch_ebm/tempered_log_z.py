@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ._arguments import as_ladder
+from ._wrong_types import names_wrong_types
 from .energy import Energy, as_argument
 from .log_z_estimate import LogZEstimate, overlap_estimate
 from .sampler import Sampler, sampler_argument
@@ -31,6 +32,7 @@ class LadderEnergies(NamedTuple):
 
 
 @torch.compiler.disable
+@names_wrong_types
 def ladder_energies(
     energy: Energy,
     x: Tensor,
@@ -66,6 +68,7 @@ def ladder_energies(
 
 
 @torch.compiler.disable
+@names_wrong_types
 def tempered_log_z(
     energy: Energy,
     x: Tensor,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ._arguments import as_ladder
+from ._wrong_types import names_wrong_types
 from .energy import Energy
 from .gibbs import gibbs
 from .negative_phase import NegativePhase, StartLaw, start_states
@@ -45,6 +46,7 @@ class TemperedPCD(NegativePhase):
     parity: Tensor
 
     @torch.inference_mode(False)
+    @names_wrong_types
     def __init__(
         self,
         n_chains: int,

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from ._arguments import as_ladder
+from ._wrong_types import names_wrong_types
 from .energy import Energy, as_argument
 from .sampler import Sampler, Samples, sampler_argument
 
 
 @torch.compiler.disable
+@names_wrong_types
 def tempered_transitions(
     energy: Energy,
     x: Tensor,

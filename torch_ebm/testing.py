@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from ._arguments import as_beta
+from ._wrong_types import names_wrong_types
 from .energy import Energy, energy_at
 from .sampler import Sampler, Samples
 
@@ -59,6 +60,7 @@ class Check:
 # --- Statistics -----------------------------------------------------------------------------------
 
 
+@names_wrong_types
 def chi_square_check(counts: Tensor, probabilities: Tensor, what: str = "counts") -> Check:
     """Pearson's test that ``counts`` (K,) were drawn from ``probabilities`` (K,), known up to a
     factor.
@@ -95,6 +97,7 @@ def chi_square_check(counts: Tensor, probabilities: Tensor, what: str = "counts"
     )
 
 
+@names_wrong_types
 def mean_check(samples: Tensor, mean: Union[float, Tensor], what: str = "mean") -> Check:
     """A z-test that independent ``samples``, (N,) or (N, D), have this mean in every column."""
     samples = samples.detach().double().reshape(len(samples), -1)
@@ -119,6 +122,7 @@ def _together(checks: Sequence[Check], what: str) -> Check:
 # --- Enumerable models ----------------------------------------------------------------------------
 
 
+@names_wrong_types
 def enumerate_states(
     shape: Sequence[int], n_states: int = 2, *, dtype: torch.dtype = torch.float64
 ) -> Tensor:
@@ -139,6 +143,7 @@ def enumerate_states(
     return torch.nn.functional.one_hot(digits, n_states).to(dtype).view(-1, *shape, n_states)
 
 
+@names_wrong_types
 def exact_law(energy: Energy, states: Tensor, beta: Optional[float] = None) -> Tensor:
     """Probabilities (S,) of ``states`` at inverse temperature ``beta``, float64."""
     energies = energy_at(energy, states, beta)
@@ -191,6 +196,7 @@ def _exact_start(law: Tensor, states: Tensor, n: int, generator: torch.Generator
     return states[torch.multinomial(law, n, replacement=True, generator=generator)]
 
 
+@names_wrong_types
 def check_invariance(
     sampler: Sampler,
     energy: Energy,
@@ -212,6 +218,7 @@ def check_invariance(
     return chi_square_check(end.bincount(minlength=len(states)), law, "invariance")
 
 
+@names_wrong_types
 def check_convergence(
     sampler: Sampler,
     energy: Energy,
@@ -234,6 +241,7 @@ def check_convergence(
     return chi_square_check(end.bincount(minlength=len(states)), law, "convergence")
 
 
+@names_wrong_types
 def transition_counts(
     sampler: Sampler,
     energy: Energy,
@@ -253,6 +261,7 @@ def transition_counts(
     return cells.bincount(minlength=n_states**2).view(n_states, n_states)
 
 
+@names_wrong_types
 def check_transitions(counts: Tensor, transition_matrix: Tensor) -> Check:
     """``counts`` of :func:`transition_counts` agree with an exact ``transition_matrix`` (S, S)."""
     checks = [
@@ -263,6 +272,7 @@ def check_transitions(counts: Tensor, transition_matrix: Tensor) -> Check:
     return _together(checks, "transition matrix")
 
 
+@names_wrong_types
 def check_detailed_balance(counts: Tensor, law: Tensor) -> Check:
     """p_i P_ij = p_j P_ji for all pairs, as for every reversible sampler. A systematic sweep fails
     this.
@@ -294,6 +304,7 @@ def _binomial_two_sided(k: int, n: int, probability: Tensor) -> float:
     return 2 * min(pmf[: k + 1].sum().item(), pmf[k:].sum().item())
 
 
+@names_wrong_types
 def check_swap_rule(
     exchange: Callable[..., object],
     energy: Energy,
@@ -330,6 +341,7 @@ def check_swap_rule(
 # --- Distributions that can be sampled ------------------------------------------------------------
 
 
+@names_wrong_types
 def check_keeps_law(
     sampler: Sampler,
     energy: Energy,
@@ -357,6 +369,7 @@ def check_keeps_law(
     return mean_check(of(end) - of(exact_samples), 0.0, "kept law")
 
 
+@names_wrong_types
 def check_joint(
     sampler: Sampler,
     energy_given: Callable[[Tensor], Energy],
@@ -391,6 +404,7 @@ def check_joint(
     return mean_check(moments(z, y) - expected, 0.0, "joint law")
 
 
+@names_wrong_types
 def check_gradient_vanishes(
     loss: Callable[[], Tensor], parameters: Sequence[Tensor], *, n_repeats: int = 400
 ) -> Check:

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from ._arguments import as_ladder
+from ._wrong_types import names_wrong_types
 from .log_z_estimate import LogZEstimate, overlap_estimate
 
 
+@names_wrong_types
 def thermodynamic_integration(
     betas: Union[Tensor, Sequence[float]], derivatives: Tensor, *, corrected: bool = True
 ) -> LogZEstimate:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from . import _library  # noqa: F401
+from ._wrong_types import names_wrong_types
 
 
 class TrainingWarning(UserWarning):
@@ -38,6 +39,7 @@ class TrainingMonitor:
     def __init__(self) -> None:
         self._monitor = torch.classes.torch_ebm.TrainingMonitor()
 
+    @names_wrong_types
     def update(
         self,
         positive_energies: Tensor,
@@ -88,5 +90,6 @@ class TrainingMonitor:
         """The whole state."""
         return {"state": self._monitor.state()}
 
+    @names_wrong_types
     def load_state_dict(self, state: dict[str, list[float]]) -> None:
         self._monitor.set_state(state["state"])

@@ -7,6 +7,7 @@ from typing import NamedTuple, Optional
 import torch
 from torch import Tensor
 
+from ._wrong_types import names_wrong_types
 from .energy import Energy, as_argument
 from .sampler import Samples, own_sampler
 
@@ -62,6 +63,7 @@ class PathTuning(NamedTuple):
 
 
 @torch.compiler.disable
+@names_wrong_types
 def tune_path(
     energy: Energy,
     x: Tensor,

@@ -7,6 +7,7 @@ from typing import Optional
 import torch
 from torch import Tensor
 
+from ._wrong_types import names_wrong_types
 from .energy import Energy, as_argument
 from .gibbs import gibbs
 from .negative_phase import NegativePhase
@@ -50,6 +51,7 @@ class UnbiasedCD(NegativePhase):
             how many.
     """
 
+    @names_wrong_types
     def __init__(
         self, n_steps: int = 1, *, max_steps: int = 1000, seed: Optional[int] = None
     ) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from . import _library  # noqa: F401
 from ._arguments import as_beta
+from ._wrong_types import names_wrong_types
 from .energy import Energy, as_argument
 
 
@@ -27,6 +28,7 @@ class WarmUp(NamedTuple):
 
 
 @torch.compiler.disable
+@names_wrong_types
 def warm_up(
     energy: Energy,
     x: Tensor,
