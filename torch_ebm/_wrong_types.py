@@ -10,6 +10,7 @@ import re
 import types
 import typing
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Optional, TypeVar, Union
 
 import torch
@@ -17,6 +18,8 @@ from torch import Tensor
 
 #: How this library's messages begin: with the operator, or with the argument.
 _OURS = re.compile(r"(?!torch_ebm::)[\w.]+(: | must )")
+
+_INSIDE = tuple(str(Path(file).parent) for file in (__file__, torch.__file__, inspect.__file__))
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -66,6 +69,8 @@ def _explained(
     """What to raise in place of the error."""
     if isinstance(error, (TypeError, NotImplementedError)) and _OURS.match(str(error)):
         return None
+    if not _raised_inside(error):
+        return None  # by a user's energy or sampler
     try:
         given = inspect.signature(function).bind(*args, **options).arguments
     except TypeError:
@@ -90,6 +95,14 @@ def _explained(
                 f"{op}: {name} must have the dtype of the parameters, {dtype}, got {value.dtype}"
             )
     return None
+
+
+def _raised_inside(error: Exception) -> bool:
+    """Whether it was raised by this library, torch or Python's own library."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is None or trace.tb_frame.f_code.co_filename.startswith(_INSIDE)
 
 
 def _parameter_dtype(args: tuple) -> Optional[torch.dtype]:
