@@ -256,9 +256,13 @@ def _call_energy_gibbs(
     generator: Optional[torch.Generator],
 ) -> Optional[Tensor]:
     states = callable_of(handle, "energy").gibbs(x, n_steps, beta, clamp, generator)
-    if not (states is None or isinstance(states, Tensor)):
-        raise TypeError(f"energy: gibbs must return a tensor like x, got {type(states).__name__}")
-    return states
+    return _states_of(states, "gibbs")
+
+
+def _states_of(result: object, method: str) -> Optional[Tensor]:
+    if not (result is None or isinstance(result, Tensor)):
+        raise TypeError(f"energy: {method} must return a tensor like x, got {type(result).__name__}")
+    return result
 
 
 def _call_energy_random_scan_gibbs(
@@ -269,7 +273,8 @@ def _call_energy_random_scan_gibbs(
     clamp: Optional[Tensor],
     generator: Optional[torch.Generator],
 ) -> Optional[Tensor]:
-    return _callables[handle].random_scan_gibbs(x, n_steps, beta, clamp, generator)
+    states = callable_of(handle, "energy").random_scan_gibbs(x, n_steps, beta, clamp, generator)
+    return _states_of(states, "random_scan_gibbs")
 
 
 def _call_energy_gibbs_with_gradients(
