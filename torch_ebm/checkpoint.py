@@ -10,7 +10,10 @@ from typing import Any, Union
 
 import torch
 
+from ._wrong_types import names_wrong_types
 
+
+@names_wrong_types
 def save_checkpoint(path: Union[str, Path], **objects: Any) -> None:
     """Saves the ``state_dict`` of every object, or the object itself, and torch's random state.
 
@@ -71,6 +74,7 @@ def _values(content: dict[str, Any]) -> dict[str, Any]:
     return {name: entry["value"] for name, entry in content.items() if "value" in entry}
 
 
+@names_wrong_types
 def checkpoint_values(path: Union[str, Path]) -> dict[str, Any]:
     """The saved objects that have no ``state_dict``, by name; changes nothing.
 
@@ -80,6 +84,7 @@ def checkpoint_values(path: Union[str, Path]) -> dict[str, Any]:
     return _values(_read(path)["objects"])
 
 
+@names_wrong_types
 def load_checkpoint(path: Union[str, Path], **objects: Any) -> dict[str, Any]:
     """Loads what :func:`save_checkpoint` saved into ``objects``, and restores torch's random state.
 
