@@ -34,6 +34,8 @@ class BoltzmannMachine(ClosedForms):
         ValueError: fewer than one unit.
     """
 
+    _PARAMETERS = ("weight", "bias")
+
     @names_wrong_types
     def __init__(
         self,

@@ -78,7 +78,8 @@ def callable_of(handle: int, what: str) -> Callable:
 def as_argument(energy: Energy) -> Iterator[object]:
     """The value to pass for an operator's ``Any energy``, valid inside the ``with`` block.
 
-    A scripted module is passed as it is; any other callable is passed as a handle.
+    A scripted module is passed as it is, a model of this library as its name and parameters; any
+    other callable is passed as a handle.
 
     Raises:
         TypeError: ``energy`` is not callable.
@@ -99,6 +100,10 @@ def held_argument(energy: Energy) -> tuple[object, Optional[Registration]]:
     """
     if isinstance(energy, torch.jit.ScriptModule):
         return energy, None
+    if isinstance(energy, ClosedForms):
+        built_in = energy._built_in()
+        if built_in is not None:
+            return built_in, None
     if not callable(energy):
         raise TypeError(f"energy must be callable, got {type(energy).__name__}")
     registration = Registration(energy)
@@ -228,6 +233,23 @@ class ClosedForms(torch.nn.Module):
     def __dir__(self) -> list[str]:  # what torch.jit.script looks for exported methods in
         lost = {n for n in self._CLOSED_FORMS if hasattr(type(self), n) and not has_method(self, n)}
         return [name for name in super().__dir__() if name not in lost]
+
+    #: Where a class of this library defines it: the parameters from which the operators make its
+    #: energy, without a call of Python.
+    _PARAMETERS: tuple[str, ...]
+    _MAY_BE_PATCHED = frozenset(("forward", *_CLOSED_FORMS))
+
+    def _built_in(self) -> Optional[tuple]:
+        """The name of the model and its parameters, if nothing about this object was changed."""
+        if "_PARAMETERS" not in vars(type(self)) or _has_hooks(self):  # a subclass is another model
+            return None
+        if not self._MAY_BE_PATCHED.isdisjoint(self.__dict__):
+            return None
+        tensors = [self._parameters.get(name) for name in self._PARAMETERS]
+        # torch.func.functional_call and the like put other tensors in their place.
+        if any(type(tensor) is not torch.nn.Parameter for tensor in tensors):
+            return None
+        return (type(self).__name__, *tensors)
 
     def _is_as_built(self) -> bool:
         """Whether the parts that ``forward`` calls are still those of the closed forms."""

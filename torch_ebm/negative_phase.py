@@ -16,6 +16,7 @@ was loaded. With ``seed``, give every rank another one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Optional, Union
 
@@ -134,10 +135,14 @@ class NegativePhase(OwnState):
             generator.manual_seed(seed + rank)
         return generator
 
+    def _set(self, name: str, value: object) -> None:
+        """``setattr`` without the search for parameters, which takes as long as a small sampler."""
+        object.__setattr__(self, name, value)
+
     def _keep_generator(self, generator: torch.Generator) -> None:
         self.generator_state.copy_(generator.get_state())
         if self._by_rank:
-            self._rank = distributed_rank()
+            self._set("_rank", distributed_rank())
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
@@ -157,28 +162,28 @@ class NegativePhase(OwnState):
         generator = self._generator()
         start = self._first_states(positive, generator)
         last = self._transition(energy, start, generator)
-        self.start = start
+        self._set("start", start)
         self._keep(last)
         self._keep_generator(generator)
         return self._negatives(last)
 
     def _check_states(self, states: Tensor, start: Tensor) -> None:
-        def check(right: bool, error: type[Exception], must: object, got: object) -> None:
-            if not right:
-                name = type(self).__name__
-                raise error(f"{name}: sampler must return {must}, got {got}")
-
-        shape, dtype, device = tuple(start.shape), start.dtype, start.device
-        got = tuple(states.shape)
-        check(got == shape, ValueError, f"the shape of the chains, {shape}", got)
-        check(states.dtype == dtype, TypeError, f"the dtype of the chains, {dtype}", states.dtype)
-        check(
-            states.device == device,
-            ValueError,
-            f"states on the device of the chains, {device}",
-            states.device,
-        )
-        check(bool(states.isfinite().all()), ValueError, "finite states", "NaN or infinite ones")
+        must_return = f"{type(self).__name__}: sampler must return"
+        if states.shape != start.shape:
+            expected, got = tuple(start.shape), tuple(states.shape)
+            raise ValueError(f"{must_return} the shape of the chains, {expected}, got {got}")
+        if states.dtype != start.dtype:
+            raise TypeError(
+                f"{must_return} the dtype of the chains, {start.dtype}, got {states.dtype}"
+            )
+        if states.device != start.device:
+            raise ValueError(
+                f"{must_return} states on the device of the chains, {start.device}, got"
+                f" {states.device}"
+            )
+        # A sum is one quick pass, but may overflow.
+        if not (math.isfinite(states.sum()) or bool(states.isfinite().all())):
+            raise ValueError(f"{must_return} finite states, got NaN or infinite ones")
 
     def _first_states(self, positive: Optional[Tensor], generator: torch.Generator) -> Tensor:
         raise NotImplementedError
@@ -188,7 +193,8 @@ class NegativePhase(OwnState):
         result = self.sampler(energy, start.clone(), generator=generator)
         last = states_of(result).detach()
         self._check_states(last, start)
-        self.acceptance_rate = result.acceptance_rate if isinstance(result, Samples) else None
+        rate = result.acceptance_rate if isinstance(result, Samples) else None
+        self._set("acceptance_rate", rate)
         return last
 
     def _keep(self, last_states: Tensor) -> None:

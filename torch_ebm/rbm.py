@@ -37,6 +37,8 @@ class RBM(ClosedForms):
         ValueError: fewer than one unit in a layer.
     """
 
+    _PARAMETERS = ("weight", "visible_bias", "hidden_bias")
+
     @names_wrong_types
     def __init__(
         self,

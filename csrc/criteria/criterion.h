@@ -15,6 +15,8 @@ class Criterion {
 
   /// The terms of the examples, (N,), weighted and reduced.
   at::Tensor reduce(const at::Tensor& terms) const;
+  /// Whether `reduce` takes the plain mean.
+  bool is_plain_mean() const { return !weights_.defined() && reduction_ == "mean"; }
   int64_t n_examples() const { return x.size(0); }
   /// The weights of the examples, (N,), float64.
   at::Tensor weights() const;

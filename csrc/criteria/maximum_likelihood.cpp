@@ -1,6 +1,7 @@
 #include "torch_ebm/maximum_likelihood.h"
 
 #include "csrc/common/checks.h"
+#include "csrc/common/plain_tensors.h"
 #include "csrc/criteria/criterion.h"
 #include "torch_ebm/log_partition.h"
 
@@ -38,6 +39,29 @@ at::Tensor log_z_of(const detail::Criterion& examples, const Energy& energy,
   return *options.log_z;
 }
 
+/// The mean energy of the data minus that of the samples, in one call of the energy, where that is possible. For small
+/// batches the number of calls is the cost, forward and backward.
+std::optional<at::Tensor> joint_gap(const detail::Criterion& examples, const Energy& energy,
+                                    const MaximumLikelihoodOptions& options) {
+  constexpr int64_t kMostJoined = 1 << 18;
+  const at::Tensor& x = examples.x;
+  if (!examples.is_plain_mean() || !energy.is_per_example() || detail::given(options.log_z) ||
+      detail::given(options.negative_weights) || !detail::given(options.negative_samples)) {
+    return std::nullopt;
+  }
+  const at::Tensor& samples = *options.negative_samples;
+  if (x.numel() + samples.numel() > kMostJoined || !detail::is_plain(x) ||
+      !detail::is_plain(samples) || detail::is_traced()) {
+    return std::nullopt;
+  }
+  check_negative_samples(x, samples);
+  const int64_t n = x.size(0), m = samples.size(0);
+  const at::Tensor share = at::empty({n + m}, x.options());
+  share.narrow(0, 0, n).fill_(1.0 / static_cast<double>(n));
+  share.narrow(0, n, m).fill_(-1.0 / static_cast<double>(m));
+  return at::dot(energy.value(at::cat({x, samples.detach()})), share);
+}
+
 at::Tensor maximum_likelihood_op(const c10::IValue& energy, const at::Tensor& x,
                                  const std::optional<at::Tensor>& negative_samples,
                                  const std::optional<at::Tensor>& log_z,
@@ -55,6 +79,7 @@ at::Tensor maximum_likelihood(const Energy& energy, const at::Tensor& x,
                               const CriterionOptions& criterion,
                               const MaximumLikelihoodOptions& options) {
   const detail::Criterion examples(kMaximumLikelihood, x, criterion);
+  if (auto gap = joint_gap(examples, energy, options)) return *std::move(gap);
   const at::Tensor log_z = log_z_of(examples, energy, options);
   return examples.reduce(energy.value(examples.x) + log_z);
 }

@@ -4,6 +4,7 @@
 #include "csrc/common/grad_mode.h"
 #include "csrc/common/operator.h"
 #include "csrc/common/per_chain.h"
+#include "csrc/energy/built_in.h"
 #include "csrc/energy/callback_energy.h"
 #include "csrc/energy/score.h"
 #include "csrc/energy/script_energy.h"
@@ -178,16 +179,18 @@ Energy::Energy(const torch::jit::Module& module)
 
 Energy Energy::from_ivalue(const char* op, const c10::IValue& value) {
   if (value.isModule()) return Energy(value.toModule());
-  TORCH_CHECK_TYPE(
-      value.isInt(), op,
-      ": energy must be a scripted module or the handle of a registered callable, got ",
-      value.tagKind());
+  if (value.isTuple()) return Energy(detail::make_built_in(op, value.toTupleRef().elements()));
+  TORCH_CHECK_TYPE(value.isInt(), op,
+                   ": energy must be a scripted module, the handle of a registered callable, or a "
+                   "tuple of a model's name and tensors, got ",
+                   value.tagKind());
   return Energy(std::make_shared<detail::CallbackEnergy>(value.toInt()));
 }
 
 /// What a call with the states x returns. They must be unchanged after it.
 template <typename Call>
 auto Energy::guarded(Part part, const at::Tensor& x, const Call& call) const {
+  if (function_->is_per_example()) return call();
   const unsigned bit = 1U << static_cast<unsigned>(part);
   const UnchangedGuard unchanged(x, /*compare=*/(compared_->fetch_or(bit) & bit) == 0);
   auto result = call();

@@ -5,6 +5,7 @@
 #include <typeinfo>
 
 #include "csrc/common/checks.h"
+#include "csrc/energy/built_in.h"
 
 namespace torch_ebm {
 
@@ -19,7 +20,27 @@ at::Tensor coupling(const at::Tensor& weight) {
 
 namespace {
 
+constexpr const char* kBoltzmannMachine = "BoltzmannMachine";
 constexpr double kInitialCouplingScale = 0.01;
+
+/// The number of units of a machine with these parameters.
+int64_t checked_units(const at::Tensor& weight, const at::Tensor& bias) {
+  detail::check_floating(kBoltzmannMachine, "weight", weight);
+  detail::check_shape(kBoltzmannMachine, "weight", weight, {-1, -1}, "(D, D)");
+  const int64_t n_units = weight.size(0);
+  detail::check_shape(kBoltzmannMachine, "weight", weight, {n_units, n_units}, "(D, D)");
+  detail::check_shape(kBoltzmannMachine, "bias", bias, {n_units}, "(D,)");
+  detail::check_same_type(kBoltzmannMachine, "bias", bias, "weight", weight);
+  return n_units;
+}
+
+const detail::BuiltIn built_in_machine(
+    kBoltzmannMachine,
+    [](c10::ArrayRef<c10::IValue> tensors) -> std::shared_ptr<const EnergyFunction> {
+      TORCH_CHECK_TYPE(tensors.size() == 2, kBoltzmannMachine,
+                       ": tensors must be weight and bias, got ", tensors.size());
+      return BoltzmannMachineImpl::over(tensors[0].toTensor(), tensors[1].toTensor());
+    });
 
 /// A machine with a bias for every chain, (N, D), or for all, (D,).
 class BoltzmannInField : public EnergyFunction {
@@ -49,25 +70,28 @@ class BoltzmannInField : public EnergyFunction {
 }  // namespace
 
 BoltzmannMachineImpl::BoltzmannMachineImpl(int64_t n_units) : n_units_(n_units) {
-  detail::check_at_least("BoltzmannMachine", "n_units", n_units, 1);
+  detail::check_at_least(kBoltzmannMachine, "n_units", n_units, 1);
   BoltzmannMachineImpl::reset();
 }
 
 BoltzmannMachineImpl::BoltzmannMachineImpl(const at::Tensor& weight_values,
                                            const at::Tensor& bias_values) {
-  constexpr const char* kName = "BoltzmannMachine";
-  detail::check_floating(kName, "weight", weight_values);
-  detail::check_shape(kName, "weight", weight_values, {-1, -1}, "(D, D)");
-  n_units_ = weight_values.size(0);
-  detail::check_shape(kName, "weight", weight_values, {n_units_, n_units_}, "(D, D)");
-  detail::check_shape(kName, "bias", bias_values, {n_units_}, "(D,)");
-  detail::check_same_type(kName, "bias", bias_values, "weight", weight_values);
-  detail::check_at_least(kName, "n_units", n_units_, 1);
+  n_units_ = checked_units(weight_values, bias_values);
+  detail::check_at_least(kBoltzmannMachine, "n_units", n_units_, 1);
   BoltzmannMachineImpl::reset();
   to(weight_values.device(), weight_values.scalar_type());
   const at::NoGradGuard no_grad;
   weight.copy_(weight_values);
   bias.copy_(bias_values);
+}
+
+std::shared_ptr<BoltzmannMachineImpl> BoltzmannMachineImpl::over(at::Tensor weight,
+                                                                 at::Tensor bias) {
+  const std::shared_ptr<BoltzmannMachineImpl> machine(new BoltzmannMachineImpl);
+  machine->n_units_ = checked_units(weight, bias);
+  machine->weight = std::move(weight);
+  machine->bias = std::move(bias);
+  return machine;
 }
 
 void BoltzmannMachineImpl::reset() {

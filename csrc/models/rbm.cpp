@@ -5,6 +5,7 @@
 #include <typeinfo>
 
 #include "csrc/common/checks.h"
+#include "csrc/energy/built_in.h"
 
 namespace torch_ebm {
 
@@ -65,6 +66,14 @@ void check_hidden(const char* op, const at::Tensor& hidden, const at::Tensor& we
 
 constexpr double kInitialWeightScale = 0.01;
 
+const detail::BuiltIn built_in_rbm(
+    "RBM", [](c10::ArrayRef<c10::IValue> tensors) -> std::shared_ptr<const EnergyFunction> {
+      TORCH_CHECK_TYPE(tensors.size() == 3,
+                       "RBM: tensors must be weight, visible_bias and hidden_bias, got ",
+                       tensors.size());
+      return RBMImpl::over(tensors[0].toTensor(), tensors[1].toTensor(), tensors[2].toTensor());
+    });
+
 }  // namespace
 
 RBMImpl::RBMImpl(int64_t n_visible, int64_t n_hidden) : n_visible_(n_visible), n_hidden_(n_hidden) {
@@ -86,6 +95,18 @@ RBMImpl::RBMImpl(const at::Tensor& weight_values, const at::Tensor& visible_valu
   weight.copy_(weight_values);
   visible_bias.copy_(visible_values);
   hidden_bias.copy_(hidden_values);
+}
+
+std::shared_ptr<RBMImpl> RBMImpl::over(at::Tensor weight, at::Tensor visible_bias,
+                                       at::Tensor hidden_bias) {
+  detail::check_rbm_shapes("RBM", weight, visible_bias, hidden_bias);
+  const std::shared_ptr<RBMImpl> rbm(new RBMImpl);
+  rbm->n_visible_ = weight.size(0);
+  rbm->n_hidden_ = weight.size(1);
+  rbm->weight = std::move(weight);
+  rbm->visible_bias = std::move(visible_bias);
+  rbm->hidden_bias = std::move(hidden_bias);
+  return rbm;
 }
 
 void RBMImpl::reset() {
@@ -135,6 +156,10 @@ std::tuple<at::Tensor, at::Tensor> RBMImpl::value_and_score(const at::Tensor& x)
 std::optional<at::Tensor> RBMImpl::tempered(const at::Tensor& x, const at::Tensor& beta) const {
   if (!keeps_energy()) return std::nullopt;
   return rbm_free_energy(x, weight, visible_bias, hidden_bias, beta);
+}
+
+bool RBMImpl::has_path(const at::Tensor& x) const {
+  return keeps_energy() || EnergyFunction::has_path(x);
 }
 
 std::optional<at::Tensor> RBMImpl::gibbs(const at::Tensor& x, const RunOptions& run,

@@ -158,6 +158,7 @@ at::Tensor rbm_flip_differences_composite(const at::Tensor& visible, const at::T
   detail::check_sites(detail::kRbmFlipDifferences, sites, visible);
   const at::Tensor bits = visible.detach();
   const at::Tensor input = detail::hidden_input(bits, weight, hidden_bias);
+  if (sites) detail::check_units(detail::kRbmFlipDifferences, *sites, visible.size(1));
   const at::Tensor sums = call_sums(bits, input, weight, sites);
   const at::Tensor field = (1 - 2 * bits) * visible_bias;
   return -(sites ? field.gather(1, *sites) : field) - sums;

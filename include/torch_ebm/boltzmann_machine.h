@@ -65,6 +65,8 @@ class TORCH_EBM_API BoltzmannMachineImpl : public torch::nn::Cloneable<Boltzmann
   explicit BoltzmannMachineImpl(int64_t n_units);
   /// With copies of these parameters, (D, D) and (D,), floating and of one dtype and device.
   BoltzmannMachineImpl(const at::Tensor& weight, const at::Tensor& bias);
+  /// Over these very tensors, which are not registered as parameters: those of another module.
+  static std::shared_ptr<BoltzmannMachineImpl> over(at::Tensor weight, at::Tensor bias);
 
   void reset() override;
   void pretty_print(std::ostream& stream) const override;
@@ -88,6 +90,7 @@ class TORCH_EBM_API BoltzmannMachineImpl : public torch::nn::Cloneable<Boltzmann
       const at::Tensor& x, const RunOptions& run = {}) const override;
   std::optional<at::Tensor> flip_differences(const at::Tensor& x,
                                              const std::optional<at::Tensor>& sites) const override;
+  bool is_per_example() const override { return keeps_energy(); }
   /// With samplers alone.
   std::shared_ptr<const EnergyFunction> in_field(const at::Tensor& field) const override;
 
@@ -95,7 +98,9 @@ class TORCH_EBM_API BoltzmannMachineImpl : public torch::nn::Cloneable<Boltzmann
   at::Tensor bias;
 
  private:
-  int64_t n_units_;
+  BoltzmannMachineImpl() = default;
+
+  int64_t n_units_ = 0;
 };
 TORCH_MODULE(BoltzmannMachine);
 

@@ -82,6 +82,10 @@ class TORCH_EBM_API EnergyFunction {
   virtual std::optional<at::Tensor> flip_differences(const at::Tensor& x,
                                                      const std::optional<at::Tensor>& sites) const;
 
+  /// Whether the energy of each x is a function of that x alone, so that batches may be joined to one, and a call
+  /// leaves x as it is. Models of this library say so; of user code it is not known.
+  virtual bool is_per_example() const { return false; }
+
   /// The energy E(x) - field.x, for `field` like one state or like x, with samplers of its own, or
   /// nothing if there is none. It lets them follow the path from a base of independent binary
   /// units: see annealed_energy.
@@ -121,8 +125,9 @@ class TORCH_EBM_API Energy {
     requires requires(const Holder& holder) { Energy(holder.ptr()); }
   explicit Energy(const Holder& holder) : Energy(holder.ptr()) {}
 
-  /// What the operators take as `Any energy`: a scripted module's object, or the handle of a Python
-  /// callable.
+  /// What the operators take as `Any energy`: a scripted module's object, the handle of a Python
+  /// callable, or a tuple of the name of a model of this library ("RBM", "BoltzmannMachine") and its
+  /// parameters.
   static Energy from_ivalue(const char* op, const c10::IValue& value);
 
   /// With beta, () or (N,), the tempered energy, float64 unless the energy defines its own
@@ -148,6 +153,7 @@ class TORCH_EBM_API Energy {
   std::optional<at::Tensor> flip_differences(
       const at::Tensor& x, const std::optional<at::Tensor>& sites = std::nullopt) const;
   std::optional<Energy> in_field(const at::Tensor& field) const;
+  bool is_per_example() const { return function_->is_per_example(); }
 
  private:
   std::optional<at::Tensor> tempered(const at::Tensor& x, const at::Tensor& beta) const;

@@ -64,6 +64,7 @@ class TORCH_EBM_API MLPImpl : public torch::nn::Cloneable<MLPImpl>, public Energ
 
   at::Tensor value(const at::Tensor& x) const override { return forward(x); }
   std::tuple<at::Tensor, at::Tensor> value_and_score(const at::Tensor& x) const override;
+  bool is_per_example() const override { return keeps_energy(); }
 
   torch::nn::Sequential layers{nullptr};
 

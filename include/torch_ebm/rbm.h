@@ -72,6 +72,9 @@ class TORCH_EBM_API RBMImpl : public torch::nn::Cloneable<RBMImpl>, public Energ
   RBMImpl(int64_t n_visible, int64_t n_hidden);
   /// With copies of these parameters, (V, H), (V,) and (H,), floating and of one dtype and device.
   RBMImpl(const at::Tensor& weight, const at::Tensor& visible_bias, const at::Tensor& hidden_bias);
+  /// Over these very tensors, which are not registered as parameters: those of another module.
+  static std::shared_ptr<RBMImpl> over(at::Tensor weight, at::Tensor visible_bias,
+                                       at::Tensor hidden_bias);
 
   void reset() override;
   void pretty_print(std::ostream& stream) const override;
@@ -97,18 +100,22 @@ class TORCH_EBM_API RBMImpl : public torch::nn::Cloneable<RBMImpl>, public Energ
   at::Tensor value(const at::Tensor& x) const override { return forward(x); }
   std::tuple<at::Tensor, at::Tensor> value_and_score(const at::Tensor& x) const override;
   std::optional<at::Tensor> tempered(const at::Tensor& x, const at::Tensor& beta) const override;
+  bool has_path(const at::Tensor& x) const override;
   std::optional<at::Tensor> gibbs(const at::Tensor& x, const RunOptions& run,
                                   const std::optional<at::Tensor>& clamp) const override;
   std::optional<at::Tensor> flip_differences(const at::Tensor& x,
                                              const std::optional<at::Tensor>& sites) const override;
+  bool is_per_example() const override { return keeps_energy(); }
 
   at::Tensor weight;
   at::Tensor visible_bias;
   at::Tensor hidden_bias;
 
  private:
-  int64_t n_visible_;
-  int64_t n_hidden_;
+  RBMImpl() = default;
+
+  int64_t n_visible_ = 0;
+  int64_t n_hidden_ = 0;
 };
 TORCH_MODULE(RBM);
 

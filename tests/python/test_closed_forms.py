@@ -9,7 +9,7 @@ import torch
 import torch_ebm
 from known_values import all_states, seeded
 from statistical_checks import check_mean
-from torch_ebm.energy import has_method
+from torch_ebm.energy import has_method, held_argument
 
 
 def extra(x: torch.Tensor) -> torch.Tensor:
@@ -253,3 +253,101 @@ def test_a_scripted_energy_is_called_with_its_hooks():
     for use in ("langevin", "pseudolikelihood"):
         x = torch.ones(3, 4)
         torch.testing.assert_close(USES[use](scripted, x), USES[use](lambda x: module(x), x))
+
+
+class SameRBM(torch_ebm.RBM):
+    """The same energy, but called back: it is not the library's own class."""
+
+
+class SameMachine(torch_ebm.BoltzmannMachine):
+    """The same."""
+
+
+OWN = {
+    "rbm": (lambda: torch_ebm.RBM(6, 4), SameRBM, (6, 4)),
+    "boltzmann_machine": (lambda: torch_ebm.BoltzmannMachine(6), SameMachine, (6,)),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_model_of_this_library_is_passed_without_callbacks_and_gives_the_same(name, dtype):
+    make, same_class, sizes = OWN[name]
+    generator = seeded(3)
+    own = make().to(dtype)
+    for parameter in own.parameters():
+        torch.nn.init.normal_(parameter, generator=generator)
+    half = torch.full((50, 6), 0.5, dtype=dtype)
+    x, negative = torch.bernoulli(half, generator=generator).split([20, 30])
+    same = same_class(*sizes).to(dtype)
+    same.load_state_dict(own.state_dict())
+    assert held_argument(own)[0][0] == type(own).__name__ and held_argument(own)[1] is None
+    assert held_argument(same)[1] is not None
+
+    def draw(sampler, energy, **options):
+        return sampler(energy, x, generator=torch.Generator().manual_seed(5), **options)
+
+    for options in ({}, {"beta": 0.5}, {"scan": "random", "n_steps": 9}):
+        ours, theirs = (draw(torch_ebm.gibbs, e, **options) for e in (own, same))
+        assert torch.equal(ours.x, theirs.x)
+    criteria = (
+        torch_ebm.pseudolikelihood,
+        torch_ebm.ratio_matching,
+        functools.partial(torch_ebm.maximum_likelihood, negative_samples=negative),
+        functools.partial(torch_ebm.maximum_likelihood, negative_samples=negative, log_z=3.0),
+        functools.partial(torch_ebm.pseudolikelihood, chunk_size=2),
+    )
+    for criterion in criteria:
+        losses = [criterion(e, x) for e in (own, same)]
+        torch.testing.assert_close(*losses)
+        gradients = [torch.autograd.grad(l, tuple(e.parameters())) for l, e in zip(losses, (own, same))]
+        for ours, theirs in zip(*gradients):
+            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("change", [with_hook, patched])
+def test_a_changed_model_is_called_back(change):
+    assert held_argument(change(torch_ebm.RBM(3, 2)))[1] is not None
+    rbm = torch_ebm.RBM(3, 2)
+    rbm.gibbs = lambda x, n_steps, beta, clamp, generator: torch.zeros_like(x)
+    assert held_argument(rbm)[1] is not None
+    assert not torch_ebm.gibbs(rbm, torch.ones(4, 3)).x.any()
+
+
+def test_other_parameters_in_place_of_its_own_count():
+    rbm = torch_ebm.RBM(3, 2)
+    x = torch.ones(4, 3)
+
+    def loss(parameters):
+        def of(module):
+            return torch_ebm.maximum_likelihood(module, x, negative_samples=1 - x)
+
+        class Loss(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.rbm = rbm
+
+            def forward(self):
+                return of(self.rbm)
+
+        return torch.func.functional_call(Loss(), parameters, ())
+
+    values = {f"rbm.{name}": p.detach() + 1 for name, p in rbm.named_parameters()}
+    gradients = torch.func.grad(loss)(values)
+    torch.testing.assert_close(gradients["rbm.visible_bias"], -torch.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("energy", "error", "match"),
+    [
+        (("RBM", torch.ones(3, 2), torch.ones(3)), TypeError, "weight, visible_bias and hidden_bias"),
+        (("RBM", torch.ones(3, 2), torch.ones(3), torch.ones(3)), ValueError, "hidden_bias must have"),
+        (("Ising", torch.ones(3)), TypeError, "a model of this library"),
+        (("RBM", 3), TypeError, "the name of a model and its tensors"),
+        ((), TypeError, "the name of a model and its tensors"),
+        (("BoltzmannMachine", torch.ones(3, 2), torch.ones(3)), ValueError, "weight must have shape"),
+    ],
+)
+def test_a_tuple_that_is_no_model_is_refused(energy, error, match):
+    with pytest.raises(error, match=match):
+        torch.ops.torch_ebm.gibbs(energy, torch.ones(2, 3))
