@@ -9,9 +9,10 @@ from torch import Tensor
 
 from ._wrong_types import names_wrong_types
 from .energy import Energy
-from .sampler import Samples, run_sampler
+from .sampler import Samples, own_sampler, run_sampler
 
 
+@own_sampler
 @torch.compiler.disable
 @names_wrong_types
 def gibbs(

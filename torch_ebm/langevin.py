@@ -10,7 +10,7 @@ from torch import Tensor
 from ._arguments import as_bounds
 from ._wrong_types import names_wrong_types
 from .energy import Energy
-from .sampler import Samples, StepSize, run_sampler
+from .sampler import Samples, StepSize, own_sampler, run_sampler
 
 
 @names_wrong_types
@@ -45,6 +45,7 @@ def langevin_update(
     )
 
 
+@own_sampler
 @torch.compiler.disable
 @names_wrong_types
 def langevin(

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
@@ -70,15 +71,62 @@ _S = TypeVar("_S")
 
 
 def own_sampler(sampler: _S) -> _S:
-    """Marks a function or class whose Samples hold the right energies of the target."""
+    """Marks a function as the operator of its name.
+
+    Its Samples hold the right energies of the target, or none, and its keywords are the options of
+    the operator. A class so marked has a method ``operator()`` that gives the operator's name and
+    its options.
+    """
     _own.append(sampler)
     return sampler
 
 
-def _is_own(sampler: Sampler) -> bool:
+def _as_operator(sampler: Sampler) -> Optional[tuple[str, dict[str, object]]]:
+    """The operator's name and its options, if the sampler is one of this library."""
+    options: dict[str, object] = {}
     while type(sampler) is functools.partial:
+        if sampler.args:
+            return None
+        options = {**sampler.keywords, **options}
         sampler = sampler.func
-    return any(sampler is own or type(sampler) is own for own in _own)
+    if any(sampler is own for own in _own):
+        # Given in every call, which replaces them.
+        options = {k: v for k, v in options.items() if k not in ("beta", "generator")}
+        step_size = inspect.signature(sampler).parameters.get("step_size")
+        if step_size is not None:  # has no default in the operator
+            options.setdefault("step_size", step_size.default)
+        return sampler.__name__, options
+    if not options and type(sampler) in _own:
+        return sampler.operator()
+    return None
+
+
+def _fits(value: object, kind: torch._C.JitType) -> bool:
+    """Whether an operator takes it as an argument of that type."""
+    if kind.kind() == "OptionalType":
+        return value is None or _fits(value, kind.getElementType())
+    numbers = (int, float) if kind.kind() == "FloatType" else int
+    if kind.kind() in ("FloatType", "IntType"):
+        return isinstance(value, numbers) and not isinstance(value, bool)
+    types = {"BoolType": bool, "StringType": str, "TensorType": Tensor}
+    return isinstance(value, types.get(kind.kind(), object))
+
+
+def _operator_argument(sampler: Sampler) -> Optional[tuple[str, tuple, tuple]]:
+    """What the operators call without Python; nothing for other samplers, and for options that do
+    not fit, which the Python function names.
+    """
+    operator = _as_operator(sampler)
+    if operator is None:
+        return None
+    name, options = operator
+    schema = getattr(torch.ops.torch_ebm, name).default._schema
+    kinds = {argument.name: argument.type for argument in schema.arguments[2:]}
+    if name != "tuned_step" and "step_size" in options:
+        options = {**options, "step_size": as_step_size(options["step_size"])}
+    if not all(key in kinds and _fits(value, kinds[key]) for key, value in options.items()):
+        return None
+    return name, tuple(options), tuple(options.values())
 
 
 def run_sampler(op: str, energy: Energy, x: Tensor, *, beta: object, **options: object) -> Samples:
@@ -131,7 +179,8 @@ def sampler_argument(sampler: Sampler, energy: Energy) -> Iterator[object]:
     """The value to pass for an operator's ``Any sampler``, valid inside the ``with`` block.
 
     A scripted module is passed as it is: its ``forward(x, beta, generator)`` must contain the
-    energy itself. Any other callable is given ``energy``.
+    energy itself. A sampler of this library, with or without ``functools.partial``, is passed as
+    its operator and options, and not called back. Any other callable is given ``energy``.
 
     Raises:
         TypeError: ``sampler`` is not callable.
@@ -142,14 +191,17 @@ def sampler_argument(sampler: Sampler, energy: Energy) -> Iterator[object]:
     if not callable(sampler):
         raise TypeError(f"sampler must be callable, got {type(sampler).__name__}")
 
-    # Other samplers may use a surrogate of the energy, or change the states afterwards.
-    knows_energies = _is_own(sampler)
+    operator = _operator_argument(sampler)
+    if operator is not None:
+        _warn_of_training_mode(operator[0], energy)
+        yield operator
+        return
 
     def move(
         x: Tensor, beta: Tensor, generator: Optional[torch.Generator]
     ) -> tuple[Tensor, Optional[Tensor]]:
-        result = sampler(energy, x, beta=beta, generator=generator)
-        return states_of(result), result.energy if knows_energies else None
+        # It may use a surrogate of the energy, or change the states afterwards.
+        return states_of(sampler(energy, x, beta=beta, generator=generator)), None
 
     with registered(move) as handle:
         yield handle

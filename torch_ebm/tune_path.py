@@ -26,6 +26,11 @@ class PathTuning(NamedTuple):
     """(R, ...)."""
     n_leapfrog: int = 10
 
+    def operator(self) -> tuple[str, dict[str, object]]:
+        """The operator that a call runs, and its options."""
+        fields = ("sampler", "betas", "step_size", "inverse_mass", "n_leapfrog")
+        return "tuned_step", {name: getattr(self, name) for name in fields}
+
     def __call__(
         self,
         energy: Energy,

@@ -80,7 +80,7 @@ at::Tensor recovery_likelihood_op(const c10::IValue& energy, const at::Tensor& x
                                   std::optional<at::Generator> generator) {
   return recovery_likelihood(Energy::from_ivalue(kRecoveryLikelihood, energy), x,
                              {weights, std::string(reduction), std::move(generator)},
-                             {sigma, detail::sampler_from_ivalue(kRecoveryLikelihood, sampler)});
+                             {sigma, Sampler::from_ivalue(kRecoveryLikelihood, sampler)});
 }
 
 }  // namespace

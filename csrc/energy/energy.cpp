@@ -6,6 +6,7 @@
 #include "csrc/common/per_chain.h"
 #include "csrc/energy/built_in.h"
 #include "csrc/energy/callback_energy.h"
+#include "csrc/energy/energy_value.h"
 #include "csrc/energy/score.h"
 #include "csrc/energy/script_energy.h"
 
@@ -179,6 +180,7 @@ Energy::Energy(const torch::jit::Module& module)
 
 Energy Energy::from_ivalue(const char* op, const c10::IValue& value) {
   if (value.isModule()) return Energy(value.toModule());
+  if (value.isCapsule()) return detail::held_energy(op, value);
   if (value.isTuple()) return Energy(detail::make_built_in(op, value.toTupleRef().elements()));
   TORCH_CHECK_TYPE(value.isInt(), op,
                    ": energy must be a scripted module, the handle of a registered callable, or a "

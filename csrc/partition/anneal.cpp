@@ -18,15 +18,9 @@ constexpr const char* kAnneal = "anneal";
 
 class Annealing {
  public:
-  /// `sampler_is_ours`: it is known to use this very energy, so that the energies it reports are
-  /// right.
-  Annealing(const Energy& energy, const at::Tensor& x, const Sampler& sampler, bool sampler_is_ours,
+  Annealing(const Energy& energy, const at::Tensor& x, const Sampler& sampler,
             const AnnealOptions& options)
-      : energy_(energy),
-        sampler_(sampler),
-        sampler_is_ours_(sampler_is_ours),
-        options_(options),
-        x_(x.detach().clone()) {
+      : energy_(energy), sampler_(sampler), options_(options), x_(x.detach().clone()) {
     log_weights_ = options.log_weights
                        ? options.log_weights->detach().to(x.device(), at::kDouble, false, true)
                        : at::zeros({x.size(0)}, x.options().dtype(at::kDouble));
@@ -43,7 +37,7 @@ class Annealing {
     auto [x, energies_there] =
         detail::moved(kAnneal, sampler_, energy_, x_, to, options_.generator);
     x_ = std::move(x);
-    if (sampler_is_ours_) said_ = std::move(energies_there);
+    if (sampler_.knows_energies()) said_ = std::move(energies_there);
   }
 
   const at::Tensor& ess() const { return ess_; }
@@ -86,7 +80,6 @@ class Annealing {
 
   const Energy& energy_;
   const Sampler& sampler_;
-  bool sampler_is_ours_;
   const AnnealOptions& options_;
   at::Tensor x_;
   at::Tensor log_weights_;
@@ -113,34 +106,13 @@ void check_anneal(const at::Tensor& x, const Sampler& sampler, const AnnealOptio
                     ": resample_below must be in [0, 1], got ", options.resample_below);
 }
 
-AnnealedChains annealed(const Energy& energy, const at::Tensor& x, const at::Tensor& betas,
-                        const Sampler& sampler, bool sampler_is_ours,
-                        const AnnealOptions& options) {
-  const at::Tensor path = detail::checked_path(kAnneal, betas);
-  check_anneal(x, sampler, options);
-  const detail::NoGradMode no_grad;
-  const int64_t n_stages = path.size(0) - 1;
-  const std::vector<at::Tensor> beta = path.to(x.device()).unbind();
-  std::vector<at::Tensor> stage_ess;
-  stage_ess.reserve(n_stages);
-  Annealing chains(energy, x, sampler, sampler_is_ours, options);
-  detail::Progress progress(kAnneal, n_stages);
-  for (int64_t k = 0; k < n_stages; ++k) {
-    chains.change(beta[k], beta[k + 1]);
-    stage_ess.push_back(chains.ess());
-    progress.step(k + 1);
-  }
-  return std::move(chains).finished(at::stack(stage_ess));
-}
-
-/// Python passes on only the energies of the library's own samplers.
 std::tuple<at::Tensor, at::Tensor, at::Tensor> anneal_op(
     const c10::IValue& energy, const at::Tensor& x, const at::Tensor& betas,
     const c10::IValue& sampler, const std::optional<at::Tensor>& log_weights, int64_t n_groups,
     double resample_below, std::optional<at::Generator> generator) {
-  AnnealedChains chains = annealed(
-      Energy::from_ivalue(kAnneal, energy), x, betas, detail::sampler_from_ivalue(kAnneal, sampler),
-      /*sampler_is_ours=*/true, {log_weights, n_groups, resample_below, std::move(generator)});
+  AnnealedChains chains =
+      anneal(Energy::from_ivalue(kAnneal, energy), x, betas, Sampler::from_ivalue(kAnneal, sampler),
+             {log_weights, n_groups, resample_below, std::move(generator)});
   return {chains.x, chains.log_weights, chains.stage_ess};
 }
 
@@ -148,8 +120,21 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> anneal_op(
 
 AnnealedChains anneal(const Energy& energy, const at::Tensor& x, const at::Tensor& betas,
                       const Sampler& sampler, const AnnealOptions& options) {
-  // It may be any function, such as one that uses a surrogate of the energy.
-  return annealed(energy, x, betas, sampler, /*sampler_is_ours=*/false, options);
+  const at::Tensor path = detail::checked_path(kAnneal, betas);
+  check_anneal(x, sampler, options);
+  const detail::NoGradMode no_grad;
+  const int64_t n_stages = path.size(0) - 1;
+  const std::vector<at::Tensor> beta = path.to(x.device()).unbind();
+  std::vector<at::Tensor> stage_ess;
+  stage_ess.reserve(n_stages);
+  Annealing chains(energy, x, sampler, options);
+  detail::Progress progress(kAnneal, n_stages);
+  for (int64_t k = 0; k < n_stages; ++k) {
+    chains.change(beta[k], beta[k + 1]);
+    stage_ess.push_back(chains.ess());
+    progress.step(k + 1);
+  }
+  return std::move(chains).finished(at::stack(stage_ess));
 }
 
 TORCH_EBM_DRIVER("anneal", &anneal_op)

@@ -154,7 +154,7 @@ std::tuple<at::Tensor, at::Tensor> linked_ais_op(const c10::IValue& energy, cons
                                                  const std::optional<at::Tensor>& log_ratios,
                                                  std::optional<at::Generator> generator) {
   LinkedWeights weights = linked_ais(Energy::from_ivalue(kLinkedAis, energy), x, betas,
-                                     detail::sampler_from_ivalue(kLinkedAis, sampler),
+                                     Sampler::from_ivalue(kLinkedAis, sampler),
                                      {log_ratios, std::move(generator)});
   return {weights.log_weights, weights.log_ratios};
 }

@@ -76,7 +76,7 @@ at::Tensor adaptive_schedule_op(const c10::IValue& energy, const at::Tensor& x,
                                 const c10::IValue& sampler, double conditional_ess,
                                 int64_t max_temperatures, std::optional<at::Generator> generator) {
   return adaptive_schedule(Energy::from_ivalue(kAdaptiveSchedule, energy), x,
-                           detail::sampler_from_ivalue(kAdaptiveSchedule, sampler),
+                           Sampler::from_ivalue(kAdaptiveSchedule, sampler),
                            {conditional_ess, max_temperatures, std::move(generator)});
 }
 

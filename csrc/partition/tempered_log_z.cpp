@@ -135,7 +135,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> ladder_energies_op(
   const char* op = "ladder_energies";
   LadderEnergies run =
       ladder_energies(Energy::from_ivalue(op, energy), x, betas,
-                      detail::sampler_from_ivalue(op, sampler), {n_steps, n_burn_in, generator});
+                      Sampler::from_ivalue(op, sampler), {n_steps, n_burn_in, generator});
   return {run.energies, run.x, run.swap_rate};
 }
 
@@ -146,7 +146,7 @@ detail::LogZNumbers tempered_log_z_op(const c10::IValue& energy, const at::Tenso
                                       std::optional<at::Generator> generator) {
   const LogZEstimate estimate =
       tempered_log_z(Energy::from_ivalue(kTemperedLogZ, energy), x, betas,
-                     detail::sampler_from_ivalue(kTemperedLogZ, sampler),
+                     Sampler::from_ivalue(kTemperedLogZ, sampler),
                      {n_steps, n_burn_in, generator}, {log_z_base, std::string(method)});
   return {estimate.log_z, estimate.std_error, estimate.lower, estimate.upper, estimate.ess};
 }

@@ -115,11 +115,11 @@ detail::SamplesTuple tuned_step_op(const c10::IValue& energy, const at::Tensor& 
 }  // namespace
 
 Sampler PathTuning::bind(int64_t n_steps) const {
-  return
+  return Sampler::of_this_library(
       [tuning = *this, n_steps](const Energy& energy, const at::Tensor& x, const RunOptions& call) {
         const RunOptions run{.n_steps = n_steps, .beta = call.beta, .generator = call.generator};
         return tuned_transition(tuning, energy, x, run);
-      };
+      });
 }
 
 PathTuning tune_path(const Energy& energy, const at::Tensor& x, const at::Tensor& betas,

@@ -5,8 +5,11 @@
 #include "csrc/common/checks.h"
 #include "csrc/common/python_operator.h"
 #include "csrc/common/script_method.h"
+#include "csrc/samplers/operator_sampler.h"
 
-namespace torch_ebm::detail {
+namespace torch_ebm {
+
+namespace detail {
 
 namespace {
 
@@ -30,23 +33,6 @@ Samples call_script(torch::jit::Module module, const at::Tensor& x, const RunOpt
 
 }  // namespace
 
-Sampler sampler_from_ivalue(const char* op, const c10::IValue& value) {
-  if (value.isModule()) {
-    TORCH_CHECK_VALUE(value.toModule().find_method("forward"), op,
-                      ": sampler must have a method forward(x, beta, generator)");
-    return [module = value.toModule()](const Energy&, const at::Tensor& x, const RunOptions& run) {
-      return call_script(module, x, run);
-    };
-  }
-  TORCH_CHECK_TYPE(
-      value.isInt(), op,
-      ": sampler must be a scripted module or the handle of a registered callable, got ",
-      value.tagKind());
-  return [handle = value.toInt()](const Energy&, const at::Tensor& x, const RunOptions& run) {
-    return call_python(handle, x, run);
-  };
-}
-
 Moved moved(const char* op, const Sampler& sampler, const Energy& energy, const at::Tensor& x,
             const at::Tensor& beta, const std::optional<at::Generator>& generator) {
   const Samples samples = sampler(energy, x.clone(), {.beta = beta, .generator = generator});
@@ -60,4 +46,33 @@ Moved moved(const char* op, const Sampler& sampler, const Energy& energy, const 
   return {states.detach().contiguous(), samples.energy->detach().to(x.device(), at::kDouble)};
 }
 
-}  // namespace torch_ebm::detail
+}  // namespace detail
+
+Sampler Sampler::of_this_library(Function function) {
+  Sampler sampler(std::move(function));
+  sampler.knows_energies_ = true;
+  return sampler;
+}
+
+Sampler Sampler::from_ivalue(const char* op, const c10::IValue& value) {
+  if (value.isModule()) {
+    TORCH_CHECK_VALUE(value.toModule().find_method("forward"), op,
+                      ": sampler must have a method forward(x, beta, generator)");
+    return Sampler(
+        [module = value.toModule()](const Energy&, const at::Tensor& x, const RunOptions& run) {
+          return detail::call_script(module, x, run);
+        });
+  }
+  if (value.isTuple()) return detail::operator_sampler(op, value.toTupleRef());
+  TORCH_CHECK_TYPE(value.isInt(), op,
+                   ": sampler must be a scripted module, the handle of a registered callable, or a "
+                   "tuple of an operator's name and options, got ",
+                   value.tagKind());
+  // Python passes on only the energies that are known to be right.
+  return of_this_library(
+      [handle = value.toInt()](const Energy&, const at::Tensor& x, const RunOptions& run) {
+        return detail::call_python(handle, x, run);
+      });
+}
+
+}  // namespace torch_ebm

@@ -4,10 +4,6 @@
 
 namespace torch_ebm::detail {
 
-/// What the operators take as `Any sampler`: a scripted module, which holds its own energy and whose
-/// forward(x, beta, generator) returns the new states, or the handle of a Python callable.
-Sampler sampler_from_ivalue(const char* op, const c10::IValue& value);
-
 /// The states after a sampler's move, detached, and their energies, (N,), float64, if it reported
 /// them.
 struct Moved {

@@ -38,7 +38,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> tune_ladder_op(
     const c10::IValue& sampler, int64_t n_rounds, int64_t n_steps,
     std::optional<at::Generator> generator) {
   const Ladder ladder = tune_ladder(Energy::from_ivalue("tune_ladder", energy), x, betas,
-                                    detail::sampler_from_ivalue("tune_ladder", sampler),
+                                    Sampler::from_ivalue("tune_ladder", sampler),
                                     {n_rounds, n_steps, std::move(generator)});
   return {ladder.betas, ladder.x, ladder.swap_rate};
 }

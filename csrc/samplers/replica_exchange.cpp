@@ -100,7 +100,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> replica_exchange_op(
     bool inplace, std::optional<at::Generator> generator) {
   const ReplicaSamples samples = replica_exchange(
       Energy::from_ivalue(kReplicaExchange, energy), x, betas,
-      detail::sampler_from_ivalue(kReplicaExchange, sampler),
+      Sampler::from_ivalue(kReplicaExchange, sampler),
       {.n_steps = n_steps, .thin = thin, .inplace = inplace, .generator = std::move(generator)},
       {first_step, all_rungs});
   return {samples.x, samples.swap_rate, samples.trajectory, samples.replica};

@@ -17,7 +17,7 @@ detail::SamplesTuple tempered_transitions_op(const c10::IValue& energy, const at
                                              std::optional<at::Generator> generator) {
   return detail::as_tuple(tempered_transitions(
       Energy::from_ivalue(kTemperedTransitions, energy), x, betas,
-      detail::sampler_from_ivalue(kTemperedTransitions, sampler),
+      Sampler::from_ivalue(kTemperedTransitions, sampler),
       {.n_steps = n_steps, .thin = thin, .inplace = inplace, .generator = std::move(generator)}));
 }
 

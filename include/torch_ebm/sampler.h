@@ -4,6 +4,7 @@
 #include <ATen/core/Generator.h>
 #include <ATen/core/ivalue.h>
 
+#include <concepts>
 #include <functional>
 #include <optional>
 #include <type_traits>
@@ -49,20 +50,50 @@ class TORCH_EBM_API StepSize {
 };
 
 /// A transition of N chains that leaves exp(-beta E) invariant: learning and tempering are built on
-/// it. It uses only beta and the generator of the options.
-using Sampler = std::function<Samples(const Energy&, const at::Tensor& x, const RunOptions&)>;
+/// it. One value type for a sampler of this library with its options (bind_sampler) and for any
+/// function. It uses only beta and the generator of the options.
+class TORCH_EBM_API Sampler {
+ public:
+  using Function = std::function<Samples(const Energy&, const at::Tensor& x, const RunOptions&)>;
 
-/// `function` (any sampler of this library) with its options: every call makes run.n_steps steps.
+  /// None.
+  Sampler() = default;
+  template <typename Callable>
+    requires(std::constructible_from<Function, Callable> && !std::same_as<Callable, Sampler>)
+  Sampler(Callable function) : function_(std::move(function)) {}  // NOLINT
+  /// One whose Samples hold the energies of the very energy that it is called with, or none.
+  static Sampler of_this_library(Function function);
+  /// What the operators take as `Any sampler`: a scripted module, which holds its own energy and
+  /// whose forward(x, beta, generator) returns the new states; the handle of a Python callable; or an
+  /// operator of this library with its options, a tuple of its name, the names of the options and
+  /// their values.
+  static Sampler from_ivalue(const char* op, const c10::IValue& value);
+
+  Samples operator()(const Energy& energy, const at::Tensor& x, const RunOptions& run) const {
+    return function_(energy, x, run);
+  }
+  explicit operator bool() const { return static_cast<bool>(function_); }
+  /// Whether the energies that it reports are right. Another function may use a surrogate of the
+  /// energy, or change the states afterwards.
+  bool knows_energies() const { return knows_energies_; }
+
+ private:
+  Function function_;
+  bool knows_energies_ = false;
+};
+
+/// `function`, a sampler of this library, with its options: every call makes run.n_steps steps.
 template <typename Options>
 Sampler bind_sampler(Samples (*function)(const Energy&, const at::Tensor&, const RunOptions&,
                                          const Options&),
                      RunOptions run = {}, std::type_identity_t<Options> options = {}) {
-  return [=](const Energy& energy, const at::Tensor& x, const RunOptions& call) {
-    RunOptions both = run;
-    both.beta = call.beta;
-    both.generator = call.generator;
-    return function(energy, x, both, options);
-  };
+  return Sampler::of_this_library(
+      [=](const Energy& energy, const at::Tensor& x, const RunOptions& call) {
+        RunOptions both = run;
+        both.beta = call.beta;
+        both.generator = call.generator;
+        return function(energy, x, both, options);
+      });
 }
 
 }  // namespace torch_ebm

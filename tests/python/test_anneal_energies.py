@@ -1,7 +1,6 @@
 """The energies behind the weights: what samplers report, and energies that reuse their memory."""
 
 import functools
-import math
 
 import pytest
 import torch
@@ -68,25 +67,6 @@ def test_energies_may_belong_to_their_chains():
     energy = lambda x: (x - places).square().sum(1)  # noqa: E731
     chains = anneal(energy, places + 1, linear_schedule(5), MALA, generator=seeded(24))
     assert (chains.log_weights < 0).all()
-
-
-def test_infinite_energies_may_be_reported(monkeypatch):
-    class Wall:
-        """States above 0 are forbidden at every beta."""
-
-        def __call__(self, x):
-            return torch.where(x[:, 0] > 0, math.inf, 1.0).double()
-
-        base_energy = __call__
-
-    def stay(energy, x, beta, generator):
-        return torch_ebm.Samples(x, torch.ones(len(x)), x[None, :0], energy(x))
-
-    monkeypatch.setattr(torch_ebm.sampler, "_own", [stay])
-    x = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
-    chains = anneal(Wall(), x, linear_schedule(4), stay)
-    assert chains.log_weights.tolist() == [0, -math.inf]
-    assert anneal(Wall(), x[1:], linear_schedule(2), stay).stage_ess.tolist() == [0, 0]
 
 
 def test_reported_energies_save_evaluations():
