@@ -40,50 +40,36 @@ class AnnealedEnergy:
 
     @property
     def gibbs(self) -> Callable:
-        self._method("gibbs")
-        return self._gibbs
+        return self._own_sampler("gibbs")
+
+    @property
+    def random_scan_gibbs(self) -> Callable:
+        return self._own_sampler("random_scan_gibbs")
 
     @property
     def gibbs_with_gradients(self) -> Callable:
-        self._method("gibbs_with_gradients")
-        return self._gibbs_with_gradients
+        return self._own_sampler("gibbs_with_gradients")
 
     def _method(self, name: str) -> Callable:
         if not has_method(self.energy, name):
             raise AttributeError(f"the energy has no {name} of its own")
         return getattr(self.energy, name)
 
-    def _gibbs(
-        self,
-        x: Tensor,
-        n_steps: int = 1,
-        beta: Optional[Tensor] = None,
-        clamp: Optional[Tensor] = None,
-        generator: Optional[torch.Generator] = None,
-    ) -> Optional[Tensor]:
-        if beta is None or bool((beta == 1).all()):
-            return self.energy.gibbs(x, n_steps, None, clamp, generator)
-        found = self._at_temperature(x, beta)
-        if found is None:
-            return None
-        energy, states, beta = found
-        return energy.gibbs(states, n_steps, beta, clamp, generator).to(x)
+    def _own_sampler(self, name: str) -> Callable:
+        """The energy's sampler of that name, at any temperature; None where it has none."""
+        untempered = self._method(name)
 
-    def _gibbs_with_gradients(
-        self,
-        x: Tensor,
-        n_steps: int = 1,
-        beta: Optional[Tensor] = None,
-        generator: Optional[torch.Generator] = None,
-    ) -> Optional[tuple[Tensor, Tensor]]:
-        if beta is None or bool((beta == 1).all()):
-            return self.energy.gibbs_with_gradients(x, n_steps, None, generator)
-        found = self._at_temperature(x, beta)
-        if found is None:
-            return None
-        energy, states, beta = found
-        states, acceptance_rate = energy.gibbs_with_gradients(states, n_steps, beta, generator)
-        return states.to(x), acceptance_rate
+        def run(x: Tensor, n_steps: int = 1, beta: Optional[Tensor] = None, *rest: object) -> object:
+            if beta is None or bool((beta == 1).all()):
+                return untempered(x, n_steps, None, *rest)
+            found = self._at_temperature(x, beta)
+            if found is None or not hasattr(found[0], name):
+                return None
+            energy, states, beta = found
+            result = getattr(energy, name)(states, n_steps, beta, *rest)
+            return result.to(x) if isinstance(result, Tensor) else (result[0].to(x), result[1])
+
+        return run
 
     def _at_temperature(self, x: Tensor, beta: Tensor) -> Optional[tuple[Energy, Tensor, Tensor]]:
         """An energy whose own samplers leave the path invariant, and its states and temperatures.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Literal, Optional, Union
 
 import torch
@@ -177,10 +178,11 @@ class _MachineInField:
     def gibbs(
         self,
         x: Tensor,
-        n_steps: int = 1,
-        beta: Optional[Tensor] = None,
-        clamp: Optional[Tensor] = None,
-        generator: Optional[torch.Generator] = None,
+        n_steps: int,
+        beta: Optional[Tensor],
+        clamp: Optional[Tensor],
+        generator: Optional[torch.Generator],
+        scan: Literal["systematic", "random"] = "systematic",
     ) -> Tensor:
         return torch.ops.torch_ebm.boltzmann_gibbs(
             x,
@@ -190,14 +192,17 @@ class _MachineInField:
             beta=beta,
             clamp=clamp,
             generator=generator,
+            scan=scan,
         )
+
+    random_scan_gibbs = functools.partialmethod(gibbs, scan="random")
 
     def gibbs_with_gradients(
         self,
         x: Tensor,
-        n_steps: int = 1,
-        beta: Optional[Tensor] = None,
-        generator: Optional[torch.Generator] = None,
+        n_steps: int,
+        beta: Optional[Tensor],
+        generator: Optional[torch.Generator],
     ) -> tuple[Tensor, Tensor]:
         return torch.ops.torch_ebm.boltzmann_gibbs_with_gradients(
             x, self._weight, self._bias, n_steps=n_steps, beta=beta, generator=generator

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import weakref
 from collections.abc import Callable, Iterator
@@ -31,8 +32,8 @@ from ._arguments import as_beta
 #: * ``flip_differences(x, sites)``, E(x with one unit flipped) - E(x), (N, m), for the units
 #:   ``sites``, (N, m), or for all D, (N, D), if ``sites`` is None: in the criteria for binary data,
 #:   with gradients;
-#: * ``in_field(field)``, an energy E(x) - field.x with methods ``gibbs`` and
-#:   ``gibbs_with_gradients``, for ``field`` like one state or like x: with it the two stay in use
+#: * ``in_field(field)``, an energy E(x) - field.x with methods ``gibbs``, ``random_scan_gibbs`` and
+#:   ``gibbs_with_gradients``, as far as it has them, for ``field`` like one state or like x: with it the two stay in use
 #:   along the path from a base of independent binary units, :func:`torch_ebm.annealed_energy`.
 #:
 #: ``gibbs`` and ``gibbs_with_gradients`` may return None where they have no answer, as at some
@@ -269,7 +270,8 @@ def _energy_has(handle: int, method: str) -> bool:
     return has_method(callable_of(handle, "energy"), method)
 
 
-def _call_energy_gibbs(
+def _call_own_gibbs(
+    method: str,
     x: Tensor,
     handle: int,
     n_steps: int,
@@ -277,26 +279,11 @@ def _call_energy_gibbs(
     clamp: Optional[Tensor],
     generator: Optional[torch.Generator],
 ) -> Optional[Tensor]:
-    states = callable_of(handle, "energy").gibbs(x, n_steps, beta, clamp, generator)
-    return _states_of(states, "gibbs")
-
-
-def _states_of(result: object, method: str) -> Optional[Tensor]:
+    sampler = getattr(callable_of(handle, "energy"), method)
+    result = sampler(x, n_steps, beta, clamp, generator)
     if not (result is None or isinstance(result, Tensor)):
         raise TypeError(f"energy: {method} must return a tensor like x, got {type(result).__name__}")
     return result
-
-
-def _call_energy_random_scan_gibbs(
-    x: Tensor,
-    handle: int,
-    n_steps: int,
-    beta: Optional[Tensor],
-    clamp: Optional[Tensor],
-    generator: Optional[torch.Generator],
-) -> Optional[Tensor]:
-    states = callable_of(handle, "energy").random_scan_gibbs(x, n_steps, beta, clamp, generator)
-    return _states_of(states, "random_scan_gibbs")
 
 
 def _call_energy_gibbs_with_gradients(
@@ -332,10 +319,12 @@ _implementations.impl(
     "_call_energy_flip_differences", _call_energy_flip_differences, "CompositeImplicitAutograd"
 )
 _implementations.impl("_energy_has", _energy_has, "CompositeImplicitAutograd")
-_implementations.impl("_call_energy_gibbs", _call_energy_gibbs, "CompositeImplicitAutograd")
-_implementations.impl(
-    "_call_energy_random_scan_gibbs", _call_energy_random_scan_gibbs, "CompositeImplicitAutograd"
-)
+for _method in ("gibbs", "random_scan_gibbs"):
+    _implementations.impl(
+        f"_call_energy_{_method}",
+        functools.partial(_call_own_gibbs, _method),
+        "CompositeImplicitAutograd",
+    )
 _implementations.impl(
     "_call_energy_gibbs_with_gradients",
     _call_energy_gibbs_with_gradients,

@@ -57,6 +57,12 @@ class BoltzmannInField : public EnergyFunction {
     return boltzmann_gibbs(x, weight_, bias_, run, clamp);
   }
 
+  std::optional<at::Tensor> random_scan_gibbs(
+      const at::Tensor& x, const RunOptions& run,
+      const std::optional<at::Tensor>& clamp) const override {
+    return boltzmann_random_scan_gibbs(x, weight_, bias_, run, clamp);
+  }
+
   std::optional<std::tuple<at::Tensor, at::Tensor>> gibbs_with_gradients(
       const at::Tensor& x, const RunOptions& run) const override {
     return boltzmann_gibbs_with_gradients(x, weight_, bias_, run);

@@ -28,10 +28,13 @@ class AnnealedEnergy : public EnergyFunction {
 
   std::optional<at::Tensor> gibbs(const at::Tensor& x, const RunOptions& run,
                                   const std::optional<at::Tensor>& clamp) const override {
-    const auto own = at_temperature(x, run);
-    if (!own) return std::nullopt;
-    const auto states = own->energy.gibbs(own->x, own->run, clamp);
-    return states ? std::optional(states->to(x.options())) : std::nullopt;
+    return own_gibbs(&Energy::gibbs, x, run, clamp);
+  }
+
+  std::optional<at::Tensor> random_scan_gibbs(
+      const at::Tensor& x, const RunOptions& run,
+      const std::optional<at::Tensor>& clamp) const override {
+    return own_gibbs(&Energy::random_scan_gibbs, x, run, clamp);
   }
 
   std::optional<std::tuple<at::Tensor, at::Tensor>> gibbs_with_gradients(
@@ -44,6 +47,15 @@ class AnnealedEnergy : public EnergyFunction {
   }
 
  private:
+  std::optional<at::Tensor> own_gibbs(decltype(&Energy::gibbs) gibbs, const at::Tensor& x,
+                                      const RunOptions& run,
+                                      const std::optional<at::Tensor>& clamp) const {
+    const auto own = at_temperature(x, run);
+    if (!own) return std::nullopt;
+    const auto states = (own->energy.*gibbs)(own->x, own->run, clamp);
+    return states ? std::optional(states->to(x.options())) : std::nullopt;
+  }
+
   struct OwnSampler {
     Energy energy;
     at::Tensor x;

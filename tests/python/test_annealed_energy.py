@@ -135,7 +135,15 @@ def bernoulli(dtype=torch.float64):
     return Independent(Bernoulli(logits=torch.tensor([1.5, -0.5, 0.0, 0.7], dtype=dtype)), 1)
 
 
-OWN = {"gibbs": torch_ebm.gibbs, "gibbs_with_gradients": torch_ebm.gibbs_with_gradients}
+def random_scan(energy, x, *, n_steps, **options):
+    return torch_ebm.gibbs(energy, x, scan="random", n_steps=4 * n_steps, **options)
+
+
+OWN = {
+    "gibbs": torch_ebm.gibbs,
+    "random_scan_gibbs": random_scan,
+    "gibbs_with_gradients": torch_ebm.gibbs_with_gradients,
+}
 
 
 @pytest.mark.parametrize("beta", [0.0, 1e-6, 0.4, 1.0, 1.7, "each"])
