@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Literal, Optional, Union
 
 import torch
@@ -154,59 +153,6 @@ class BoltzmannMachine(ClosedForms):
         if not torch.jit.is_scripting():
             self._check_closed_form("flip_differences")
         return torch.ops.torch_ebm.boltzmann_flip_differences(x, self.weight, self.bias, sites)
-
-    @torch.jit.unused
-    @names_wrong_types
-    def in_field(self, field: Tensor) -> _MachineInField:
-        """The energy E(x) - field.x, for ``field`` (D,) or, one for every chain, (N, D)."""
-        self._check_closed_form("in_field")
-        return _MachineInField(self.weight.detach().to(field), self.bias.detach() + field)
-
-
-class _MachineInField:
-    """A machine with a bias for every chain, (N, D), or for all, (D,)."""
-
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        self._weight, self._bias = weight, bias
-
-    def __call__(self, x: Tensor) -> Tensor:
-        without = torch.ops.torch_ebm.boltzmann_energy(
-            x, self._weight, torch.zeros_like(self._weight[0])
-        )
-        return without - (x * self._bias).sum(1)
-
-    def gibbs(
-        self,
-        x: Tensor,
-        n_steps: int,
-        beta: Optional[Tensor],
-        clamp: Optional[Tensor],
-        generator: Optional[torch.Generator],
-        scan: Literal["systematic", "random"] = "systematic",
-    ) -> Tensor:
-        return torch.ops.torch_ebm.boltzmann_gibbs(
-            x,
-            self._weight,
-            self._bias,
-            n_steps=n_steps,
-            beta=beta,
-            clamp=clamp,
-            generator=generator,
-            scan=scan,
-        )
-
-    random_scan_gibbs = functools.partialmethod(gibbs, scan="random")
-
-    def gibbs_with_gradients(
-        self,
-        x: Tensor,
-        n_steps: int,
-        beta: Optional[Tensor],
-        generator: Optional[torch.Generator],
-    ) -> tuple[Tensor, Tensor]:
-        return torch.ops.torch_ebm.boltzmann_gibbs_with_gradients(
-            x, self._weight, self._bias, n_steps=n_steps, beta=beta, generator=generator
-        )
 
 
 @names_wrong_types

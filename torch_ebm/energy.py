@@ -31,10 +31,7 @@ from ._arguments import as_beta
 #:   it is called without gradients;
 #: * ``flip_differences(x, sites)``, E(x with one unit flipped) - E(x), (N, m), for the units
 #:   ``sites``, (N, m), or for all D, (N, D), if ``sites`` is None: in the criteria for binary data,
-#:   with gradients;
-#: * ``in_field(field)``, an energy E(x) - field.x with methods ``gibbs``, ``random_scan_gibbs`` and
-#:   ``gibbs_with_gradients``, as far as it has them, for ``field`` like one state or like x: with it the two stay in use
-#:   along the path from a base of independent binary units, :func:`torch_ebm.annealed_energy`.
+#:   with gradients.
 #:
 #: ``gibbs`` and ``gibbs_with_gradients`` may return None where they have no answer, as at some
 #: temperatures: then the general sampler is used.
@@ -58,6 +55,18 @@ class Registration:
         self.release = weakref.finalize(self, _callables.pop, self.handle)
 
 
+class Registrations:
+    """Several, as one."""
+
+    def __init__(self, *parts: Union[Registration, Registrations, None]) -> None:
+        self._parts = parts
+
+    def release(self) -> None:
+        for part in self._parts:
+            if part is not None:
+                part.release()
+
+
 @contextlib.contextmanager
 def registered(function: Callable) -> Iterator[int]:
     """The handle by which the operators know ``function``, valid inside the ``with`` block."""
@@ -79,8 +88,8 @@ def callable_of(handle: int, what: str) -> Callable:
 def as_argument(energy: Energy) -> Iterator[object]:
     """The value to pass for an operator's ``Any energy``, valid inside the ``with`` block.
 
-    A scripted module is passed as it is, a model of this library as its name and parameters; any
-    other callable is passed as a handle.
+    A scripted module is passed as it is, an energy of this library as its name and parts; any other
+    callable is passed as a handle.
 
     Raises:
         TypeError: ``energy`` is not callable.
@@ -93,7 +102,7 @@ def as_argument(energy: Energy) -> Iterator[object]:
             registration.release()
 
 
-def held_argument(energy: Energy) -> tuple[object, Optional[Registration]]:
+def held_argument(energy: Energy) -> tuple[object, Union[Registration, Registrations, None]]:
     """The same, valid as long as the registration lives, if there is one.
 
     Raises:
@@ -101,10 +110,9 @@ def held_argument(energy: Energy) -> tuple[object, Optional[Registration]]:
     """
     if isinstance(energy, torch.jit.ScriptModule):
         return energy, None
-    if isinstance(energy, ClosedForms):
-        built_in = energy._built_in()
-        if built_in is not None:
-            return built_in, None
+    described = energy._as_argument() if hasattr(type(energy), "_as_argument") else None
+    if described is not None:
+        return described
     if not callable(energy):
         raise TypeError(f"energy must be callable, got {type(energy).__name__}")
     registration = Registration(energy)
@@ -212,6 +220,15 @@ def _uncompiled(energy: Energy) -> Energy:
     return energy
 
 
+@functools.lru_cache(maxsize=None)
+def _owner(cls: type[ClosedForms]) -> Optional[type[ClosedForms]]:
+    """The class of this library whose energy and closed forms a class inherits unchanged."""
+    owner = next((c for c in cls.__mro__ if "_PARAMETERS" in vars(c)), None)
+    names = ("__call__", *ClosedForms._MAY_BE_PATCHED)
+    same = all(getattr(cls, name, None) is getattr(owner, name, None) for name in names)
+    return owner if same else None
+
+
 class ClosedForms(torch.nn.Module):
     """A module whose methods are closed forms of its ``forward``.
 
@@ -226,7 +243,6 @@ class ClosedForms(torch.nn.Module):
         "flip_differences",
         "tempered",
         "value_and_score",
-        "in_field",
         "log_z",
         "sample",
     )
@@ -240,17 +256,18 @@ class ClosedForms(torch.nn.Module):
     _PARAMETERS: tuple[str, ...]
     _MAY_BE_PATCHED = frozenset(("forward", *_CLOSED_FORMS))
 
-    def _built_in(self) -> Optional[tuple]:
+    def _as_argument(self) -> Optional[tuple[tuple, None]]:
         """The name of the model and its parameters, if nothing about this object was changed."""
-        if "_PARAMETERS" not in vars(type(self)) or _has_hooks(self):  # a subclass is another model
+        owner = _owner(type(self))
+        if owner is None or _has_hooks(self):
             return None
         if not self._MAY_BE_PATCHED.isdisjoint(self.__dict__):
             return None
-        tensors = [self._parameters.get(name) for name in self._PARAMETERS]
+        tensors = [self._parameters.get(name) for name in owner._PARAMETERS]
         # torch.func.functional_call and the like put other tensors in their place.
         if any(type(tensor) is not torch.nn.Parameter for tensor in tensors):
             return None
-        return (type(self).__name__, *tensors)
+        return (owner.__name__, *tensors), None
 
     def _is_as_built(self) -> bool:
         """Whether the parts that ``forward`` calls are still those of the closed forms."""

@@ -36,10 +36,9 @@ int64_t checked_units(const at::Tensor& weight, const at::Tensor& bias) {
 
 const detail::BuiltIn built_in_machine(
     kBoltzmannMachine,
-    [](c10::ArrayRef<c10::IValue> tensors) -> std::shared_ptr<const EnergyFunction> {
-      TORCH_CHECK_TYPE(tensors.size() == 2, kBoltzmannMachine,
-                       ": tensors must be weight and bias, got ", tensors.size());
-      return BoltzmannMachineImpl::over(tensors[0].toTensor(), tensors[1].toTensor());
+    [](const char*, c10::ArrayRef<c10::IValue> parts) -> std::shared_ptr<const EnergyFunction> {
+      const auto parameters = detail::tensors_of(kBoltzmannMachine, parts, 2);
+      return BoltzmannMachineImpl::over(parameters[0], parameters[1]);
     });
 
 /// A machine with a bias for every chain, (N, D), or for all, (D,).

@@ -67,11 +67,10 @@ void check_hidden(const char* op, const at::Tensor& hidden, const at::Tensor& we
 constexpr double kInitialWeightScale = 0.01;
 
 const detail::BuiltIn built_in_rbm(
-    "RBM", [](c10::ArrayRef<c10::IValue> tensors) -> std::shared_ptr<const EnergyFunction> {
-      TORCH_CHECK_TYPE(tensors.size() == 3,
-                       "RBM: tensors must be weight, visible_bias and hidden_bias, got ",
-                       tensors.size());
-      return RBMImpl::over(tensors[0].toTensor(), tensors[1].toTensor(), tensors[2].toTensor());
+    "RBM",
+    [](const char*, c10::ArrayRef<c10::IValue> parts) -> std::shared_ptr<const EnergyFunction> {
+      const auto parameters = detail::tensors_of("RBM", parts, 3);
+      return RBMImpl::over(parameters[0], parameters[1], parameters[2]);
     });
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "torch_ebm/annealed_energy.h"
 
 #include "csrc/common/per_chain.h"
+#include "csrc/energy/built_in.h"
 
 namespace torch_ebm {
 
@@ -16,6 +17,8 @@ class AnnealedEnergy : public EnergyFunction {
   std::tuple<at::Tensor, at::Tensor> value_and_score(const at::Tensor& x) const override {
     return energy_.value_and_score(x);
   }
+
+  bool has_path(const at::Tensor&) const override { return true; }
 
   std::optional<at::Tensor> base_energy(const at::Tensor& x) const override {
     return -base_.log_prob(x);
@@ -85,6 +88,39 @@ class AnnealedEnergy : public EnergyFunction {
   Energy energy_;
   NoiseDistribution base_;
 };
+
+/// Log probabilities (N,) of x, (N, ...), under independent binary units with these log odds; -inf for other states.
+at::Tensor bernoulli_log_prob(const at::Tensor& x, const at::Tensor& logits) {
+  const at::Tensor odds = logits.to(x.options()).expand_as(x);
+  const at::Tensor of_sites =
+      at::binary_cross_entropy_with_logits(odds, x, {}, {}, at::Reduction::None);
+  const at::Tensor log_prob = -of_sites.flatten(1).sum(1);
+  return log_prob.masked_fill((x.ne(0) & x.ne(1)).flatten(1).any(1), -INFINITY);
+}
+
+/// From an energy and its base: the energy of that, or log odds of independent binary units.
+const detail::BuiltIn built_in_annealed(
+    "AnnealedEnergy",
+    [](const char* op, c10::ArrayRef<c10::IValue> parts) -> std::shared_ptr<const EnergyFunction> {
+      TORCH_CHECK_TYPE(parts.size() == 2, op,
+                       ": an annealed energy must be made of an energy and a base, got ",
+                       parts.size(), " parts");
+      Energy energy = Energy::from_ivalue(op, parts[0]);
+      if (parts[1].isTensor()) {
+        const at::Tensor logits = parts[1].toTensor();
+        return std::make_shared<AnnealedEnergy>(
+            std::move(energy),
+            NoiseDistribution{
+                .sample = {},
+                .log_prob = [logits](const at::Tensor& x) { return bernoulli_log_prob(x, logits); },
+                .logits = logits});
+      }
+      return std::make_shared<AnnealedEnergy>(
+          std::move(energy),
+          NoiseDistribution{.sample = {},
+                            .log_prob = [base = Energy::from_ivalue(op, parts[1])](
+                                            const at::Tensor& x) { return -base.value(x); }});
+    });
 
 }  // namespace
 

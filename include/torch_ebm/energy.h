@@ -126,8 +126,8 @@ class TORCH_EBM_API Energy {
   explicit Energy(const Holder& holder) : Energy(holder.ptr()) {}
 
   /// What the operators take as `Any energy`: a scripted module's object, the handle of a Python
-  /// callable, or a tuple of the name of a model of this library ("RBM", "BoltzmannMachine") and its
-  /// parameters.
+  /// callable, or a tuple of the name of an energy of this library ("RBM", "BoltzmannMachine",
+  /// "AnnealedEnergy") and its parts.
   static Energy from_ivalue(const char* op, const c10::IValue& value);
 
   /// With beta, () or (N,), the tempered energy, float64 unless the energy defines its own

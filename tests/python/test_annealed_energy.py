@@ -150,10 +150,6 @@ OWN = {
 @pytest.mark.parametrize("name", OWN)
 def test_a_boltzmann_machine_keeps_its_samplers_on_the_path(name, beta):
     energy, base = machine(), bernoulli()
-    calls = []
-    energy.in_field = lambda field: calls.append(1) or torch_ebm.BoltzmannMachine.in_field(
-        energy, field
-    )
     path = torch_ebm.annealed_energy(lambda x: energy(x), base)
     own = torch_ebm.annealed_energy(energy, base)
     states = torch_ebm.testing.enumerate_states((4,))
@@ -165,7 +161,6 @@ def test_a_boltzmann_machine_keeps_its_samplers_on_the_path(name, beta):
         laws = [torch_ebm.testing.exact_law(path, states, beta)]
     x = torch.cat([states[torch.multinomial(law, n, True, generator=seeded(12))] for law in laws])
     last = OWN[name](own, x, n_steps=6, beta=betas, generator=seeded(13)).x
-    assert calls or beta == 1.0
     for part, law in zip(last.split(n), laws):
         numbers = (part @ torch.tensor([1.0, 2.0, 4.0, 8.0]).double()).long()
         check_law(numbers, law.numpy(), f"law at beta = {beta}")
@@ -200,23 +195,16 @@ def test_other_bases_and_energies_take_the_general_sampler():
         # Without a temperature it is the energy, and so are its sampler and its flips.
         one, other = (torch_ebm.gibbs(e, x, generator=seeded(16)).x for e in (own, model))
         assert torch.equal(one, other)
-        assert torch.equal(own.flip_differences(x, None), model.flip_differences(x, None))
+        losses = [torch_ebm.pseudolikelihood(e, x) for e in (own, model)]
+        assert torch.equal(*losses)
 
 
-def test_ais_of_a_boltzmann_machine_uses_its_sampler():
-    class Counted(torch_ebm.BoltzmannMachine):
-        calls = 0
+def test_ais_of_a_boltzmann_machine_uses_its_sampler(monkeypatch):
+    def forward(self, x):
+        raise AssertionError("neither its energy nor its sampler goes through Python")
 
-        def forward(self, x):
-            type(self).calls += 1
-            return torch.ops.torch_ebm.boltzmann_energy(x, self.weight, self.bias)
-
-        gibbs = torch_ebm.BoltzmannMachine.gibbs
-        in_field = torch_ebm.BoltzmannMachine.in_field
-
-    energy = Counted(4, dtype=torch.float64)
-    energy.load_state_dict(machine().state_dict())
-    estimate = torch_ebm.ais(energy, bernoulli(), betas=50, n_chains=2000, generator=seeded(17))
-    assert Counted.calls == 50  # one for every temperature, none for its sites
+    energy = machine()
     exact = torch_ebm.exact_log_z(energy, 4, dtype=torch.float64)
+    monkeypatch.setattr(torch_ebm.BoltzmannMachine, "forward", forward)
+    estimate = torch_ebm.ais(energy, bernoulli(), betas=50, n_chains=2000, generator=seeded(17))
     assert (estimate.log_z - exact).abs() < 5 * estimate.std_error
