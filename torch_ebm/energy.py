@@ -204,9 +204,9 @@ def _has_hooks(energy: Energy) -> bool:
     return any(getattr(energy, name, None) for name in ("_forward_hooks", "_forward_pre_hooks"))
 
 
-def is_untouched(module: torch.nn.Module) -> bool:
-    """Whether neither it nor a module inside has hooks or a patched forward."""
-    return not any(_has_hooks(m) or "forward" in vars(m) for m in module.modules())
+def is_changed(module: torch.nn.Module) -> bool:
+    """Whether it has hooks or a patched forward."""
+    return _has_hooks(module) or "forward" in vars(module)
 
 
 def _defined(cls: type, name: str) -> Optional[object]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from . import _library  # noqa: F401
 from ._arguments import checked_matrix, fill_parameters
 from ._wrong_types import names_wrong_types
-from .energy import ClosedForms, is_untouched
+from .energy import ClosedForms, is_changed
 
 # torch's own threshold, above which softplus is the identity, makes an error of 2e-9.
 _SOFTPLUS_THRESHOLD = 40.0
@@ -21,6 +21,13 @@ _ACTIVATIONS = {
     "softplus": lambda: torch.nn.Softplus(threshold=_SOFTPLUS_THRESHOLD),
     "tanh": torch.nn.Tanh,
 }
+
+
+def _is_activation(layer: torch.nn.Module, name: str) -> bool:
+    if name == "softplus":
+        found = (type(layer), getattr(layer, "beta", None), getattr(layer, "threshold", None))
+        return found == (torch.nn.Softplus, 1, _SOFTPLUS_THRESHOLD)
+    return type(layer) is _ACTIVATIONS[name]
 
 
 class MLP(ClosedForms):
@@ -45,6 +52,8 @@ class MLP(ClosedForms):
         ValueError: wrong sizes, an unknown activation, a confinement that is negative or not
             finite.
     """
+
+    _PARAMETERS = ()
 
     @names_wrong_types
     def __init__(
@@ -128,16 +137,25 @@ class MLP(ClosedForms):
             energy = energy + 0.5 * self.confinement * x.square().sum(1)
         return energy
 
+    def _as_argument(self) -> Optional[tuple[tuple, None]]:
+        described = super()._as_argument()
+        if described is None or not self._is_as_built():
+            return None
+        linear = list(self.layers)[::2]
+        weights, biases = [layer.weight for layer in linear], [layer.bias for layer in linear]
+        if any(type(tensor) is not torch.nn.Parameter for tensor in (*weights, *biases)):
+            return None
+        return ("MLP", weights, biases, self.activation, float(self.confinement)), None
+
     def _is_as_built(self) -> bool:
         if type(self).value_and_score is not MLP.value_and_score:
             return True
-        linear, others = self.layers[::2], self.layers[1::2]
-        activation = repr(_ACTIVATIONS[self.activation]())
+        layers = list(self.layers)
         return (
-            is_untouched(self.layers)
-            and type(self.layers).forward is torch.nn.Sequential.forward
-            and all(type(layer).forward is torch.nn.Linear.forward for layer in linear)
-            and all(repr(layer) == activation for layer in others)
+            type(self.layers).forward is torch.nn.Sequential.forward
+            and all(layer.forward.__func__ is torch.nn.Linear.forward for layer in layers[::2])
+            and all(_is_activation(layer, self.activation) for layer in layers[1::2])
+            and not any(is_changed(module) for module in (self.layers, *layers))
         )
 
     @torch.jit.export

@@ -8,6 +8,7 @@
 #include <typeinfo>
 
 #include "csrc/common/checks.h"
+#include "csrc/energy/built_in.h"
 
 namespace torch_ebm {
 
@@ -55,6 +56,63 @@ std::vector<int64_t> sizes_of(const std::vector<at::Tensor>& weights,
   return sizes;
 }
 
+/// The energy and its closed-form score as functions of the parameters.
+class MLPEnergy : public EnergyFunction {
+ public:
+  MLPEnergy(std::vector<at::Tensor> weights, std::vector<at::Tensor> biases, MLPOptions options)
+      : weights_(std::move(weights)), biases_(std::move(biases)), options_(std::move(options)) {}
+
+  at::Tensor value(const at::Tensor& x) const override {
+    detail::check_shape(kName, "x", x, {-1, weights_[0].size(1)}, "(N, D)");
+    at::Tensor h = at::linear(x, weights_[0], biases_[0]);
+    for (size_t l = 1; l < weights_.size(); ++l) {
+      h = at::linear(activated(h), weights_[l], biases_[l]);
+    }
+    const at::Tensor output = h.squeeze(1);
+    if (options_.confinement == 0) return output;
+    return output + 0.5 * options_.confinement * x.square().sum(1);
+  }
+
+  std::tuple<at::Tensor, at::Tensor> value_and_score(const at::Tensor& x) const override {
+    return mlp_value_and_score(x, weights_, biases_, options_.activation, options_.confinement);
+  }
+
+  bool is_per_example() const override { return true; }
+
+ private:
+  at::Tensor activated(const at::Tensor& h) const {
+    switch (detail::activation_of(kName, options_.activation)) {
+      case kernels::Activation::kSilu:
+        return at::silu(h);
+      case kernels::Activation::kSoftplus:
+        return at::softplus(h, /*beta=*/1, detail::kSoftplusThreshold);
+      case kernels::Activation::kTanh:
+        return at::tanh(h);
+    }
+    TORCH_INTERNAL_ASSERT(false);
+  }
+
+  std::vector<at::Tensor> weights_;
+  std::vector<at::Tensor> biases_;
+  MLPOptions options_;
+};
+
+/// From weights, biases, the activation and the confinement.
+const detail::BuiltIn built_in_mlp(
+    kName,
+    [](const char*, c10::ArrayRef<c10::IValue> parts) -> std::shared_ptr<const EnergyFunction> {
+      TORCH_CHECK_TYPE(parts.size() == 4 && parts[0].isTensorList() && parts[1].isTensorList() &&
+                           parts[2].isString() && parts[3].isDouble(),
+                       kName, ": its parts must be weights, biases, activation and confinement");
+      std::vector<at::Tensor> weights = parts[0].toTensorVector();
+      std::vector<at::Tensor> biases = parts[1].toTensorVector();
+      check_sizes(sizes_of(weights, biases));
+      MLPOptions options{parts[2].toStringRef(), parts[3].toDouble()};
+      detail::activation_of(kName, options.activation);
+      detail::check_confinement(kName, options.confinement);
+      return std::make_shared<MLPEnergy>(std::move(weights), std::move(biases), std::move(options));
+    });
+
 }  // namespace
 
 MLPImpl::MLPImpl(std::vector<int64_t> sizes, MLPOptions options)
@@ -93,22 +151,20 @@ void MLPImpl::pretty_print(std::ostream& stream) const {
 
 bool MLPImpl::keeps_energy() const { return typeid(*this) == typeid(MLPImpl); }
 
-at::Tensor MLPImpl::forward(const at::Tensor& x) const {
-  detail::check_shape(kName, "x", x, {-1, sizes_[0]}, "(N, D)");
-  torch::nn::Sequential stack = layers;  // the same modules: their forward is not const
-  const at::Tensor output = stack->forward(x).squeeze(1);
-  if (options_.confinement == 0) return output;
-  return output + 0.5 * options_.confinement * x.square().sum(1);
-}
-
-std::tuple<at::Tensor, at::Tensor> MLPImpl::value_and_score(const at::Tensor& x) const {
-  if (!keeps_energy()) return EnergyFunction::value_and_score(x);
+std::shared_ptr<const EnergyFunction> MLPImpl::of_parameters() const {
   std::vector<at::Tensor> weights;
   std::vector<at::Tensor> biases;
   for (const at::Tensor& parameter : layers->parameters()) {
     (parameter.dim() == 2 ? weights : biases).push_back(parameter);
   }
-  return mlp_value_and_score(x, weights, biases, options_.activation, options_.confinement);
+  return std::make_shared<MLPEnergy>(std::move(weights), std::move(biases), options_);
+}
+
+at::Tensor MLPImpl::forward(const at::Tensor& x) const { return of_parameters()->value(x); }
+
+std::tuple<at::Tensor, at::Tensor> MLPImpl::value_and_score(const at::Tensor& x) const {
+  if (!keeps_energy()) return EnergyFunction::value_and_score(x);
+  return of_parameters()->value_and_score(x);
 }
 
 }  // namespace torch_ebm

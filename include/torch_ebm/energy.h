@@ -126,7 +126,7 @@ class TORCH_EBM_API Energy {
   explicit Energy(const Holder& holder) : Energy(holder.ptr()) {}
 
   /// What the operators take as `Any energy`: a scripted module's object, the handle of a Python
-  /// callable, or a tuple of the name of an energy of this library ("RBM", "BoltzmannMachine",
+  /// callable, or a tuple of the name of an energy of this library ("RBM", "BoltzmannMachine", "MLP",
   /// "AnnealedEnergy") and its parts.
   static Energy from_ivalue(const char* op, const c10::IValue& value);
 

@@ -69,6 +69,9 @@ class TORCH_EBM_API MLPImpl : public torch::nn::Cloneable<MLPImpl>, public Energ
   torch::nn::Sequential layers{nullptr};
 
  private:
+  /// The same energy, as a function of the parameters.
+  std::shared_ptr<const EnergyFunction> of_parameters() const;
+
   std::vector<int64_t> sizes_;
   MLPOptions options_;
 };

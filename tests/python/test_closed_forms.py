@@ -296,6 +296,45 @@ def test_a_model_of_this_library_is_passed_without_callbacks_and_gives_the_same(
         torch.testing.assert_close(ours, called_back, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("activation", ["silu", "softplus", "tanh"])
+def test_a_network_is_passed_without_callbacks_and_gives_the_same(activation, monkeypatch):
+    torch.manual_seed(3)
+    mlp = torch_ebm.MLP([3, 8, 5, 1], activation=activation, confinement=0.7)
+    x, negative = torch.randn(20, 3, generator=seeded(4)), torch.randn(9, 3, generator=seeded(5))
+
+    def results():
+        yield torch_ebm.langevin(mlp, x, n_steps=3, generator=seeded(6)).x
+        yield torch_ebm.hmc(mlp, x, beta=0.5, generator=seeded(7)).x
+        for criterion in (
+            torch_ebm.score_matching,
+            functools.partial(torch_ebm.maximum_likelihood, negative_samples=negative),
+        ):
+            loss = criterion(mlp, x)
+            yield loss
+            yield from torch.autograd.grad(loss, tuple(mlp.parameters()), allow_unused=True)
+
+    assert held_argument(mlp)[0][0] == "MLP"
+    passed = list(results())
+    monkeypatch.setattr(torch_ebm.MLP, "_as_argument", lambda self: None)
+    for ours, called_back in zip(passed, results()):
+        if ours is not None:
+            torch.testing.assert_close(ours, called_back, rtol=1e-5, atol=1e-6)
+
+
+def test_a_network_with_other_layers_is_called_back():
+    def changed(change):
+        mlp = torch_ebm.MLP([3, 8, 1], activation="softplus")
+        change(mlp)
+        return held_argument(mlp)[1] is not None
+
+    assert not changed(lambda mlp: None)
+    assert changed(lambda mlp: setattr(mlp.layers[1], "beta", 2))
+    assert changed(lambda mlp: mlp.layers.insert(1, torch.nn.Dropout()))
+    assert changed(lambda mlp: mlp.layers[0].register_forward_hook(lambda *_: None))
+    assert changed(lambda mlp: torch.nn.utils.parametrizations.spectral_norm(mlp.layers[0]))
+    assert changed(lambda mlp: setattr(mlp.layers, "forward", lambda x: x))
+
+
 @pytest.mark.parametrize("change", [with_hook, patched])
 def test_a_changed_model_is_called_back(change):
     assert held_argument(change(torch_ebm.RBM(3, 2)))[1] is not None
