@@ -274,21 +274,10 @@ TORCH_LIBRARY(torch_ebm, m) {
   // Implemented in Python, in a Python process.
   m.def(conservative("_call_energy(Tensor x, int handle) -> Tensor"));
   m.def(conservative("_energy_has(int handle, str method) -> bool"));
-  m.def(conservative(
-        "_call_energy_value_and_score(Tensor x, int handle) -> (Tensor energy, Tensor score)"));
-  m.def(conservative("_call_energy_base(Tensor x, int handle) -> Tensor"));
-  m.def(conservative("_call_energy_tempered(Tensor x, int handle, Tensor beta) -> Tensor"));
-  m.def(conservative(
-        "_call_energy_gibbs(Tensor x, int handle, int n_steps, Tensor? beta, Tensor? clamp, "
-        "Generator? generator) -> Tensor?"));
-  m.def(conservative(
-        "_call_energy_random_scan_gibbs(Tensor x, int handle, int n_steps, Tensor? beta, "
-        "Tensor? clamp, Generator? generator) -> Tensor?"));
-  m.def(conservative(
-        "_call_energy_gibbs_with_gradients(Tensor x, int handle, int n_steps, Tensor? beta, "
-        "Generator? generator) -> (Tensor?, Tensor?)"));
-  m.def(conservative(
-        "_call_energy_flip_differences(Tensor x, int handle, Tensor? sites) -> Tensor"));
+  // What an optional method of an energy returns, given x and its other arguments, a tuple. `expected` says what that
+  // must be.
+  m.def(conservative("_call_energy_method(Tensor x, int handle, str method, str expected, "
+                     "Any arguments) -> Any"));
   m.def(conservative(
         "_call_sampler(Tensor x, int handle, Tensor beta, Generator? generator) "
         "-> (Tensor x, Tensor? energy)"));

@@ -128,32 +128,7 @@ def energy_at(energy: Energy, x: Tensor, beta: Union[float, Tensor, None] = None
 
 
 def _call_energy(x: Tensor, handle: int) -> Tensor:
-    return _energies(callable_of(handle, "energy")(x))
-
-
-def _call_energy_base(x: Tensor, handle: int) -> Tensor:
-    return _energies(callable_of(handle, "energy").base_energy(x))
-
-
-def _call_energy_tempered(x: Tensor, handle: int, beta: Tensor) -> Tensor:
-    return _energies(callable_of(handle, "energy").tempered(x, beta))
-
-
-def _call_energy_value_and_score(x: Tensor, handle: int) -> tuple[Tensor, Tensor]:
-    result = callable_of(handle, "energy").value_and_score(x)
-    if not (
-        isinstance(result, tuple)
-        and len(result) == 2
-        and all(isinstance(part, Tensor) for part in result)
-    ):
-        raise TypeError(
-            "energy: value_and_score must return energies of shape (N,) and scores like x, got "
-            f"{type(result).__name__}"
-        )
-    return result
-
-
-def _energies(value: object) -> Tensor:
+    value = callable_of(handle, "energy")(x)
     if not isinstance(value, Tensor):
         raise TypeError(f"energy must return a tensor of shape (N,), got {type(value).__name__}")
     return value
@@ -287,63 +262,18 @@ def _energy_has(handle: int, method: str) -> bool:
     return has_method(callable_of(handle, "energy"), method)
 
 
-def _call_own_gibbs(
-    method: str,
-    x: Tensor,
-    handle: int,
-    n_steps: int,
-    beta: Optional[Tensor],
-    clamp: Optional[Tensor],
-    generator: Optional[torch.Generator],
-) -> Optional[Tensor]:
-    sampler = getattr(callable_of(handle, "energy"), method)
-    result = sampler(x, n_steps, beta, clamp, generator)
-    if not (result is None or isinstance(result, Tensor)):
-        raise TypeError(f"energy: {method} must return a tensor like x, got {type(result).__name__}")
+def _call_energy_method(
+    x: Tensor, handle: int, method: str, expected: str, arguments: tuple
+) -> object:
+    result = getattr(callable_of(handle, "energy"), method)(x, *arguments)
+    parts = result if isinstance(result, tuple) else (result,)
+    if not all(part is None or isinstance(part, Tensor) for part in parts):
+        got = " and ".join(type(part).__name__ for part in parts)
+        raise TypeError(f"energy: {method} must return {expected}, got {got}")
     return result
-
-
-def _call_energy_gibbs_with_gradients(
-    x: Tensor,
-    handle: int,
-    n_steps: int,
-    beta: Optional[Tensor],
-    generator: Optional[torch.Generator],
-) -> tuple[Optional[Tensor], Optional[Tensor]]:
-    result = callable_of(handle, "energy").gibbs_with_gradients(x, n_steps, beta, generator)
-    if result is None:
-        return None, None
-    if not (isinstance(result, tuple) and [isinstance(r, Tensor) for r in result] == [True, True]):
-        raise TypeError("energy: gibbs_with_gradients must return states and acceptance rates (N,)")
-    return result
-
-
-def _call_energy_flip_differences(x: Tensor, handle: int, sites: Optional[Tensor]) -> Tensor:
-    differences = callable_of(handle, "energy").flip_differences(x, sites)
-    if not isinstance(differences, Tensor):
-        raise TypeError("energy: flip_differences must return a tensor of shape (N, sites)")
-    return differences
 
 
 _implementations = torch.library.Library("torch_ebm", "IMPL")
 _implementations.impl("_call_energy", _call_energy, "CompositeImplicitAutograd")
-_implementations.impl("_call_energy_base", _call_energy_base, "CompositeImplicitAutograd")
-_implementations.impl("_call_energy_tempered", _call_energy_tempered, "CompositeImplicitAutograd")
-_implementations.impl(
-    "_call_energy_value_and_score", _call_energy_value_and_score, "CompositeImplicitAutograd"
-)
-_implementations.impl(
-    "_call_energy_flip_differences", _call_energy_flip_differences, "CompositeImplicitAutograd"
-)
 _implementations.impl("_energy_has", _energy_has, "CompositeImplicitAutograd")
-for _method in ("gibbs", "random_scan_gibbs"):
-    _implementations.impl(
-        f"_call_energy_{_method}",
-        functools.partial(_call_own_gibbs, _method),
-        "CompositeImplicitAutograd",
-    )
-_implementations.impl(
-    "_call_energy_gibbs_with_gradients",
-    _call_energy_gibbs_with_gradients,
-    "CompositeImplicitAutograd",
-)
+_implementations.impl("_call_energy_method", _call_energy_method, "CompositeImplicitAutograd")

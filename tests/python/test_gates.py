@@ -212,13 +212,7 @@ TRACKS = {
 LATTICES = {"ising_log_z"}
 INTERNAL = {
     "_call_energy",
-    "_call_energy_base",
-    "_call_energy_flip_differences",
-    "_call_energy_gibbs",
-    "_call_energy_random_scan_gibbs",
-    "_call_energy_gibbs_with_gradients",
-    "_call_energy_tempered",
-    "_call_energy_value_and_score",
+    "_call_energy_method",
     "_call_sampler",
     "_draw_key",
     "_energy_at",

@@ -162,7 +162,7 @@ def test_an_own_method_is_left_out_for_categorical_states():
         (Steps(torch.zeros(3, 3)), ValueError, r"must return the shape of x, \(3, 2\), got"),
         (Steps(torch.zeros(3, 2).double()), TypeError, "must have the dtype of x"),
         (Steps(rate=torch.zeros(2)), ValueError, r"acceptance rate .* shape \(N,\)"),
-        (Steps(rate=0.5), TypeError, "must return states and acceptance rates"),
+        (Steps(rate=0.5), TypeError, "must return states like x and acceptance rates"),
         (Steps(rate=torch.zeros(3).long()), TypeError, "acceptance rate .* floating"),
     ],
 )
