@@ -13,7 +13,9 @@ from pathlib import Path
 from setuptools import build_meta
 from setuptools.build_meta import *  # noqa: F403: the hooks of a build backend
 
-SUPPORTED_TORCH = "torch>=2.13,<2.15"
+# As CMake checks it.
+_LISTS = (Path(__file__).parents[1] / "CMakeLists.txt").read_text()
+SUPPORTED_TORCH = "torch>={},<{}".format(*re.search(r"LibTorch (\S+)\.\.\.<(\S+)", _LISTS).groups())
 
 
 def torch_folder() -> Path | None:

@@ -1,6 +1,7 @@
 // The free energy of an RBM and its gradient. A composite of differentiable torch operators serves every transform, device
 // and order of derivative. Plain tensors on the CPU, as in training, take a closed form: the hidden units' probabilities,
-// which the gradient is made of, come with their softplus (cf. activations.h), and the backward pass is three products.
+// which the gradient is made of, come with their softplus (cf. activations.h), and the backward pass is one
+// product for each of x, the weights and the visible biases that needs a gradient.
 
 #include "csrc/models/rbm_free_energy.h"
 
