@@ -10,17 +10,18 @@ import torch
 from torch import Tensor
 
 from ._arguments import as_ladder
+from ._own_state import OwnState
 from ._wrong_types import names_wrong_types
 from .energy import as_argument
 from .log_z_estimate import LogZEstimate
 
-_BUFFERS = (
+_TENSORS = (
     *("n_updates", "mean", "covariance", "deviations", "anchored"),
     *("chains", "energies", "log_z_base", "innovation", "ess"),
 )
 
 
-class LogZTracker(torch.nn.Module):
+class LogZTracker(OwnState):
     """log Z of a model during training (Desjardins, Courville & Bengio 2011).
 
     It is tracked with the chains that train the model, those of :class:`torch_ebm.TemperedPCD`. An
@@ -47,8 +48,10 @@ class LogZTracker(torch.nn.Module):
     the spread of the N results. It thus accounts for the dependence of their samples, in time and
     between rungs. It does not account for chains that have not converged.
 
-    The whole state is in buffers, and the parameters of the last update are in ``previous``, so
-    that a saved and reloaded tracker continues bit for bit.
+    The whole state is in the state dict, the parameters of the last update in ``previous``, so that
+    a saved and reloaded tracker continues bit for bit. In distributed training every process tracks
+    log Z by its own chains: like these, the state is in no buffers, which DistributedDataParallel
+    would overwrite with those of rank 0.
 
     Args:
         energy: a module; only a copy of it is kept, for the parameters of the last update.
@@ -58,8 +61,8 @@ class LogZTracker(torch.nn.Module):
 
     Attributes:
         previous: the copy of the energy.
-        mean: log Z of the first R - 1 rungs, and the drift of each; a buffer, (2 R - 2,).
-        covariance: the filter's covariance of ``mean``, which sets the gain; a buffer.
+        mean: log Z of the first R - 1 rungs, and the drift of each, (2 R - 2,).
+        covariance: the filter's covariance of ``mean``, which sets the gain.
         deviations: the change of ``mean`` by the contribution of each ladder, (N, 2 R - 2).
         anchored: the covariance of errors that do not come from the ladders.
         innovation: by how many of their standard errors the bridges between rungs differed from
@@ -92,19 +95,19 @@ class LogZTracker(torch.nn.Module):
             )
         self.betas = as_ladder(betas)
         track = torch.ops.torch_ebm.log_z_track(chains, self.betas)
-        for name, tensor in zip(_BUFFERS, track):
-            self.register_buffer(name, tensor)
+        for name, tensor in zip(_TENSORS, track):
+            self._set_own(name, tensor)
         with torch.no_grad():  # otherwise the copied parameters of a scripted module have a graph
             self.previous = copy.deepcopy(energy)
         for parameter in self.previous.parameters():
             parameter.requires_grad_(False)
 
     def _track(self) -> list[Tensor]:
-        return [self.get_buffer(name) for name in _BUFFERS]
+        return self.own_tensors()
 
     def _keep(self, track: list[Tensor]) -> None:
-        for buffer, value in zip(self._track(), track):
-            buffer.copy_(value)
+        for tensor, value in zip(self._track(), track):
+            tensor.copy_(value)
 
     @torch.compiler.disable
     @torch.no_grad()

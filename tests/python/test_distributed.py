@@ -25,11 +25,14 @@ class Model(torch.nn.Module):
         super().__init__()
         self.rbm = torch_ebm.RBM(4, 3)
         self.phases = torch.nn.ModuleDict({name: make() for name, make in PHASES.items()})
+        tempered = self.phases["TemperedPCD"]
+        self.tracker = torch_ebm.LogZTracker(self.rbm, tempered.chains, tempered.betas)
 
     def forward(self, x):
         loss = self.rbm(x).mean()
         for phase in self.phases.values():
             loss = loss - self.rbm(phase(self.rbm, x)).mean()
+        self.tracker.update(self.rbm, self.phases["TemperedPCD"].chains)
         return loss
 
 
@@ -56,6 +59,13 @@ def train(rank, path, results):
     other.load_state_dict(saved[0])
     expected = model.module.phases["PCD"](model.module.rbm)
     found = {name: chains_of(phase).clone() for name, phase in model.module.phases.items()}
+    tracker = model.module.tracker
+    found["what LogZTracker tracks"] = tracker.mean.clone()
+    copied = torch_ebm.LogZTracker(model.module.rbm, tracker.chains, tracker.betas)
+    copied.load_state_dict(tracker.state_dict())
+    model(x)  # what forward would overwrite, it overwrites before it runs
+    copied.update(model.module.rbm, model.module.phases["TemperedPCD"].chains)
+    found["tracked on"] = torch.equal(copied.mean, tracker.mean)
     found["continued"] = torch.equal(own(model.module.rbm), expected)
     found["of rank 0"] = other(model.module.rbm)
     torch.save(found, f"{results}/{rank}.pt")
@@ -67,7 +77,8 @@ def train(rank, path, results):
 def test_every_rank_has_chains_of_its_own(tmp_path):
     torch.multiprocessing.spawn(train, (str(tmp_path / "rendezvous"), str(tmp_path)), nprocs=2)
     zero, one = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
-    assert zero.pop("continued") and one.pop("continued")
+    for rank in (zero, one):
+        assert rank.pop("continued") and rank.pop("tracked on")
     for name in zero:
         assert not torch.equal(zero[name], one[name]), name
 
