@@ -110,8 +110,9 @@ TORCH_LIBRARY(torch_ebm, m) {
         "int n_steps=16, Generator? generator=None) -> (Tensor betas, Tensor x, Tensor swap_rate)"),
         {at::Tag::nondeterministic_seeded});
 
+  // A dtype is `int`, which is how TorchScript passes one: see checked_dtype.
   m.def(conservative(
-        "start_states(str law, int[] size, *, ScalarType? dtype=None, Device? device=None, "
+        "start_states(str law, int[] size, *, int? dtype=None, Device? device=None, "
         "Generator? generator=None) -> Tensor"), {at::Tag::nondeterministic_seeded});
 
   m.def(conservative(
@@ -166,11 +167,11 @@ TORCH_LIBRARY(torch_ebm, m) {
   m.def("log_partition(Tensor negative_energies, Tensor? log_z=None, Tensor? weights=None) "
         "-> Tensor", compiles);
   m.def(conservative(
-        "exact_log_z(Any energy, int n_units, *, int? n_categories=None, ScalarType? dtype=None, "
+        "exact_log_z(Any energy, int n_units, *, int? n_categories=None, int? dtype=None, "
         "Device? device=None) -> Tensor"));
   m.def(conservative(
         "quadrature_log_z(Any energy, float[] low, float[] high, *, int? n_panels=None, "
-        "ScalarType? dtype=None, Device? device=None) "
+        "int? dtype=None, Device? device=None) "
         "-> (Tensor log_z, Tensor error, Tensor border)"));
   m.def("lattice_log_z(Tensor site_energy, Tensor along, Tensor across) -> Tensor", compiles);
   m.def("ising_log_z(Tensor coupling, Tensor? field, int[2] size, *, bool[2] periodic) -> Tensor",

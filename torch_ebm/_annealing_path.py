@@ -170,7 +170,10 @@ class SalakhutdinovMurrayPath:
                 f"{self.op}: x must have shape (N, {self.rbm.n_visible}), got {tuple(x.shape)}"
             )
         if not ((x == 0) | (x == 1)).all():
-            raise ValueError(f"{self.op}: x must hold zeros and ones only")
+            raise ValueError(
+                f"{self.op}: x must hold zeros and ones only; torch.bernoulli draws binary states"
+                " from grey levels"
+            )
 
     def start(self, n_chains: int, generator: torch.Generator) -> Optional[Tensor]:
         return None  # the operator draws it

@@ -60,12 +60,17 @@ void check_floating(const char* op, const char* name, const at::Tensor& tensor) 
                    " must have a floating dtype, got ", tensor.scalar_type());
 }
 
-void check_dtype(const char* op, const std::optional<at::ScalarType>& dtype) {
-  if (!dtype || is_floating(*dtype)) return;
-  const auto number = static_cast<int>(*dtype);
-  const bool exists = number >= 0 && number < static_cast<int>(at::ScalarType::NumOptions);
-  TORCH_CHECK_TYPE(false, op, ": dtype must be floating, got ",
-                   exists ? c10::toString(*dtype) : "a number that is none");
+void check_dtype(const char* op, at::ScalarType dtype) {
+  TORCH_CHECK_TYPE(is_floating(dtype), op, ": dtype must be floating, got ", dtype);
+}
+
+std::optional<at::ScalarType> checked_dtype(const char* op, std::optional<int64_t> number) {
+  if (!number) return std::nullopt;
+  const bool exists = *number >= 0 && *number < static_cast<int64_t>(at::ScalarType::NumOptions);
+  TORCH_CHECK_TYPE(exists, op, ": dtype must be floating, got ", *number, ", which is none");
+  const auto dtype = static_cast<at::ScalarType>(*number);
+  check_dtype(op, dtype);
+  return dtype;
 }
 
 void check_same_type(const char* op, const char* name, const at::Tensor& tensor,
@@ -133,8 +138,11 @@ void check_binary(const char* op, const char* name, const at::Tensor& tensor) {
       tensor, [](const auto& table, auto x, int64_t n) { return table.all_binary(x, n); });
   const auto bad = [&] { return (tensor != 0).logical_and(tensor != 1); };
   const bool binary = answer ? *answer : !bad().any().item<bool>();
-  TORCH_CHECK_VALUE(binary, op, ": ", name, " must hold zeros and ones only, got ",
-                    tensor.masked_select(bad())[0].item<double>());
+  if (binary) return;
+  const bool grey = tensor.ge(0).logical_and(tensor.le(1)).all().item<bool>();
+  TORCH_CHECK_VALUE(false, op, ": ", name, " must hold zeros and ones only, got ",
+                    tensor.masked_select(bad())[0].item<double>(),
+                    grey ? "; torch.bernoulli draws binary states from grey levels" : "");
 }
 
 void check_one_hot(const char* op, const char* name, const at::Tensor& x) {

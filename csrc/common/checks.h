@@ -37,8 +37,10 @@ void check_sites(const char* op, const std::optional<at::Tensor>& sites, const a
 /// Throws unless the sites are numbers of n_units units; not under a tracer, where they have no values.
 void check_units(const char* op, const at::Tensor& sites, int64_t n_units);
 void check_at_least(const char* op, const char* name, int64_t value, int64_t least);
-/// A dtype, which TorchScript passes as a number: absent, or floating.
-void check_dtype(const char* op, const std::optional<at::ScalarType>& dtype);
+void check_dtype(const char* op, at::ScalarType dtype);
+/// A floating dtype, or none. Operators take it as the number that TorchScript passes: as a ScalarType it would be
+/// narrowed to 8 bits before anyone could look.
+std::optional<at::ScalarType> checked_dtype(const char* op, std::optional<int64_t> number);
 
 /// Inverse temperatures as a contiguous tensor like `x`, shape () or (N,); 1 if there are none.
 at::Tensor checked_beta(const char* op, const std::optional<at::Tensor>& beta, const at::Tensor& x);

@@ -68,11 +68,11 @@ at::Tensor checked_states(const at::Tensor& states, const at::Tensor& x) {
 }
 
 at::Tensor start_states_op(const std::string& law, at::IntArrayRef size,
-                           std::optional<at::ScalarType> dtype, std::optional<at::Device> device,
+                           std::optional<int64_t> dtype, std::optional<at::Device> device,
                            std::optional<at::Generator> generator) {
-  detail::check_dtype("start_states", dtype);
-  return start_states(law, size, std::move(generator),
-                      at::TensorOptions().dtype(dtype).device(device));
+  const auto options =
+      at::TensorOptions().dtype(detail::checked_dtype(kStartStates, dtype)).device(device);
+  return start_states(law, size, std::move(generator), options);
 }
 
 }  // namespace

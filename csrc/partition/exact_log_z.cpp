@@ -27,11 +27,11 @@ int64_t count_states(int64_t n_units, int64_t n_categories) {
 }
 
 at::Tensor exact_log_z_op(const c10::IValue& energy, int64_t n_units,
-                          std::optional<int64_t> n_categories, std::optional<at::ScalarType> dtype,
+                          std::optional<int64_t> n_categories, std::optional<int64_t> dtype,
                           std::optional<at::Device> device) {
-  detail::check_dtype(kExactLogZ, dtype);
-  return exact_log_z(Energy::from_ivalue(kExactLogZ, energy), n_units,
-                     at::TensorOptions().dtype(dtype).device(device), n_categories);
+  const auto options =
+      at::TensorOptions().dtype(detail::checked_dtype(kExactLogZ, dtype)).device(device);
+  return exact_log_z(Energy::from_ivalue(kExactLogZ, energy), n_units, options, n_categories);
 }
 
 }  // namespace

@@ -124,11 +124,12 @@ void check_box(at::ArrayRef<double> low, at::ArrayRef<double> high) {
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> quadrature_log_z_op(
     const c10::IValue& energy, at::ArrayRef<double> low, at::ArrayRef<double> high,
-    std::optional<int64_t> n_panels, std::optional<at::ScalarType> dtype,
+    std::optional<int64_t> n_panels, std::optional<int64_t> dtype,
     std::optional<at::Device> device) {
-  detail::check_dtype(kQuadratureLogZ, dtype);
-  auto result = quadrature_log_z(Energy::from_ivalue(kQuadratureLogZ, energy), low, high, n_panels,
-                                 at::TensorOptions().dtype(dtype).device(device));
+  const auto options =
+      at::TensorOptions().dtype(detail::checked_dtype(kQuadratureLogZ, dtype)).device(device);
+  auto result =
+      quadrature_log_z(Energy::from_ivalue(kQuadratureLogZ, energy), low, high, n_panels, options);
   return {result.log_z, result.error, result.border};
 }
 

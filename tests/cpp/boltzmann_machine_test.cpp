@@ -115,13 +115,39 @@ TEST(BoltzmannMachine, AcceptanceRateAtInfiniteTemperatureIsOne) {
   EXPECT_TRUE(x.sum(1).remainder(2).eq(1).all().item<bool>());  // three flips
 }
 
+TEST(BoltzmannMachine, InAFieldIsTheMachineWithThatFieldInItsBias) {
+  const BoltzmannMachine machine = make_machine(5, 3);
+  const at::Tensor fields = at::randn({2, 5}, seeded(6), at::kDouble);
+  const at::Tensor states = all_states(5);
+  const auto start = [&](const at::Tensor& field, uint64_t seed) {
+    const at::Tensor p = at::softmax(-naive_energies(machine) + at::mv(states, field), 0);
+    return std::pair(draw_states(states, p, 30000, seeded(seed)), p);
+  };
+  // One field for all chains, and one for each.
+  const auto of_all = machine->in_field(fields[0]);
+  const at::Tensor expected = naive_energies(machine) - at::mv(states, fields[0]);
+  EXPECT_TRUE(close(of_all->value(states).detach(), expected, 1e-12));
+  const auto [first, p_first] = start(fields[0], 7);
+  const auto [second, p_second] = start(fields[1], 8);
+  const auto of_each = machine->in_field(fields.repeat_interleave(30000, 0));
+  const at::Tensor x = at::cat({first, second});
+  const RunOptions run{.n_steps = 3, .generator = seeded(9)};
+  for (const at::Tensor& moved : {*of_each->gibbs(x, run, std::nullopt),
+                                  std::get<0>(*of_each->gibbs_with_gradients(x, run))}) {
+    EXPECT_TRUE(counts_fit(state_counts(moved.slice(0, 0, 30000)), p_first));
+    EXPECT_TRUE(counts_fit(state_counts(moved.slice(0, 30000)), p_second));
+  }
+}
+
 TEST(BoltzmannMachine, WrongArgumentsAreNamed) {
   const BoltzmannMachine machine = make_machine(4, 1);
   const at::Tensor x = at::zeros({2, 4}, at::kDouble);
   EXPECT_THROWS(BoltzmannMachine(0), c10::ValueError, "n_units must be at least 1, got 0");
   EXPECT_THROWS(machine->forward(at::zeros({4}, at::kDouble)), c10::ValueError, "got (4,)");
   EXPECT_THROWS(machine->value_and_score(at::zeros({2, 4})), c10::TypeError, "dtype of weight");
-  EXPECT_THROWS(machine->gibbs(x + 0.5, {}, {}), c10::ValueError, "zeros and ones only, got 0.5");
+  EXPECT_THROWS(
+      machine->gibbs(x + 0.5, {}, {}), c10::ValueError,
+      "zeros and ones only, got 0.5; torch.bernoulli draws binary states from grey levels");
   EXPECT_THROWS(machine->gibbs_with_gradients(x, {.n_steps = 0}), c10::ValueError,
                 "n_steps must be at least 1");
 }

@@ -35,6 +35,26 @@ TEST(MBAR, OfTwoStatesIsBennetts) {
   EXPECT_NEAR(estimate.log_z[1].item<double>(), bennett.log_z.item<double>(), 1e-10);
 }
 
+TEST(MBAR, GivesTheMeansOfEveryState) {
+  // Of three of four states there are samples: the last is reached by weights alone.
+  const at::Tensor counts = at::tensor({3000, 3000, 3000, 0}, at::kLong);
+  const at::Tensor mean = at::arange(4, at::kDouble) / 2;
+  const at::Tensor x =
+      (mean.slice(0, 0, 3).unsqueeze(1) + at::randn({3, 3000}, seeded(4), at::kDouble)).flatten();
+  const at::Tensor energies = (x - mean.unsqueeze(1)).square() / 2;
+  const at::Tensor values = at::stack({x, x.square(), at::ones_like(x)}, 1);
+  const MBARExpectation found = mbar_expectation(energies, counts, values);
+  const at::Tensor expected = at::stack({mean, mean.square() + 1}, 1);
+  const at::Tensor z = ((found.mean - at::cat({expected, at::ones({4, 1})}, 1)) / found.std_error)
+                           .slice(1, 0, 2)
+                           .abs();
+  EXPECT_LT(z.max().item<double>(), testing::kMaxZ);
+  EXPECT_TRUE(close(found.mean.select(1, 2), at::ones({4}, at::kDouble), 1e-9));
+  EXPECT_LT(found.std_error.slice(1, 0, 2).max().item<double>(), 0.2);
+  const at::Tensor weights = mbar_weights(energies, counts);
+  EXPECT_TRUE(close(at::mm(weights, values), found.mean, 1e-9));
+}
+
 TEST(MBAR, DoesNotDependOnThreads) {
   const at::Tensor energies = normal_energies(5, 20000, 3);
   const int before = at::get_num_threads();

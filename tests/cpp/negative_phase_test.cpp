@@ -13,6 +13,7 @@
 namespace torch_ebm::negative_phase_test {
 namespace {
 
+using testing::counts_fit;
 using testing::mean_is;
 using testing::seeded;
 
@@ -62,6 +63,11 @@ TEST(StartStates, HaveTheirLaws) {
   EXPECT_TRUE(mean_is(normal.flatten(), 0));
   EXPECT_TRUE(mean_is(normal.square().flatten(), 1));
   EXPECT_TRUE(at::equal(start_states("normal", {3, 2}, seeded(1)), normal.slice(0, 0, 3)));
+  const at::Tensor one_hot = start_states("categorical", {30000, 2, 3}, seeded(1));
+  const at::Tensor labels = one_hot.argmax(2);
+  EXPECT_TRUE(one_hot.sum(2).eq(1).all().item<bool>());
+  const at::Tensor pairs = at::bincount(3 * labels.select(1, 0) + labels.select(1, 1), {}, 9);
+  EXPECT_TRUE(counts_fit(pairs, at::ones({9}, at::kDouble)));  // fair and independent
 }
 
 TEST(StartStates, InBFloat16AreStillFair) {

@@ -62,6 +62,20 @@ TEST(ReplicaExchange, TracesItsReplicas) {
   EXPECT_TRUE(at::equal(out.swap_rate, at::ones({2}, at::kDouble)));
 }
 
+TEST(ReplicaExchange, KeepsAllRungsIfAsked) {
+  const at::Tensor betas = at::tensor({1.0, 0.5, 0.1});
+  const auto run = [&](bool all_rungs) {
+    return replica_exchange(table_energy(), at::zeros({3, 5, 3}, at::kDouble), betas,
+                            bind_sampler(gibbs), {.n_steps = 6, .thin = 2, .generator = seeded(1)},
+                            {.all_rungs = all_rungs});
+  };
+  const auto all = run(true), first = run(false);
+  EXPECT_EQ(all.trajectory.sizes(), (std::vector<int64_t>{3, 3, 5, 3}));
+  EXPECT_TRUE(at::equal(all.trajectory.select(1, 0), first.trajectory));
+  EXPECT_TRUE(at::equal(all.trajectory[2], all.x));
+  EXPECT_TRUE(at::equal(all.x, first.x));
+}
+
 TEST(ReplicaExchange, WrongArgumentsAreNamed) {
   const at::Tensor x = at::zeros({2, 3, 3});
   const auto run = [&](const at::Tensor& betas, RunOptions options) {

@@ -3,6 +3,7 @@
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/serialization/import.h>
 
+#include <cmath>
 #include <sstream>
 
 #include "tests/cpp/testing.h"
@@ -33,6 +34,25 @@ std::vector<std::string> warnings_after(const Update& update, int n = 3) {
 TEST(TrainingMonitor, IsSilentWhereAllIsWell) {
   EXPECT_TRUE(warnings_after({}).empty());
   EXPECT_TRUE(TrainingMonitor().end_epoch().empty());
+}
+
+TEST(TrainingMonitor, MeasuresWhatItWarnsOf) {
+  TrainingMonitor monitor;
+  EXPECT_TRUE(std::isnan(monitor.measures().at("gap")));
+  Update update;
+  update.start = update.negative.clone();
+  update.start.slice(0, 0, 20) += 1;  // 20 of 50 chains moved
+  for (int i = 0; i < 2; ++i) update.apply(monitor);
+  const auto measure = [&](const char* name) { return monitor.measures().at(name); };
+  const double gap =
+      (update.negative_energies.mean() - update.positive_energies.mean()).item<double>();
+  EXPECT_EQ(measure("updates"), 2);
+  EXPECT_NEAR(measure("gap"), gap, 1e-6);
+  EXPECT_NEAR(measure("absolute_gap"), std::abs(gap), 1e-6);
+  EXPECT_NEAR(measure("moved"), 0.4, 1e-9);
+  EXPECT_NEAR(measure("spread"), update.positive_energies.std(false).item<double>(), 0.02);
+  monitor.end_epoch();
+  EXPECT_NEAR(measure("gap"), gap, 1e-6);  // still those of the last epoch
 }
 
 TEST(TrainingMonitor, NoticesAnExplodingGap) {

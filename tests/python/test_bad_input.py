@@ -170,7 +170,8 @@ REFUSED = [
         block_gibbs,
         {"visible": 0.5 * ones(3, 4)},
         ValueError,
-        "rbm_gibbs: visible must hold zeros and ones only, got 0.5",
+        "rbm_gibbs: visible must hold zeros and ones only, got 0.5; torch.bernoulli draws binary "
+        "states from grey levels",
     ),
     (block_gibbs, {"visible": nan * ones(3, 4)}, ValueError, "zeros and ones only, got nan"),
     (
