@@ -134,6 +134,23 @@ def _call_energy(x: Tensor, handle: int) -> Tensor:
     return value
 
 
+def energies_of(energy: Energy, x: Tensor) -> Tensor:
+    """energy(x), (N,), with its graph, checked as the operators check it.
+
+    Raises:
+        TypeError: no floating tensor.
+        ValueError: another shape.
+    """
+    energies, shape = _energies(energy(x)), tuple(x.shape[:1])
+    if not energies.is_floating_point():
+        raise TypeError(f"energy: its value must have a floating dtype, got {energies.dtype}")
+    if energies.shape != shape:
+        raise ValueError(
+            f"energy: its value must have shape (N,) = {shape}, got {tuple(energies.shape)}"
+        )
+    return energies
+
+
 def has_method(energy: Energy, name: str) -> bool:
     """Whether ``energy`` has a method of that name that belongs to the forward that a call runs.
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ._own_state import OwnState
 from ._wrong_types import names_wrong_types
-from .energy import Energy
+from .energy import Energy, energies_of
 from .gibbs import gibbs
 from .negative_phase import PCD, StartLaw
 from .sampler import Sampler
@@ -143,7 +143,8 @@ def _log_likelihood_gradient(
     """
     with torch.inference_mode(False), torch.enable_grad():
         # Clones: tensors made under inference mode do not enter a graph.
-        gap = energy(negative.clone()).mean() - energy(positive.clone()).mean()
+        of_negative, of_positive = (energies_of(energy, x.clone()) for x in (negative, positive))
+        gap = of_negative.mean() - of_positive.mean()
         gradients = torch.autograd.grad(gap, parameters, allow_unused=True, materialize_grads=True)
     if not all(g.isfinite().all() for g in gradients):
         raise ValueError("FastPCD: the gradient of energy must be finite")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ._wrong_types import names_wrong_types
-from .energy import Energy
+from .energy import Energy, energies_of
 
 
 @names_wrong_types
@@ -39,4 +39,5 @@ def log_partition(
     """
     if log_z is not None and not isinstance(log_z, Tensor):
         log_z = torch.tensor(float(log_z), dtype=torch.float64)
-    return torch.ops.torch_ebm.log_partition(energy(negative_samples.detach()), log_z, weights)
+    energies = energies_of(energy, negative_samples.detach())
+    return torch.ops.torch_ebm.log_partition(energies, log_z, weights)

@@ -132,6 +132,8 @@ class MLP(ClosedForms):
             raise ValueError(f"MLP: x must have shape (N, {self.sizes[0]}), got {list(x.shape)}")
         if not x.is_floating_point():
             raise TypeError("MLP: x must have a floating dtype")
+        if x.is_inference() and torch.is_grad_enabled():
+            x = x.clone()  # autograd saves no tensor that was made in inference mode
         energy = self.layers(x).squeeze(1)
         if self.confinement != 0.0:
             energy = energy + 0.5 * self.confinement * x.square().sum(1)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ._seeded_draws import SeededDraws
 from ._wrong_types import names_wrong_types
-from .energy import Energy
+from .energy import Energy, energies_of
 
 
 class NoiseDistribution(Protocol):
@@ -97,8 +97,8 @@ def model_noise(energy: Energy, x: Tensor, negative_samples: Tensor) -> NoiseSam
         )
     n, nu = shape[:2]
     with torch.no_grad():
-        log_prob = -energy(negative_samples.flatten(0, 1)).view(n, nu)
-        return NoiseSamples(negative_samples.detach(), log_prob, -energy(x.detach()))
+        of_samples = energies_of(energy, negative_samples.flatten(0, 1)).view(n, nu)
+        return NoiseSamples(negative_samples.detach(), -of_samples, -energies_of(energy, x.detach()))
 
 
 def noise_arguments(

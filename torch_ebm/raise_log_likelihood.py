@@ -12,7 +12,7 @@ from tqdm import tqdm
 from ._annealing_path import checked_betas, path_of
 from ._arguments import as_generator
 from ._wrong_types import names_wrong_types
-from .energy import Energy
+from .energy import Energy, energies_of
 from .noise import NoiseDistribution
 from .sampler import Sampler
 
@@ -74,6 +74,6 @@ def raise_log_likelihood(
         )
         log_mean = log_weights.view(-1, n_chains).logsumexp(1) - math.log(n_chains)
         with torch.no_grad():
-            energies = energy(examples).double()
+            energies = energies_of(energy, examples).double()
         log_likelihoods.append(log_mean - energies - log_z_base)
     return torch.cat(log_likelihoods)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ._wrong_types import names_wrong_types
 from .criterion import Reduction, run_criterion
-from .energy import Energy, has_method
+from .energy import Energy, energies_of, has_method
 from .sampler import Sampler, Samples, sampler_argument
 
 
@@ -47,7 +47,7 @@ class _RecoveryEnergy(torch.nn.Module):
         self._precision = 1 / sigma**2
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.energy(x) + self._quadratic(self._displacement(x))
+        return energies_of(self.energy, x) + self._quadratic(self._displacement(x))
 
     def _displacement(self, x: Tensor) -> Tensor:
         n, shape = len(self._noisy), tuple(self._noisy.shape)

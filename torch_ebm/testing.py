@@ -29,7 +29,7 @@ from torch import Tensor
 
 from ._arguments import as_beta
 from ._wrong_types import names_wrong_types
-from .energy import Energy, energy_at
+from .energy import Energy, energies_of, energy_at
 from .sampler import Sampler, Samples
 
 #: Cells of a chi-square test with fewer expected counts are pooled.
@@ -362,7 +362,8 @@ def check_keeps_law(
 
     def default(x: Tensor) -> Tensor:
         flat = x.flatten(1).double()
-        return torch.cat([flat, flat.square(), energy(x).detach().double()[:, None]], 1)
+        energies = energies_of(energy, x).detach().double()
+        return torch.cat([flat, flat.square(), energies[:, None]], 1)
 
     of, generator = statistics or default, torch.Generator().manual_seed(seed)
     end = _run(sampler, energy, exact_samples, n_calls, beta, generator)

@@ -7,6 +7,7 @@ namespace torch_ebm::detail {
 namespace {
 
 at::Tensor checked_weights(const char* op, const at::Tensor& weights, const at::Tensor& x) {
+  check_dense(op, "weights", weights);
   TORCH_CHECK_TYPE(weights.is_floating_point() ||
                        at::isIntegralType(weights.scalar_type(), /*includeBool=*/false),
                    op, ": weights must have a floating or an integer dtype, got ",

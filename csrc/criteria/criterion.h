@@ -2,6 +2,7 @@
 
 #include <torch/library.h>
 
+#include "csrc/common/savable.h"
 #include "torch_ebm/criterion.h"
 #include "torch_ebm/energy.h"
 
@@ -36,5 +37,7 @@ inline bool given(const std::optional<at::Tensor>& tensor) { return tensor && te
 }  // namespace torch_ebm::detail
 
 /// Registers a criterion: autograd goes through what it calls, above all the energy.
-#define TORCH_EBM_CRITERION(name, function) \
-  TORCH_LIBRARY_IMPL(torch_ebm, CompositeImplicitAutograd, m) { m.impl(name, function); }
+#define TORCH_EBM_CRITERION(name, function)                     \
+  TORCH_LIBRARY_IMPL(torch_ebm, CompositeImplicitAutograd, m) { \
+    m.impl(name, torch_ebm::detail::with_savable<function>);    \
+  }

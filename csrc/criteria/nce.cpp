@@ -28,6 +28,7 @@ at::Tensor nce(const Energy& energy, const at::Tensor& x, const NoiseSamples& no
   if (learns_log_z) {
     detail::check_floating(kNce, "log_z", *options.log_z);
     detail::check_shape(kNce, "log_z", *options.log_z, {}, "()");
+    detail::check_not_meta(kNce, "log_z", *options.log_z);
   }
   const at::Tensor ratios = detail::log_ratios_to_noise(examples, energy, noise);
   const int64_t nu = ratios.size(1) - 1;

@@ -341,7 +341,11 @@ at::Tensor energy_at_op(const c10::IValue& energy, const at::Tensor& x,
   std::optional<at::Tensor> checked;
   if (beta) checked = detail::checked_beta(kOp, beta, x.to(at::kDouble));
   const detail::NoGradMode no_grad;
-  return Energy::from_ivalue(kOp, energy).value(x, checked).detach().to(at::kDouble, false, true);
+  // A copy of x: an energy may change it before that is noticed.
+  return Energy::from_ivalue(kOp, energy)
+      .value(x.clone(), checked)
+      .detach()
+      .to(at::kDouble, false, true);
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "csrc/common/padded.h"
 #include "csrc/common/progress.h"
 #include "csrc/common/random.h"
+#include "csrc/common/savable.h"
 #include "csrc/models/boltzmann_machine.h"
 
 namespace torch_ebm {
@@ -277,13 +278,13 @@ std::tuple<at::Tensor, at::Tensor> boltzmann_gibbs_with_gradients(const at::Tens
 }
 
 TORCH_LIBRARY_IMPL(torch_ebm, CompositeImplicitAutograd, m) {
-  m.impl("boltzmann_energy", &boltzmann_energy_composite);
-  m.impl("boltzmann_flip_differences", &boltzmann_flip_differences_composite);
+  m.impl("boltzmann_energy", detail::with_savable<&boltzmann_energy_composite>);
+  m.impl("boltzmann_flip_differences", detail::with_savable<&boltzmann_flip_differences_composite>);
 }
 // As a vmap rule: see rbm_ops.cpp.
 TORCH_LIBRARY_IMPL(torch_ebm, FuncTorchBatchedDecomposition, m) {
-  m.impl("boltzmann_energy", &boltzmann_energy_composite);
-  m.impl("boltzmann_flip_differences", &boltzmann_flip_differences_composite);
+  m.impl("boltzmann_energy", detail::with_savable<&boltzmann_energy_composite>);
+  m.impl("boltzmann_flip_differences", detail::with_savable<&boltzmann_flip_differences_composite>);
 }
 TORCH_LIBRARY_IMPL(torch_ebm, CPU, m) {
   m.impl("boltzmann_gibbs", &boltzmann_gibbs_kernel);

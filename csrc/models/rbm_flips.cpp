@@ -11,6 +11,7 @@
 
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"
+#include "csrc/common/savable.h"
 #include "csrc/models/rbm.h"
 #include "csrc/models/rbm_flip_sums.h"
 
@@ -93,13 +94,16 @@ class FlipSums : public torch::autograd::Function<FlipSums> {
 
 at::Tensor flip_sums_autograd(const at::Tensor& visible, const at::Tensor& input,
                               const at::Tensor& weight, const MaybeTensor& sites) {
-  return FlipSums::apply(visible, input, weight, sites);
+  using detail::savable;
+  return FlipSums::apply(savable(visible), savable(input), savable(weight), savable(sites));
 }
 
 TwoTensors flip_sums_backward_autograd(const at::Tensor& gradient, const at::Tensor& visible,
                                        const at::Tensor& input, const at::Tensor& weight,
                                        const MaybeTensor& sites) {
-  const variable_list results = FlipSumsBackward::apply(gradient, visible, input, weight, sites);
+  using detail::savable;
+  const variable_list results = FlipSumsBackward::apply(
+      savable(gradient), savable(visible), savable(input), savable(weight), savable(sites));
   return {results[0], results[1]};
 }
 
@@ -175,7 +179,7 @@ at::Tensor rbm_flip_differences(const at::Tensor& visible, const at::Tensor& wei
 }
 
 TORCH_LIBRARY_IMPL(torch_ebm, CompositeImplicitAutograd, m) {
-  m.impl("rbm_flip_differences", &rbm_flip_differences_composite);
+  m.impl("rbm_flip_differences", detail::with_savable<&rbm_flip_differences_composite>);
 }
 TORCH_LIBRARY_IMPL(torch_ebm, CompositeExplicitAutograd, m) {
   m.impl("_rbm_flip_sums", &flip_sums);

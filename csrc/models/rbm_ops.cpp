@@ -7,6 +7,7 @@
 
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"
+#include "csrc/common/savable.h"
 #include "csrc/models/rbm.h"
 #include "csrc/models/rbm_chains.h"
 #include "csrc/models/rbm_free_energy.h"
@@ -48,6 +49,7 @@ at::Tensor rbm_free_energy_composite(const at::Tensor& visible, const at::Tensor
   at::Tensor visible_input = at::matmul(visible, visible_bias);
   at::Tensor hidden_input = detail::hidden_input(visible, weight, hidden_bias);
   if (beta) {
+    detail::check_dense(op, "beta", *beta);
     TORCH_CHECK_VALUE(
         beta->dim() == 0 || (beta->dim() == 1 && beta->sym_size(0) == visible.sym_size(0)), op,
         ": beta must be one number or one for every state, shape () or (N,), got ",
@@ -161,14 +163,14 @@ at::Tensor base_rate_bias(const at::Tensor& data, double pseudocount) {
 }
 
 TORCH_LIBRARY_IMPL(torch_ebm, CompositeImplicitAutograd, m) {
-  m.impl("rbm_energy", &rbm_energy_composite);
-  m.impl("rbm_free_energy", &rbm_free_energy_composite);
+  m.impl("rbm_energy", detail::with_savable<&rbm_energy_composite>);
+  m.impl("rbm_free_energy", detail::with_savable<&rbm_free_energy_composite>);
 }
 
 // The same functions as vmap rules: without them vmap would loop over the batch, and warn.
 TORCH_LIBRARY_IMPL(torch_ebm, FuncTorchBatchedDecomposition, m) {
-  m.impl("rbm_energy", &rbm_energy_composite);
-  m.impl("rbm_free_energy", &rbm_free_energy_composite);
+  m.impl("rbm_energy", detail::with_savable<&rbm_energy_composite>);
+  m.impl("rbm_free_energy", detail::with_savable<&rbm_free_energy_composite>);
 }
 
 // Looks at its values, which a composite must not do under a tracer.

@@ -7,6 +7,7 @@
 
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"
+#include "csrc/common/savable.h"
 
 namespace torch_ebm {
 
@@ -54,10 +55,10 @@ at::Tensor gaussian_log_z(const at::Tensor& precision, const std::optional<at::T
 }
 
 TORCH_LIBRARY_IMPL(torch_ebm, CompositeImplicitAutograd, m) {
-  m.impl("gaussian_log_z", &gaussian_log_z_composite);
+  m.impl("gaussian_log_z", detail::with_savable<&gaussian_log_z_composite>);
 }
 TORCH_LIBRARY_IMPL(torch_ebm, FuncTorchBatchedDecomposition, m) {
-  m.impl("gaussian_log_z", &gaussian_log_z_composite);
+  m.impl("gaussian_log_z", detail::with_savable<&gaussian_log_z_composite>);
 }
 
 }  // namespace torch_ebm

@@ -11,6 +11,7 @@
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"
 #include "csrc/common/plain_tensors.h"
+#include "csrc/common/savable.h"
 #include "csrc/partition/log_sum.h"
 
 namespace torch_ebm {
@@ -316,12 +317,12 @@ at::Tensor ising_log_z(const at::Tensor& coupling, const std::optional<at::Tenso
 }
 
 TORCH_LIBRARY_IMPL(torch_ebm, CompositeImplicitAutograd, m) {
-  m.impl("ising_log_z", &ising_log_z_composite);
-  m.impl("lattice_log_z", &lattice_log_z_composite);
+  m.impl("ising_log_z", detail::with_savable<&ising_log_z_composite>);
+  m.impl("lattice_log_z", detail::with_savable<&lattice_log_z_composite>);
 }
 TORCH_LIBRARY_IMPL(torch_ebm, FuncTorchBatchedDecomposition, m) {
-  m.impl("ising_log_z", &ising_log_z_composite);
-  m.impl("lattice_log_z", &lattice_log_z_composite);
+  m.impl("ising_log_z", detail::with_savable<&ising_log_z_composite>);
+  m.impl("lattice_log_z", detail::with_savable<&lattice_log_z_composite>);
 }
 
 }  // namespace torch_ebm

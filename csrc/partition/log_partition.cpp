@@ -4,6 +4,7 @@
 
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"
+#include "csrc/common/savable.h"
 
 namespace torch_ebm {
 
@@ -66,10 +67,10 @@ at::Tensor log_partition(const Energy& energy, const at::Tensor& negative_sample
 }
 
 TORCH_LIBRARY_IMPL(torch_ebm, CompositeImplicitAutograd, m) {
-  m.impl("log_partition", &log_partition_composite);
+  m.impl("log_partition", detail::with_savable<&log_partition_composite>);
 }
 TORCH_LIBRARY_IMPL(torch_ebm, FuncTorchBatchedDecomposition, m) {
-  m.impl("log_partition", &log_partition_composite);
+  m.impl("log_partition", detail::with_savable<&log_partition_composite>);
 }
 
 }  // namespace torch_ebm

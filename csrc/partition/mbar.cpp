@@ -16,6 +16,7 @@ namespace torch_ebm {
 namespace {
 
 constexpr const char* kMbar = "mbar";
+constexpr const char* kMbarExpectation = "mbar_expectation";
 constexpr int64_t kMaxMbarIterations = 500;
 constexpr int64_t kChunkSize = 1 << 15;  // energies, so that a chunk stays in the cache
 constexpr int64_t kParts = 16;
@@ -121,16 +122,19 @@ at::Tensor mbar_weights_kernel(const at::Tensor& energies, const at::Tensor& cou
                        [](const detail::MBAR& solution) { return solution.weights(); });
 }
 
+void check_values(const at::Tensor& values, const at::Tensor& energies) {
+  detail::check_floating(kMbarExpectation, "values", values);
+  TORCH_CHECK_VALUE(
+      values.dim() >= 1 && energies.dim() == 2 && values.sym_size(0) == energies.sym_size(1),
+      kMbarExpectation, ": values must have shape (N, ...), one for every sample, got ",
+      values.sym_sizes(), " with energies ", energies.sym_sizes());
+}
+
 std::tuple<at::Tensor, at::Tensor> mbar_expectation_kernel(const at::Tensor& energies,
                                                            const at::Tensor& counts,
                                                            const at::Tensor& values) {
-  const char* op = "mbar_expectation";
-  detail::check_floating(op, "values", values);
-  TORCH_CHECK_VALUE(values.dim() >= 1 && energies.dim() == 2 && values.size(0) == energies.size(1),
-                    op, ": values must have shape (N, ...), one for every sample, got ",
-                    detail::describe_shape(values.sizes()), " with energies ",
-                    detail::describe_shape(energies.sizes()));
-  detail::check_finite(op, "values", values);
+  check_values(values, energies);
+  detail::check_finite(kMbarExpectation, "values", values);
   std::vector<int64_t> shape = values.sizes().vec();
   shape[0] = energies.size(0);
   const int64_t n_values = c10::multiply_integers(values.sizes().slice(1));
@@ -157,6 +161,7 @@ at::Tensor mbar_weights_meta(const at::Tensor& energies, const at::Tensor&) {
 std::tuple<at::Tensor, at::Tensor> mbar_expectation_meta(const at::Tensor& energies,
                                                          const at::Tensor&,
                                                          const at::Tensor& values) {
+  check_values(values, energies);
   std::vector<c10::SymInt> shape = values.sym_sizes().vec();
   shape[0] = energies.sym_size(0);
   const auto options = energies.options().dtype(at::kDouble);

@@ -6,6 +6,7 @@
 #include <torch/library.h>
 
 #include "csrc/common/operator.h"
+#include "csrc/common/savable.h"
 #include "csrc/models/rbm.h"
 #include "csrc/models/rbm_flip_sums.h"
 #include "csrc/partition/log_sum.h"
@@ -85,10 +86,10 @@ at::Tensor rbm_log_z(const at::Tensor& weight, const at::Tensor& visible_bias,
 }
 
 TORCH_LIBRARY_IMPL(torch_ebm, CompositeImplicitAutograd, m) {
-  m.impl("rbm_log_z", &rbm_log_z_composite);
+  m.impl("rbm_log_z", detail::with_savable<&rbm_log_z_composite>);
 }
 TORCH_LIBRARY_IMPL(torch_ebm, FuncTorchBatchedDecomposition, m) {
-  m.impl("rbm_log_z", &rbm_log_z_composite);
+  m.impl("rbm_log_z", detail::with_savable<&rbm_log_z_composite>);
 }
 
 }  // namespace torch_ebm

@@ -113,6 +113,7 @@ FITTING: dict[str, Callable[[], Any]] = {
     "log_ratio_1": lambda: torch.randn(9).double(),
     "energies": lambda: torch.rand(R, 9).double(),
     "counts": lambda: torch.full((R,), 3),
+    "values": lambda: torch.rand(9, 2),
     "derivatives": lambda: torch.randn(R, 9).double(),
     "chains": lambda: binary(R, N, D),
     "track": track,
@@ -251,7 +252,7 @@ FITTING_BY_TYPE: dict[str, Callable[[random.Random], Any]] = {
 }
 
 #: Schema types whose values torch itself checks before an operator of ours is called.
-DTYPE_NUMBERS = [-1, 6, 7, 15, 21, 44, 1000, 2**31, 2**63 - 1, -(2**63)]
+DTYPE_NUMBERS = [-1, 6, 7, 15, 21, 44, 262, 1000, 2**31, 2**32 + 6, 2**63 - 1, -(2**63)]
 
 
 def _special(name: str, argument: str) -> Optional[Callable[[], Any]]:

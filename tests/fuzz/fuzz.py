@@ -159,7 +159,7 @@ def make(seed: int, index: int, keep_output: bool = False) -> dict[str, Any]:
     )
     if not allowed:
         report["fault"] = "".join(traceback.format_exception(error))[-2500:]
-    if call.arguments.get("inplace") is True:
+    if call.arguments.get("inplace", False) is not False:  # or what Python takes for true
         return report
     with contextlib.suppress(Interrupted):
         for name, value in call.arguments.items():

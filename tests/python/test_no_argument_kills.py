@@ -120,8 +120,18 @@ KILLED = {
             ),
             "exact_log_z": lambda dtype: ops.exact_log_z(handle("sum"), 3, dtype=dtype),
         }.items()
-        for dtype in (-1, 4, 1000, 2**63 - 1)
+        # 262 and 2**32 + 6 are 6, float, once they are narrowed to the 8 bits of a dtype.
+        for dtype in (-1, 4, 262, 1000, 2**32 + 6, 2**63 - 1)
     },
+    "one value on the meta device": (
+        lambda: ops.mbar_expectation(
+            torch.zeros(2, 9, device="meta"),
+            torch.tensor([4, 5], device="meta"),
+            torch.zeros((), device="meta"),
+        ),
+        ValueError,
+        "mbar_expectation: values must have shape (N, ...), one for every sample, got []",
+    ),
     "an RBM of no units": (
         lambda: ops.rbm_ais(
             torch.zeros(0, 0), *[torch.zeros(0)] * 3, torch.tensor([0.0, 1.0]), n_chains=3
@@ -171,6 +181,23 @@ CALLS = {
     "RBM.forward": torch_ebm.RBM(3, 2),
     "ais": lambda x: torch_ebm.ais(torch_ebm.RBM(3, 2), base_visible_bias=x),
 }
+
+
+#: Operators of torch's operations, which a weight with a graph brings past the dispatcher's refusal.
+WITH_BETA = {
+    "rbm_free_energy": lambda beta: torch.ops.torch_ebm.rbm_free_energy(
+        X, *torch_ebm.RBM(3, 2).parameters(), beta
+    ),
+    "log_partition": lambda w: ops.log_partition(torch.ones(2, requires_grad=True), None, w),
+}
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+@pytest.mark.parametrize("name", WITH_BETA)
+def test_operators_with_a_graph_refuse_tensors_that_are_not_dense(name):
+    for beta in (torch.ones(2).to_sparse(), torch.quantize_per_tensor(torch.ones(2), 1.0, 0, torch.qint8)):
+        with pytest.raises(TypeError, match=f"{name}: (beta|weights) must be a dense tensor, got"):
+            WITH_BETA[name](beta)
 
 
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
@@ -255,3 +282,82 @@ def test_scripted_modules_of_other_signatures_are_named():
         ops.anneal(handle("sum"), torch.zeros(3, 4), RISING, module)
     with pytest.raises(TypeError, match="energy: its method gibbs must take a Tensor, .*n_steps"):
         torch_ebm.gibbs(module, X)
+
+
+# --- Tensors made in inference mode, which autograd does not save ------------------------------------
+
+PARAMETERS = {
+    "rbm_energy": ((X, torch.ones(2, 2)), lambda: torch_ebm.RBM(3, 2)),
+    "rbm_free_energy": ((X,), lambda: torch_ebm.RBM(3, 2)),
+    "rbm_flip_differences": ((X,), lambda: torch_ebm.RBM(3, 2)),
+    "boltzmann_energy": ((X,), lambda: torch_ebm.BoltzmannMachine(3)),
+    "boltzmann_flip_differences": ((X,), lambda: torch_ebm.BoltzmannMachine(3)),
+}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_states_made_in_inference_mode_are_served(name):
+    states, make = PARAMETERS[name]
+    results = []
+    for mode in (torch.inference_mode(), torch.no_grad()):
+        torch.manual_seed(1)
+        parameters = list(make().parameters())
+        with mode:
+            copies = [x.clone() for x in states]
+        value = getattr(ops, name)(*copies, *parameters)
+        value.square().sum().backward()
+        results.append([value.detach(), *(p.grad for p in parameters)])
+    for of_inference, expected in zip(*results):
+        assert torch.equal(of_inference, expected)
+
+
+def test_an_mlp_serves_them_too():
+    with torch.inference_mode():
+        x = X.clone()
+    mlp = torch_ebm.MLP([3, 4, 1])
+    mlp(x).sum().backward()
+    assert mlp.layers[0].weight.grad.abs().sum() > 0
+
+
+# --- What an energy returns, where Python calls it ---------------------------------------------------
+
+NOT_ENERGIES = {
+    "a dtype": (lambda x: torch.float32, TypeError, "energy must return a tensor of shape (N,), got"),
+    "a truth": (lambda x: True, TypeError, "energy must return a tensor of shape (N,), got bool"),
+    "integers": (lambda x: torch.ones(len(x)).long(), TypeError, "must have a floating dtype"),
+    "a column": (lambda x: x.sum(1, keepdim=True), ValueError, "must have shape (N,) = ("),
+    "one number": (lambda x: x.sum(), ValueError, "must have shape (N,) = ("),
+}
+TAKE_ENERGIES = {
+    "model_noise": lambda energy: torch_ebm.model_noise(energy, X, X.unsqueeze(1)),
+    "log_partition": lambda energy: torch_ebm.log_partition(energy, X),
+    "recovery_energy": lambda energy: torch_ebm.recovery_energy(energy, X, sigma=0.5)(X),
+    "check_keeps_law": lambda energy: torch_ebm.testing.check_keeps_law(
+        lambda energy, x, *, generator: x, energy, X
+    ),
+}
+
+
+@pytest.mark.parametrize("what", NOT_ENERGIES)
+@pytest.mark.parametrize("name", TAKE_ENERGIES)
+def test_what_is_no_energy_is_named_where_python_calls_it(name, what):
+    energy, error, text = NOT_ENERGIES[what]
+    with pytest.raises(error, match=re.escape(text)):
+        TAKE_ENERGIES[name](energy)
+
+
+def test_an_operator_leaves_x_as_it_was_when_it_refuses_an_energy_that_changes_it():
+    x = X.clone()
+    with pytest.raises(ValueError, match="must not change x in place"):
+        torch_ebm.energy.energy_at(lambda x: x.add_(1).sum(1), x)
+    assert torch.equal(x, X)
+
+
+def test_log_z_of_a_noise_criterion_on_the_meta_device_is_named():
+    noise = {
+        "noise": torch.zeros(2, 1, 3),
+        "noise_log_prob": torch.zeros(2, 1),
+        "data_log_prob": torch.zeros(2),
+    }
+    with pytest.raises(NotImplementedError, match="nce: log_z must hold values, got a meta tensor"):
+        ops.nce(handle("sum"), X, **noise, log_z=torch.zeros((), device="meta"))
