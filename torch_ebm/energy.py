@@ -128,7 +128,10 @@ def energy_at(energy: Energy, x: Tensor, beta: Union[float, Tensor, None] = None
 
 
 def _call_energy(x: Tensor, handle: int) -> Tensor:
-    value = callable_of(handle, "energy")(x)
+    return _energies(callable_of(handle, "energy")(x))
+
+
+def _energies(value: object) -> Tensor:
     if not isinstance(value, Tensor):
         raise TypeError(f"energy must return a tensor of shape (N,), got {type(value).__name__}")
     return value
