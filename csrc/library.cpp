@@ -221,6 +221,8 @@ TORCH_LIBRARY(torch_ebm, m) {
         {at::Tag::nondeterministic_seeded});
   m.def("log_z_from_weights(Tensor log_weights, Tensor log_z_base) "
         "-> (Tensor log_z, Tensor std_error, Tensor lower, Tensor upper, Tensor ess)");
+  m.def("rbm_base_doubt(Tensor weight, Tensor visible_bias, Tensor hidden_bias, "
+        "Tensor base_visible_bias, Tensor betas, int n_chains, float log_z, float upper) -> str");
   m.def("log_z_doubt(float ess, int n_weights, float lower, float upper) -> str");
   m.def("bridge_sampling(Tensor log_ratio_0, Tensor log_ratio_1, *, str bridge='optimal') "
         "-> (Tensor log_z, Tensor std_error, Tensor lower, Tensor upper, Tensor ess)");

@@ -15,6 +15,7 @@ from .anneal import anneal
 from .annealed_energy import annealed_energy, support_of
 from .energy import Energy, energy_at, has_method, runs_forward_of
 from .gibbs import gibbs
+from .log_z_estimate import LogZEstimate
 from .noise import NoiseDistribution, sample_from
 from .rbm import RBM
 from .sampler import Sampler, states_of
@@ -120,6 +121,10 @@ class EnergyPath:
         chains = anneal(self.path, x, betas, self.sampler, log_weights=log_weights, **options)
         return chains.x, chains.log_weights, chains.stage_ess[-1]
 
+    def base_doubt(self, betas: Tensor, estimate: LogZEstimate) -> str:
+        """A warning that chains from this base missed a part of the model: only an RBM's is checked."""
+        return ""
+
     def move(self, x: Tensor, generator: torch.Generator, n_steps: int = 1) -> Tensor:
         """The states after ``n_steps`` steps at beta = 1."""
         one = torch.ones((), dtype=torch.float64, device=x.device)
@@ -154,8 +159,8 @@ class SalakhutdinovMurrayPath:
 
     def __init__(self, op: str, rbm: RBM, base_visible_bias: Optional[Tensor]) -> None:
         self.op, self.rbm, self.sampler = op, rbm, None
-        bias = rbm.visible_bias if base_visible_bias is None else base_visible_bias
-        self.bias = bias.detach()
+        uniform = base_visible_bias is None
+        self.bias = (torch.zeros_like(rbm.visible_bias) if uniform else base_visible_bias).detach()
 
     def check(self, x: Tensor) -> None:
         """Raises TypeError or ValueError unless chains can start at x, (N, V)."""
@@ -213,6 +218,18 @@ class SalakhutdinovMurrayPath:
             generator=generator,
         )
         return x, log_weights, log_weights.softmax(0).square().sum().reciprocal().nan_to_num(0)
+
+    def base_doubt(self, betas: Tensor, estimate: LogZEstimate) -> str:
+        return torch.ops.torch_ebm.rbm_base_doubt(
+            self.rbm.weight,
+            self.rbm.visible_bias,
+            self.rbm.hidden_bias,
+            self.bias,
+            betas,
+            n_chains=len(estimate.log_weights),
+            log_z=estimate.log_z.item(),
+            upper=estimate.upper.item(),
+        )
 
     def move(self, x: Tensor, generator: torch.Generator, n_steps: int = 1) -> Tensor:
         return self.rbm.gibbs(x, n_steps, generator=generator) if n_steps > 0 else x

@@ -206,6 +206,8 @@ class AISRun:
             what = f"log Z at {beta}, not at 1" if up else f"log Z less that at {beta}, not at 0"
             warning = f"Interrupted: this is {what}. {estimate.warning}".strip()
             estimate = estimate._replace(warning=warning)
+        elif up and self.finished and not estimate.warning:
+            estimate = estimate._replace(warning=self._path.base_doubt(self._betas, estimate))
         return estimate
 
     @names_wrong_types

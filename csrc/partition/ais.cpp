@@ -6,6 +6,7 @@
 #include "csrc/common/grad_mode.h"
 #include "csrc/models/rbm.h"
 #include "csrc/partition/path.h"
+#include "csrc/partition/rbm_base_doubt.h"
 #include "torch_ebm/anneal.h"
 #include "torch_ebm/rbm_ais.h"
 
@@ -40,6 +41,12 @@ LogZEstimate negated(LogZEstimate estimate) {
   estimate.upper = -estimate.lower;
   estimate.lower = lower;
   return estimate;
+}
+
+/// The uniform base, unless there is another.
+at::Tensor rbm_base(const RBM& rbm, const std::optional<at::Tensor>& base_visible_bias) {
+  return base_visible_bias ? base_visible_bias->detach()
+                           : at::zeros_like(rbm->visible_bias.detach());
 }
 
 /// log Z of an RBM at t = 0: its hidden units see no input there.
@@ -77,12 +84,17 @@ AISChains ais_chains(const char* op, const RBM& rbm, const AISOptions& options,
   check_groups(op, options.n_chains, options);
   check_no_groups(op, options);
   check_keeps_energy(op, *rbm);
-  const at::Tensor base = base_visible_bias.value_or(rbm->visible_bias).detach();
+  const at::Tensor base = rbm_base(rbm, base_visible_bias);
   const at::Tensor betas = checked_path_to_model(op, options.betas);
   const auto [log_weights, x] = rbm_ais(rbm->weight, rbm->visible_bias, rbm->hidden_bias, base,
                                         betas, options.n_chains, options.generator);
   LogZEstimate estimate = log_z_from_weights(log_weights, rbm_log_z_base(rbm, base));
   estimate.betas = betas;
+  if (estimate.warning.empty()) {
+    estimate.warning = rbm_base_doubt(rbm->weight, rbm->visible_bias, rbm->hidden_bias, base, betas,
+                                      options.n_chains, estimate.log_z.item<double>(),
+                                      estimate.upper.item<double>());
+  }
   return {std::move(estimate), x};
 }
 
@@ -122,7 +134,7 @@ LogZEstimate reverse_ais(const RBM& rbm, const at::Tensor& x, const AISOptions& 
   check_groups(kOp, x.size(0), options);
   check_no_groups(kOp, options);
   detail::check_keeps_energy(kOp, *rbm);
-  const at::Tensor base = base_visible_bias.value_or(rbm->visible_bias).detach();
+  const at::Tensor base = rbm_base(rbm, base_visible_bias);
   const at::Tensor betas = detail::checked_path_to_model(kOp, options.betas).flip(0);
   const at::Tensor log_weights =
       std::get<0>(rbm_ais(rbm->weight, rbm->visible_bias, rbm->hidden_bias, base, betas, x.size(0),

@@ -187,6 +187,20 @@ TEST(AIS, GroupsThatResampleAreTheUnitsOfTheEstimate) {
             (estimate.upper - estimate.lower).item<double>());
 }
 
+TEST(AIS, ChainsOfABaseThatMissesAModeWarn) {
+  // Two modes, of all zeros and, e^2 times as likely, of all ones; the base knows the first alone.
+  const at::Tensor weight = at::full({12, 1}, 8.0, at::kDouble);
+  const RBM rbm(
+      RBMImpl(weight, at::full({12}, -4.0, at::kDouble), at::full({1}, -46.0, at::kDouble)));
+  const AISOptions options{.betas = betas(201), .generator = seeded(31)};
+  const LogZEstimate missed = ais(rbm, options, rbm->visible_bias);
+  EXPECT_LT(missed.upper.item<double>(), rbm->log_z().item<double>() - 1);
+  EXPECT_NE(missed.warning.find("10 chains from the uniform base find"), std::string::npos);
+  const LogZEstimate uniform = ais(rbm, options);
+  EXPECT_TRUE(close(uniform.log_z, rbm->log_z(), /*rtol=*/0, 4 * uniform.std_error.item<double>()));
+  EXPECT_TRUE(uniform.warning.empty()) << uniform.warning;
+}
+
 TEST(AIS, AnRBMDown) {
   const RBM rbm = make_rbm(5, 4);
   const at::Tensor v = all_states(5);

@@ -99,10 +99,10 @@ def test_zero_weights_give_the_exact_value_with_no_variance():
         rbm.weight.zero_()
         rbm.visible_bias.normal_()
         rbm.hidden_bias.normal_()
-    estimate = torch_ebm.ais(rbm, n_chains=10)
+    estimate = torch_ebm.ais(rbm, n_chains=10, base_visible_bias=rbm.visible_bias)
     assert estimate.log_z.item() == pytest.approx(rbm.log_z().item(), abs=1e-10)
     assert estimate.std_error.item() < 1e-10
-    assert estimate.ess.item() == pytest.approx(10)
+    assert estimate.ess.item() == pytest.approx(10) and estimate.warning == ""
 
 
 def test_uneven_betas_are_used_as_they_are():
@@ -315,3 +315,66 @@ def test_the_pilot_run_is_as_long_as_the_run():
 def test_a_pilot_run_has_about_as_many_steps_as_the_run(n_stages, total):
     betas, n_steps = pilot_of(n_stages)
     assert len(betas) * n_steps == total and betas[0] == 0 and betas[-1] == 1
+
+
+def spin_glass(seed):
+    """19x11 spins with couplings N(0, 1.5^2) and no fields, and base rates of one mode and of all."""
+    g = seeded(seed)
+    weight = 6 * torch.randn(19, 11, generator=g)
+    rbm = torch_ebm.RBM.from_tensors(weight, -weight.sum(1) / 2, -weight.sum(0) / 2)
+    start = torch.randint(2, (1, 19), generator=g).float().repeat(500, 1)
+    of_one = torch_ebm.base_rate_bias(rbm.gibbs(start, 30, generator=g))
+    return rbm.requires_grad_(False), of_one, torch_ebm.base_rate_bias(rbm.sample(500, g))
+
+
+def test_chains_that_miss_a_nat_from_a_base_of_the_callers_warn_and_others_do_not():
+    n_warned, n_missed, n_false, n_right = 0, 0, 0, 0
+    for seed in range(70):
+        rbm, *rates = spin_glass(1000 + seed)
+        exact = rbm.log_z()
+        for base in rates:
+            e = torch_ebm.ais(rbm, base_visible_bias=base, betas=100, generator=seeded(seed))
+            of_base = "10 chains from the uniform base find" in e.warning
+            if e.warning and not of_base:
+                continue
+            if e.log_z < exact - 1:
+                n_missed, n_warned = n_missed + 1, n_warned + of_base
+            elif e.upper >= exact:
+                n_right, n_false = n_right + 1, n_false + of_base
+    assert n_missed >= 8 and n_right >= 50 and n_warned >= 0.7 * n_missed
+    check_count(n_warned, n_missed, 0.8, "misses of a nat that warn", "less")
+    check_count(n_false, n_right, 0.05, "false alarms", "greater")  # at most, by Markov's inequality
+
+
+def test_the_default_base_is_uniform_and_its_chains_do_not_warn():
+    for seed in range(5):
+        rbm, *_ = spin_glass(300 + seed)
+        e, same = (
+            torch_ebm.ais(rbm, betas=100, generator=seeded(seed), **options)
+            for options in ({}, {"base_visible_bias": torch.zeros(19)})
+        )
+        assert e.log_z == same.log_z and "base" not in e.warning
+
+
+def test_the_check_of_the_base_leaves_the_generator_and_the_numbers_alone():
+    rbm, rates, _ = spin_glass(200)
+    one, other = seeded(5), seeded(5)
+    betas = torch_ebm.linear_schedule(20)
+    run = torch_ebm.AISRun(rbm, n_chains=50, betas=betas, base_visible_bias=rates, generator=one)
+    estimate = run.run()
+    log_w, x, begin = None, None, 0
+    for end in range(1, 21):  # AISRun has a stage for every temperature here
+        log_w, x = torch.ops.torch_ebm.rbm_ais(
+            rbm.weight,
+            rbm.visible_bias,
+            rbm.hidden_bias,
+            rates,
+            betas[end - 1 : end + 1],
+            n_chains=50,
+            visible=x,
+            log_weights=log_w,
+            generator=other,
+        )
+    assert torch.equal(estimate.log_weights, log_w)
+    assert torch.equal(one.get_state(), other.get_state())
+    assert run.estimate().warning == estimate.warning
