@@ -41,7 +41,8 @@ def salakhutdinov_murray_schedule(n_steps: int) -> Tensor:
 
     1/29 of the steps lead from 0 to 0.5, 8/29 on to 0.9 and 20/29 on to 1, evenly spaced in each
     part, at least one each (Salakhutdinov & Murray 2008, who took 500, 4000 and 10000). For large
-    RBMs, whose weights change most near 1.
+    RBMs, whose weights change most near 1, annealed from base rates: from the uniform base, the default
+    of :func:`torch_ebm.ais`, it is far worse than even spacing.
 
     Raises:
         ValueError: ``n_steps`` < 3.

@@ -210,6 +210,8 @@ TRACKS = {
 }
 # Made of lattice_log_z: tested in test_lattice_log_z.py.
 LATTICES = {"ising_log_z"}
+# Gives a sentence: tested in test_ais.py.
+DOUBTS = {"rbm_base_doubt"}
 INTERNAL = {
     "_call_energy",
     "_call_energy_method",
@@ -277,7 +279,15 @@ def test_every_operator_is_listed():
     criteria = set(map(operator, CRITERIA))
     assert (
         defined
-        == set(OPS) | DRIVER_OPS | criteria | FLIPS | LATTICES | TRACKS | NO_TENSORS | INTERNAL
+        == set(OPS)
+        | DRIVER_OPS
+        | criteria
+        | FLIPS
+        | LATTICES
+        | DOUBTS
+        | TRACKS
+        | NO_TENSORS
+        | INTERNAL
     )
 
 
