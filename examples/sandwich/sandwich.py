@@ -89,7 +89,11 @@ def bounds(rbm: torch_ebm.RBM, effort: Effort) -> list[torch_ebm.Sandwich]:
     print("   temperatures      AIS, too low    reverse AIS, too high          from both")
     for budget in effort.budgets:
         found = torch_ebm.sandwich(
-            rbm, n_chains=effort.n_chains, betas=budget, generator=generator(budget)
+            rbm,
+            n_chains=effort.n_chains,
+            betas=budget,
+            base_visible_bias=rbm.visible_bias,  # exact where there are no weights
+            generator=generator(budget),
         )
         sandwiches.append(found)
         errors = [
@@ -102,7 +106,13 @@ def bounds(rbm: torch_ebm.RBM, effort: Effort) -> list[torch_ebm.Sandwich]:
 
 def short_runs(rbm: torch_ebm.RBM, effort: Effort) -> None:
     n, size = effort.n_short_runs, 10
-    estimate = torch_ebm.ais(rbm, n_chains=n * size, betas=10, generator=generator(4))
+    estimate = torch_ebm.ais(
+        rbm,
+        n_chains=n * size,
+        betas=10,
+        base_visible_bias=rbm.visible_bias,
+        generator=generator(4),
+    )
     log_z_base = estimate.log_z - (estimate.log_weights.logsumexp(0) - math.log(n * size))
     runs = estimate.log_weights.view(n, size).logsumexp(1) - math.log(size) + log_z_base
     errors = (runs - rbm.log_z()).detach()
