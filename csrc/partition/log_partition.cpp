@@ -63,7 +63,8 @@ at::Tensor log_partition(const at::Tensor& negative_energies,
 at::Tensor log_partition(const Energy& energy, const at::Tensor& negative_samples,
                          const std::optional<at::Tensor>& log_z,
                          const std::optional<at::Tensor>& weights) {
-  return log_partition(energy.value(negative_samples.detach()), log_z, weights);
+  // A copy: an energy may change it before that is noticed.
+  return log_partition(energy.value(negative_samples.detach().clone()), log_z, weights);
 }
 
 TORCH_LIBRARY_IMPL(torch_ebm, CompositeImplicitAutograd, m) {

@@ -102,7 +102,8 @@ at::Tensor rung_betas(const at::Tensor& betas, int64_t shift, const at::Tensor& 
 /// Energies of all chains at several temperatures each, (K, R, N).
 at::Tensor energies_at(const Energy& energy, const at::Tensor& chains,
                        const std::vector<at::Tensor>& betas) {
-  const at::Tensor energies = energy.values_at(chains.flatten(0, 1), betas);
+  // A copy: an energy may change it before that is noticed.
+  const at::Tensor energies = energy.values_at(chains.flatten(0, 1).clone(), betas);
   TORCH_CHECK_VALUE(energies.gt(-INFINITY).all().item<bool>(), kTrackLogZ,
                     ": energies must not be NaN or -inf");
   return energies.unflatten(1, {chains.size(0), chains.size(1)});

@@ -54,6 +54,8 @@ ALLOWED = (ValueError, TypeError, NotImplementedError, values.UserError, MemoryE
 TOO_LARGE = re.compile(
     r"can't allocate memory|Storage size calculation overflowed|integer multiplication overflow"
 )
+#: A RuntimeError that unbiased_cd documents.
+DOCUMENTED = "chains have not met"
 #: What TorchScript says of an error inside a scripted energy or sampler.
 IN_SCRIPT = "The following operation failed in the TorchScript interpreter"
 
@@ -155,6 +157,7 @@ def make(seed: int, index: int, keep_output: bool = False) -> dict[str, Any]:
         isinstance(error, ALLOWED)
         or TOO_LARGE.search(str(error))
         or IN_SCRIPT in str(error)
+        or DOCUMENTED in str(error)
         or _is_of_values(error)
     )
     if not allowed:
