@@ -13,7 +13,7 @@ from harness import Contender, Row
 from torch import Tensor, nn
 
 import torch_ebm
-from torch_ebm.sampler import Sampler, states_of
+from torch_ebm.samplers.sampler import Sampler, states_of
 
 # --- Annealing and its transitions ------------------------------------------------------------------
 

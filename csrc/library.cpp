@@ -10,7 +10,7 @@
 #include <cstring>
 
 #include "csrc/common/checks.h"
-#include "torch_ebm/training_monitor.h"
+#include "torch_ebm/learning/training_monitor.h"
 #include "torch_ebm/version.h"
 
 namespace torch_ebm {

@@ -29,7 +29,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent / "python"))
 
 import torch_ebm  # noqa: E402
-from criteria import CRITERIA, data  # noqa: E402
+from criteria_table import CRITERIA, data  # noqa: E402
 from known_values import random_rbm, seeded  # noqa: E402
 from test_battery import CATEGORICAL, CONTINUOUS, DISCRETE, binary, gauss, potts  # noqa: E402
 from test_distributed import PHASES as PERSISTENT  # noqa: E402

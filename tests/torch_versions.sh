@@ -11,7 +11,8 @@ root=$PWD
 core=(energy gates criteria rbm gibbs langevin hmc negative_phase log_partition ais anneal mbar consumer)
 
 check() {
-  local requirement=$1 folder=$2
+  local requirement=$1 folder=$2 tests
+  tests=$(for name in "${core[@]}"; do find "$root/tests/python" -name "test_$name.py"; done)
   local python=$folder/venv/bin/python
   [ -x "$python" ] || python3 -m venv "$folder/venv"
   "$python" -c 'import torch' 2>/dev/null || "$python" -m pip install -q --no-compile "$requirement"
@@ -21,7 +22,7 @@ check() {
   ctest --test-dir "$TORCH_EBM_BUILD_DIR" --output-on-failure --no-tests=error --parallel "$(nproc)"
   # From another folder: in this one Python would import the source tree's torch_ebm, not the installed one.
   (cd "$folder" && PATH="$folder/venv/bin:$PATH" python -m pytest -c "$root/pyproject.toml" \
-    --numprocesses "$(nproc)" --dist loadfile $(printf "$root/tests/python/test_%s.py " "${core[@]}"))
+    --numprocesses "$(nproc)" --dist loadfile $tests)
 }
 
 [ $# -gt 0 ] || set -- torch==2.13.0 torch===2.13.0 torch==2.14.1

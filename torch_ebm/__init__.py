@@ -7,20 +7,21 @@ functions here call them; scripted modules and C++ programs can call them too.
 
 from . import plots, testing
 from ._library import __version__, cmake_prefix_path, cpu_kernels
-from .ais import ais, reverse_ais
-from .ais_run import AISRun
-from .anneal import AnnealedChains, anneal
-from .annealed_energy import annealed_energy
-from .boltzmann_machine import (
-    BoltzmannMachine,
-    boltzmann_gibbs,
-    boltzmann_gibbs_with_gradients,
-)
-from .bridge_sampling import bridge_sampling
-from .checkpoint import checkpoint_values, load_checkpoint, save_checkpoint
-from .concrete_score_matching import concrete_score_matching
-from .conditional_nce import conditional_nce
-from .denoising_score_matching import denoising_score_matching
+from .common.progress import progress_bar
+from .criteria.concrete_score_matching import concrete_score_matching
+from .criteria.conditional_nce import conditional_nce
+from .criteria.denoising_score_matching import denoising_score_matching
+from .criteria.energy_discrepancy import energy_discrepancy
+from .criteria.kernel_stein_discrepancy import kernel_stein_discrepancy
+from .criteria.maximum_likelihood import maximum_likelihood
+from .criteria.minimum_probability_flow import minimum_probability_flow
+from .criteria.nce import nce
+from .criteria.pseudolikelihood import pseudolikelihood
+from .criteria.ranking_nce import ranking_nce
+from .criteria.ratio_matching import ratio_matching
+from .criteria.recovery_likelihood import recovery_energy, recovery_likelihood
+from .criteria.score_matching import score_matching
+from .criteria.sliced_score_matching import sliced_score_matching
 from .diagnostics import (
     Summary,
     autocorrelation,
@@ -33,70 +34,75 @@ from .diagnostics import (
     round_trips,
     summary,
 )
-from .discrete_langevin import discrete_langevin
-from .energy import Energy
-from .energy_discrepancy import energy_discrepancy
-from .exact_log_z import exact_log_z
-from .fast_pcd import FastPCD
-from .gaussian_log_z import gaussian_log_z
-from .gibbs import gibbs
-from .gibbs_with_gradients import gibbs_with_gradients
-from .hmc import hmc
-from .kernel_stein_discrepancy import kernel_stein_discrepancy
-from .ladder import Ladder, adapt_ladder, tune_ladder
-from .langevin import langevin, langevin_update
-from .lattice_log_z import ising_log_z, lattice_log_z
-from .log_likelihood import (
-    LogLikelihood,
-    LogLikelihoodComparison,
-    compare_log_likelihoods,
-    log_likelihood,
+from .energy.energy import Energy
+from .energy.noise import NoiseDistribution, NoiseSamples, draw_noise, model_noise
+from .learning.checkpoint import checkpoint_values, load_checkpoint, save_checkpoint
+from .learning.fast_pcd import FastPCD
+from .learning.negative_phase import CD, PCD, NaiveMCMC, NegativePhase, start_states
+from .learning.replay_buffer import ReplayBuffer
+from .learning.tempered_pcd import TemperedPCD
+from .learning.training_monitor import TrainingMonitor, TrainingWarning
+from .learning.unbiased_cd import UnbiasedCD
+from .models.boltzmann_machine import (
+    BoltzmannMachine,
+    boltzmann_gibbs,
+    boltzmann_gibbs_with_gradients,
 )
-from .linked_ais import linked_ais
-from .log_partition import log_partition
-from .log_z_estimate import LogZEstimate, log_z_from_weights
-from .log_z_report import log_z_report
-from .log_z_tracker import LogZTracker
-from .mala import mala
-from .maximum_likelihood import maximum_likelihood
-from .mbar import MBAREstimate, MBARExpectation, mbar, mbar_expectation, mbar_weights
-from .minimum_probability_flow import minimum_probability_flow
-from .mlp import MLP, mlp_value_and_score
-from .moment_averaged_path import moment_averaged_path
-from .nce import nce
-from .negative_phase import CD, PCD, NaiveMCMC, NegativePhase, start_states
-from .noise import NoiseDistribution, NoiseSamples, draw_noise, model_noise
-from .nuts import nuts
-from .progress import progress_bar
-from .pseudolikelihood import pseudolikelihood
-from .quadrature_log_z import QuadratureLogZ, quadrature_log_z
-from .raise_log_likelihood import raise_log_likelihood
-from .ranking_nce import ranking_nce
-from .ratio_matching import ratio_matching
-from .rbm import RBM, base_rate_bias, rbm_gibbs
-from .rbm_path import RBMPath
-from .recovery_likelihood import recovery_energy, recovery_likelihood
-from .replay_buffer import ReplayBuffer
-from .replica_exchange import ReplicaSamples, replica_exchange
-from .sampler import Sampler, Samples
-from .sandwich import Sandwich, sandwich
-from .schedule import (
+from .models.mlp import MLP, mlp_value_and_score
+from .models.rbm import RBM, base_rate_bias, rbm_gibbs
+from .partition.annealing.ais import ais, reverse_ais
+from .partition.annealing.ais_run import AISRun
+from .partition.annealing.anneal import AnnealedChains, anneal
+from .partition.annealing.annealed_energy import annealed_energy
+from .partition.annealing.linked_ais import linked_ais
+from .partition.annealing.moment_averaged_path import moment_averaged_path
+from .partition.annealing.raise_log_likelihood import raise_log_likelihood
+from .partition.annealing.rbm_path import RBMPath
+from .partition.annealing.sandwich import Sandwich, sandwich
+from .partition.annealing.schedule import (
     adaptive_schedule,
     linear_schedule,
     salakhutdinov_murray_schedule,
     sigmoid_schedule,
 )
-from .score_matching import score_matching
-from .sliced_score_matching import sliced_score_matching
-from .tempered_log_z import LadderEnergies, ladder_energies, tempered_log_z
-from .tempered_pcd import TemperedPCD
-from .tempered_transitions import tempered_transitions
-from .thermodynamic_integration import thermodynamic_integration
-from .training_monitor import TrainingMonitor, TrainingWarning
-from .tune_path import PathTuning, tune_path
-from .unbiased_cd import UnbiasedCD
-from .underdamped_langevin import underdamped_langevin
-from .warm_up import WarmUp, warm_up
+from .partition.annealing.tune_path import PathTuning, tune_path
+from .partition.bridging.bridge_sampling import bridge_sampling
+from .partition.bridging.mbar import (
+    MBAREstimate,
+    MBARExpectation,
+    mbar,
+    mbar_expectation,
+    mbar_weights,
+)
+from .partition.bridging.tempered_log_z import LadderEnergies, ladder_energies, tempered_log_z
+from .partition.bridging.thermodynamic_integration import thermodynamic_integration
+from .partition.exact.exact_log_z import exact_log_z
+from .partition.exact.gaussian_log_z import gaussian_log_z
+from .partition.exact.lattice_log_z import ising_log_z, lattice_log_z
+from .partition.exact.quadrature_log_z import QuadratureLogZ, quadrature_log_z
+from .partition.log_likelihood import (
+    LogLikelihood,
+    LogLikelihoodComparison,
+    compare_log_likelihoods,
+    log_likelihood,
+)
+from .partition.log_partition import log_partition
+from .partition.log_z_estimate import LogZEstimate, log_z_from_weights
+from .partition.tracking.log_z_tracker import LogZTracker
+from .plots.log_z_report import log_z_report
+from .samplers.discrete_langevin import discrete_langevin
+from .samplers.gibbs import gibbs
+from .samplers.gibbs_with_gradients import gibbs_with_gradients
+from .samplers.hmc import hmc
+from .samplers.ladder import Ladder, adapt_ladder, tune_ladder
+from .samplers.langevin import langevin, langevin_update
+from .samplers.mala import mala
+from .samplers.nuts import nuts
+from .samplers.replica_exchange import ReplicaSamples, replica_exchange
+from .samplers.sampler import Sampler, Samples
+from .samplers.tempered_transitions import tempered_transitions
+from .samplers.underdamped_langevin import underdamped_langevin
+from .samplers.warm_up import WarmUp, warm_up
 
 __all__ = [
     "AISRun",

@@ -4,7 +4,7 @@
 
 #include <mutex>
 
-#include "torch_ebm/progress.h"
+#include "torch_ebm/common/progress.h"
 
 namespace torch_ebm {
 

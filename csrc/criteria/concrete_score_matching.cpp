@@ -1,4 +1,4 @@
-#include "torch_ebm/concrete_score_matching.h"
+#include "torch_ebm/criteria/concrete_score_matching.h"
 
 #include "csrc/criteria/site_changes.h"
 

@@ -1,4 +1,4 @@
-#include "torch_ebm/conditional_nce.h"
+#include "torch_ebm/criteria/conditional_nce.h"
 
 #include <cmath>
 

@@ -3,8 +3,8 @@
 #include <torch/library.h>
 
 #include "csrc/common/savable.h"
-#include "torch_ebm/criterion.h"
-#include "torch_ebm/energy.h"
+#include "torch_ebm/criteria/criterion.h"
+#include "torch_ebm/energy/energy.h"
 
 namespace torch_ebm::detail {
 

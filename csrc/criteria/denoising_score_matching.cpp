@@ -1,4 +1,4 @@
-#include "torch_ebm/denoising_score_matching.h"
+#include "torch_ebm/criteria/denoising_score_matching.h"
 
 #include <algorithm>
 #include <cmath>

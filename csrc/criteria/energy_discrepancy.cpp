@@ -1,4 +1,4 @@
-#include "torch_ebm/energy_discrepancy.h"
+#include "torch_ebm/criteria/energy_discrepancy.h"
 
 #include <cmath>
 

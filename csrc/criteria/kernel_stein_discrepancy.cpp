@@ -1,4 +1,4 @@
-#include "torch_ebm/kernel_stein_discrepancy.h"
+#include "torch_ebm/criteria/kernel_stein_discrepancy.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,9 +1,9 @@
-#include "torch_ebm/maximum_likelihood.h"
+#include "torch_ebm/criteria/maximum_likelihood.h"
 
 #include "csrc/common/checks.h"
 #include "csrc/common/plain_tensors.h"
 #include "csrc/criteria/criterion.h"
-#include "torch_ebm/log_partition.h"
+#include "torch_ebm/partition/log_partition.h"
 
 namespace torch_ebm {
 

@@ -1,4 +1,4 @@
-#include "torch_ebm/minimum_probability_flow.h"
+#include "torch_ebm/criteria/minimum_probability_flow.h"
 
 #include "csrc/criteria/site_changes.h"
 

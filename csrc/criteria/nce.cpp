@@ -1,4 +1,4 @@
-#include "torch_ebm/nce.h"
+#include "torch_ebm/criteria/nce.h"
 
 #include <cmath>
 

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "csrc/criteria/criterion.h"
-#include "torch_ebm/noise.h"
+#include "torch_ebm/energy/noise.h"
 
 namespace torch_ebm::detail {
 

@@ -1,4 +1,4 @@
-#include "torch_ebm/pseudolikelihood.h"
+#include "torch_ebm/criteria/pseudolikelihood.h"
 
 #include "csrc/criteria/site_changes.h"
 

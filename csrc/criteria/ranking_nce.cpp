@@ -1,4 +1,4 @@
-#include "torch_ebm/ranking_nce.h"
+#include "torch_ebm/criteria/ranking_nce.h"
 
 #include "csrc/criteria/noise.h"
 

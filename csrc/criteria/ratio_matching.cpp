@@ -1,4 +1,4 @@
-#include "torch_ebm/ratio_matching.h"
+#include "torch_ebm/criteria/ratio_matching.h"
 
 #include "csrc/criteria/site_changes.h"
 

@@ -1,4 +1,4 @@
-#include "torch_ebm/recovery_likelihood.h"
+#include "torch_ebm/criteria/recovery_likelihood.h"
 
 #include <cmath>
 

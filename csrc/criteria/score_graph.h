@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "csrc/common/grad_mode.h"
-#include "torch_ebm/energy.h"
+#include "torch_ebm/energy/energy.h"
 
 namespace torch_ebm::detail {
 

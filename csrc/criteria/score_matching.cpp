@@ -1,4 +1,4 @@
-#include "torch_ebm/score_matching.h"
+#include "torch_ebm/criteria/score_matching.h"
 
 #include <algorithm>
 #include <cmath>

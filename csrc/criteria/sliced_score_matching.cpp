@@ -1,4 +1,4 @@
-#include "torch_ebm/sliced_score_matching.h"
+#include "torch_ebm/criteria/sliced_score_matching.h"
 
 #include <cmath>
 

@@ -1,4 +1,4 @@
-#include "torch_ebm/diagnostics.h"
+#include "torch_ebm/diagnostics/diagnostics.h"
 
 #include <torch/library.h>
 

@@ -4,7 +4,7 @@
 
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"
-#include "torch_ebm/diagnostics.h"
+#include "torch_ebm/diagnostics/diagnostics.h"
 
 namespace torch_ebm {
 

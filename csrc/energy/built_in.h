@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "torch_ebm/energy.h"
+#include "torch_ebm/energy/energy.h"
 
 namespace torch_ebm::detail {
 

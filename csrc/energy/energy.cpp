@@ -1,4 +1,4 @@
-#include "torch_ebm/energy.h"
+#include "torch_ebm/energy/energy.h"
 
 #include "csrc/common/checks.h"
 #include "csrc/common/grad_mode.h"

@@ -2,7 +2,7 @@
 
 #include <ATen/core/ivalue.h>
 
-#include "torch_ebm/energy.h"
+#include "torch_ebm/energy/energy.h"
 
 namespace torch_ebm::detail {
 

@@ -4,7 +4,7 @@
 #include <utility>
 #include <vector>
 
-#include "torch_ebm/energy.h"
+#include "torch_ebm/energy/energy.h"
 
 namespace torch_ebm::detail {
 

@@ -1,4 +1,4 @@
-#include "torch_ebm/fast_pcd.h"
+#include "torch_ebm/learning/fast_pcd.h"
 
 #include <ATen/MemoryOverlap.h>
 #include <torch/csrc/autograd/autograd.h>

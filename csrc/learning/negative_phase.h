@@ -1,6 +1,6 @@
 #pragma once
 
-#include "torch_ebm/negative_phase.h"
+#include "torch_ebm/learning/negative_phase.h"
 
 namespace torch_ebm::detail {
 

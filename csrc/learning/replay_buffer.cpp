@@ -1,4 +1,4 @@
-#include "torch_ebm/replay_buffer.h"
+#include "torch_ebm/learning/replay_buffer.h"
 
 #include <c10/core/InferenceMode.h>
 

@@ -1,11 +1,11 @@
-#include "torch_ebm/tempered_pcd.h"
+#include "torch_ebm/learning/tempered_pcd.h"
 
 #include <c10/core/InferenceMode.h>
 
 #include "csrc/common/checks.h"
 #include "csrc/learning/negative_phase.h"
 #include "csrc/samplers/ladder.h"
-#include "torch_ebm/replica_exchange.h"
+#include "torch_ebm/samplers/replica_exchange.h"
 
 namespace torch_ebm {
 

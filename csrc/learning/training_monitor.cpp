@@ -1,4 +1,4 @@
-#include "torch_ebm/training_monitor.h"
+#include "torch_ebm/learning/training_monitor.h"
 
 #include <fmt/format.h>
 

@@ -1,4 +1,4 @@
-#include "torch_ebm/unbiased_cd.h"
+#include "torch_ebm/learning/unbiased_cd.h"
 
 #include <ATen/CPUGeneratorImpl.h>
 
@@ -7,7 +7,7 @@
 #include "csrc/common/operator.h"
 #include "csrc/common/progress.h"
 #include "csrc/learning/negative_phase.h"
-#include "torch_ebm/gibbs.h"
+#include "torch_ebm/samplers/gibbs.h"
 
 namespace torch_ebm {
 

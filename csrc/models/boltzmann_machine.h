@@ -1,6 +1,6 @@
 #pragma once
 
-#include "torch_ebm/boltzmann_machine.h"
+#include "torch_ebm/models/boltzmann_machine.h"
 
 namespace torch_ebm::detail {
 

@@ -9,11 +9,11 @@
 
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"
-#include "csrc/common/padded.h"
 #include "csrc/common/progress.h"
 #include "csrc/common/random.h"
 #include "csrc/common/savable.h"
 #include "csrc/models/boltzmann_machine.h"
+#include "csrc/models/padded.h"
 
 namespace torch_ebm {
 

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "csrc/kernels/cpu/kernels.h"
-#include "torch_ebm/mlp.h"
+#include "torch_ebm/models/mlp.h"
 
 namespace torch_ebm::detail {
 

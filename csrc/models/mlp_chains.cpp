@@ -7,7 +7,7 @@
 #include <array>
 #include <utility>
 
-#include "csrc/common/padded.h"
+#include "csrc/models/padded.h"
 
 namespace torch_ebm::detail {
 

@@ -14,11 +14,11 @@
 
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"
-#include "csrc/common/padded.h"
 #include "csrc/common/parallel.h"
 #include "csrc/common/random.h"
 #include "csrc/models/mlp.h"
 #include "csrc/models/mlp_chains.h"
+#include "csrc/models/padded.h"
 
 namespace torch_ebm {
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "torch_ebm/rbm.h"
+#include "torch_ebm/models/rbm.h"
 
 namespace torch_ebm::detail {
 

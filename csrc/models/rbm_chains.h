@@ -14,11 +14,11 @@
 #include <algorithm>
 #include <vector>
 
-#include "csrc/common/padded.h"
 #include "csrc/common/parallel.h"
 #include "csrc/common/progress.h"
 #include "csrc/common/random.h"
 #include "csrc/kernels/cpu/kernels.h"
+#include "csrc/models/padded.h"
 #include "csrc/models/rbm.h"
 
 namespace torch_ebm::detail {

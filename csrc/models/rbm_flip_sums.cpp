@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <vector>
 
-#include "csrc/common/padded.h"
 #include "csrc/common/random.h"
+#include "csrc/models/padded.h"
 #include "csrc/models/rbm.h"
 
 namespace torch_ebm::detail {

@@ -1,4 +1,4 @@
-#include "torch_ebm/log_likelihood.h"
+#include "torch_ebm/partition/log_likelihood.h"
 
 #include <cmath>
 #include <functional>

@@ -1,4 +1,4 @@
-#include "torch_ebm/log_partition.h"
+#include "torch_ebm/partition/log_partition.h"
 
 #include <torch/library.h>
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "torch_ebm/log_z_estimate.h"
+#include "torch_ebm/partition/log_z_estimate.h"
 
 namespace torch_ebm::detail {
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "torch_ebm/sampler.h"
+#include "torch_ebm/samplers/sampler.h"
 
 namespace torch_ebm::detail {
 

@@ -1,7 +1,7 @@
 #include "csrc/samplers/binary_flips.h"
 
 #include "csrc/common/parallel.h"
-#include "csrc/common/sole_owner.h"
+#include "csrc/samplers/sole_owner.h"
 
 namespace torch_ebm::detail {
 

@@ -6,7 +6,7 @@
 
 #include "csrc/common/checks.h"
 #include "csrc/common/parallel.h"
-#include "csrc/common/sole_owner.h"
+#include "csrc/samplers/sole_owner.h"
 
 namespace torch_ebm::detail {
 

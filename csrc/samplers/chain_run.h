@@ -7,7 +7,7 @@
 #include "csrc/common/per_chain.h"
 #include "csrc/common/progress.h"
 #include "csrc/common/random.h"
-#include "torch_ebm/sampler.h"
+#include "torch_ebm/samplers/sampler.h"
 
 namespace torch_ebm::detail {
 

@@ -1,4 +1,4 @@
-#include "torch_ebm/discrete_langevin.h"
+#include "torch_ebm/samplers/discrete_langevin.h"
 
 #include <memory>
 #include <type_traits>

@@ -1,4 +1,4 @@
-#include "torch_ebm/gibbs.h"
+#include "torch_ebm/samplers/gibbs.h"
 
 #include <ATen/Dispatch.h>
 
@@ -7,8 +7,8 @@
 
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"
-#include "csrc/common/sole_owner.h"
 #include "csrc/samplers/gibbs_blocks.h"
+#include "csrc/samplers/sole_owner.h"
 
 namespace torch_ebm {
 

@@ -1,4 +1,4 @@
-#include "torch_ebm/gibbs_with_gradients.h"
+#include "torch_ebm/samplers/gibbs_with_gradients.h"
 
 #include <cmath>
 

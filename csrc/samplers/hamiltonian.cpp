@@ -2,7 +2,8 @@
 
 #include "csrc/common/checks.h"
 #include "csrc/common/parallel.h"
-#include "csrc/common/sole_owner.h"
+#include "csrc/common/per_chain.h"
+#include "csrc/samplers/sole_owner.h"
 
 namespace torch_ebm::detail {
 
@@ -20,11 +21,6 @@ kernels::PerUnit<T> per_unit(const at::Tensor& weight, const at::Tensor& x) {
 /// Times () or (N,), in the dtype of x and contiguous, for the kernels.
 at::Tensor times_for(const at::Tensor& x, const at::Tensor& time) {
   return time.to(x.scalar_type()).contiguous();
-}
-
-template <typename T>
-kernels::PerRow<T> per_row(const at::Tensor& times) {
-  return {times.const_data_ptr<T>(), times.dim()};
 }
 
 at::Tensor one_per_chain(const at::Tensor& x) {

@@ -1,4 +1,4 @@
-#include "torch_ebm/hmc.h"
+#include "torch_ebm/samplers/hmc.h"
 
 #include <algorithm>
 #include <cmath>

@@ -7,7 +7,7 @@
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"
 #include "csrc/samplers/any_sampler.h"
-#include "torch_ebm/replica_exchange.h"
+#include "torch_ebm/samplers/replica_exchange.h"
 
 namespace torch_ebm {
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "torch_ebm/ladder.h"
+#include "torch_ebm/samplers/ladder.h"
 
 namespace torch_ebm::detail {
 

@@ -1,11 +1,11 @@
-#include "torch_ebm/langevin.h"
+#include "torch_ebm/samplers/langevin.h"
 
 #include <cmath>
 
 #include "csrc/common/checks.h"
-#include "csrc/common/langevin_update.h"
 #include "csrc/common/operator.h"
 #include "csrc/samplers/chain_run.h"
+#include "csrc/samplers/langevin_update.h"
 
 namespace torch_ebm {
 

@@ -1,4 +1,4 @@
-#include "torch_ebm/mala.h"
+#include "torch_ebm/samplers/mala.h"
 
 #include "csrc/common/operator.h"
 #include "csrc/samplers/transitions.h"

@@ -1,4 +1,4 @@
-#include "torch_ebm/nuts.h"
+#include "torch_ebm/samplers/nuts.h"
 
 #include <vector>
 

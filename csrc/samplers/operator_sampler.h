@@ -2,7 +2,7 @@
 
 #include <ATen/core/ivalue.h>
 
-#include "torch_ebm/sampler.h"
+#include "torch_ebm/samplers/sampler.h"
 
 namespace torch_ebm::detail {
 

@@ -1,4 +1,4 @@
-#include "torch_ebm/replica_exchange.h"
+#include "torch_ebm/samplers/replica_exchange.h"
 
 #include <numeric>
 

@@ -1,4 +1,4 @@
-#include "torch_ebm/sampler.h"
+#include "torch_ebm/samplers/sampler.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "torch_ebm/tempered_transitions.h"
+#include "torch_ebm/samplers/tempered_transitions.h"
 
 #include "csrc/common/operator.h"
 #include "csrc/samplers/any_sampler.h"

@@ -1,4 +1,4 @@
-#include "torch_ebm/underdamped_langevin.h"
+#include "torch_ebm/samplers/underdamped_langevin.h"
 
 #include <cmath>
 

@@ -1,4 +1,4 @@
-#include "torch_ebm/warm_up.h"
+#include "torch_ebm/samplers/warm_up.h"
 
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"

@@ -1,4 +1,4 @@
-#include "torch_ebm/testing.h"
+#include "torch_ebm/testing/testing.h"
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <fmt/format.h>

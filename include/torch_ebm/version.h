@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "torch_ebm/export.h"
+#include "torch_ebm/common/export.h"
 
 namespace torch_ebm {
 

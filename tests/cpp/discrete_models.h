@@ -10,7 +10,7 @@
 
 #include "tests/cpp/statistics.h"
 #include "tests/cpp/testing.h"
-#include "torch_ebm/energy.h"
+#include "torch_ebm/energy/energy.h"
 
 namespace torch_ebm::testing {
 

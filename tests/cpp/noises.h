@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "torch_ebm/noise.h"
+#include "torch_ebm/energy/noise.h"
 
 namespace torch_ebm::testing {
 

@@ -6,7 +6,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "torch_ebm/testing.h"
+#include "torch_ebm/testing/testing.h"
 
 namespace torch_ebm::testing {
 

@@ -13,7 +13,7 @@ import values as v
 from values import D, H, N, R
 
 import torch_ebm
-from torch_ebm.energy import Registration, registered
+from torch_ebm.energy.energy import Registration, registered
 
 #: How a call's arguments are made, each with its share: all fit; one or two are bent; all are.
 SPOILED = [0, 0, 1, 1, 1, 1, 1, 2, 2, 100]

@@ -309,8 +309,8 @@ def test_wheel_is_of_every_python_and_complete(wheel):
         "share/cmake/TorchEBM/TorchEBMConfig.cmake",
     ):
         assert f"torch_ebm/{name}" in names
-    sources = {f"torch_ebm/{p.name}" for p in (ROOT / "torch_ebm").glob("*.py")}
-    assert {n for n in names if re.fullmatch(r"torch_ebm/\w+\.py", n)} == sources
+    sources = {str(p.relative_to(ROOT)) for p in (ROOT / "torch_ebm").rglob("*.py")}
+    assert {n for n in names if n.endswith(".py")} == sources
     assert not [n for n in names if not re.match(r"torch_ebm(-[\d.]+\.dist-info)?/", n)]
 
 

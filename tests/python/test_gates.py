@@ -8,7 +8,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 import torch_ebm
-from criteria import CRITERIA, operator
+from criteria_table import CRITERIA, operator
 from energies import Network
 from known_values import all_states, random_rbm, seeded
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import torch_ebm
-from torch_ebm.energy import Registration
+from torch_ebm.energy.energy import Registration
 
 ops = torch.ops.torch_ebm
 KNOTS = torch.stack([torch.zeros(4, 2), torch.ones(4, 2)])
@@ -349,7 +349,7 @@ def test_what_is_no_energy_is_named_where_python_calls_it(name, what):
 def test_an_operator_leaves_x_as_it_was_when_it_refuses_an_energy_that_changes_it():
     x = X.clone()
     with pytest.raises(ValueError, match="must not change x in place"):
-        torch_ebm.energy.energy_at(lambda x: x.add_(1).sum(1), x)
+        torch_ebm.energy.energy.energy_at(lambda x: x.add_(1).sum(1), x)
     assert torch.equal(x, X)
 
 

@@ -1,6 +1,6 @@
 #pragma once
 // Elementary functions of vectors. In float: polynomials, relative error below 3e-7, or absolute error below
-// 2e-7 for sine and cosine (tested against libm in tests/cpp/kernels_test.cpp). In double: libm, lane by lane;
+// 2e-7 for sine and cosine (tested against libm in tests/cpp/kernels/kernels_test.cpp). In double: libm, lane by lane;
 // double is the checking path.
 
 #include "csrc/kernels/cpu/lanes.h"

@@ -1,0 +1,1 @@
+"""Losses: each a function of an energy and data."""

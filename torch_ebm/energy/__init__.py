@@ -1,0 +1,1 @@
+"""What an energy is, and distributions that sample and have a density."""

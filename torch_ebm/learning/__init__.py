@@ -1,0 +1,1 @@
+"""Negative phases, and what watches and saves a training."""

@@ -1,0 +1,1 @@
+"""Energies with closed forms: the RBM, the Boltzmann machine, the multilayer perceptron."""

@@ -1,0 +1,1 @@
+"""The partition function: log Z, and the likelihoods that it gives."""

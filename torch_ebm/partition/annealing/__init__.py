@@ -1,0 +1,1 @@
+"""log Z along a path of energies from a base."""

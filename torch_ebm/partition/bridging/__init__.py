@@ -1,0 +1,1 @@
+"""log Z from samples of several distributions."""

@@ -1,0 +1,1 @@
+"""log Z by enumeration, by transfer matrix, in closed form, by quadrature."""

@@ -1,0 +1,1 @@
+"""log Z followed through a training."""

@@ -1,0 +1,1 @@
+"""Markov chains that keep exp(-beta E), and tempering around them."""
