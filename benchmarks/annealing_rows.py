@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from models import BoltzmannEnergy, MLPEnergy, coin_flips, normal
-from harness import Contender, Row
+from row import Contender, Row
 from torch import Tensor, nn
 
 import torch_ebm

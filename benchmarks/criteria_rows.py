@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from models import MLPEnergy, coin_flips, normal
-from harness import Contender, Row
+from row import Contender, Row
 from torch import Tensor
 
 import torch_ebm

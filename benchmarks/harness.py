@@ -19,42 +19,17 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
+
+from row import Row
 
 #: Whose versions the table names.
 PACKAGES = (
     *("torch", "numpy", "jax", "jaxlib", "scikit-learn", "rbms"),
     *("torchebm", "ebmkit", "blackjax", "numpyro", "pymbar"),
 )
-
-
-@dataclass
-class Contender:
-    """One way to do the work of a row. ``build()`` prepares it (ImportError: not installed) and
-    returns the call to time."""
-
-    name: str
-    build: Callable[[], Callable[[], Any]]
-    #: Does only a part of the work, as a bound on what is possible, and has no result to check.
-    is_limit: bool = False
-
-
-@dataclass
-class Row:
-    """A workload. The first contender is ours; every other is compared with it."""
-
-    name: str
-    title: str
-    unit: str
-    units_per_call: float
-    contenders: Sequence[Contender]
-    #: Raises AssertionError if a contender's result is wrong; given ours, then theirs.
-    check: Callable[[Any, Any], None]
-    rounds: int = 15
-    #: The target: the smallest acceptable ratio to ours, by contender.
-    targets: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass

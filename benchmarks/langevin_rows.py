@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from models import MLPEnergy, normal, score, without_parameter_gradients
-from harness import Contender, Row
+from row import Contender, Row
 from rows import as_tensor, check_means
 from torch import Tensor, nn
 

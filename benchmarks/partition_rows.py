@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from harness import Contender, Row
+from row import Contender, Row
 from torch import Tensor
 
 import torch_ebm

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from harness import Contender, Row
+from row import Contender, Row
 from torch import Tensor
 
 import torch_ebm

@@ -16,7 +16,7 @@ from models import (
     score,
     without_parameter_gradients,
 )
-from harness import Contender, Row
+from row import Contender, Row
 from rows import check_means
 from torch import Tensor, nn
 

@@ -221,9 +221,9 @@ TORCH_LIBRARY(torch_ebm, m) {
         {at::Tag::nondeterministic_seeded});
   m.def("log_z_from_weights(Tensor log_weights, Tensor log_z_base) "
         "-> (Tensor log_z, Tensor std_error, Tensor lower, Tensor upper, Tensor ess)");
-  m.def("rbm_base_doubt(Tensor weight, Tensor visible_bias, Tensor hidden_bias, "
+  m.def("rbm_base_warning(Tensor weight, Tensor visible_bias, Tensor hidden_bias, "
         "Tensor base_visible_bias, Tensor betas, int n_chains, float log_z, float upper) -> str");
-  m.def("log_z_doubt(float ess, int n_weights, float lower, float upper) -> str");
+  m.def("log_z_warning(float ess, int n_weights, float lower, float upper) -> str");
   m.def("bridge_sampling(Tensor log_ratio_0, Tensor log_ratio_1, *, str bridge='optimal') "
         "-> (Tensor log_z, Tensor std_error, Tensor lower, Tensor upper, Tensor ess)");
   m.def("mbar(Tensor energies, Tensor counts) "
@@ -242,7 +242,7 @@ TORCH_LIBRARY(torch_ebm, m) {
         "ladder_energies(Any energy, Tensor x, Tensor betas, Any sampler, *, int n_steps, "
         "int n_burn_in=0, Generator? generator=None) "
         "-> (Tensor energies, Tensor x, Tensor swap_rate)"), {at::Tag::nondeterministic_seeded});
-  m.def("overlap_doubt(float ess, float lower, float upper) -> str");
+  m.def("overlap_warning(float ess, float lower, float upper) -> str");
   m.def("log_z_track(Tensor chains, Tensor betas) -> Tensor[]");
   m.def(conservative(
         "track_log_z(Tensor[] track, Any energy, Any previous, Tensor chains, Tensor betas, *, "
@@ -251,9 +251,9 @@ TORCH_LIBRARY(torch_ebm, m) {
   m.def("tracked_log_z(Tensor[] track) "
         "-> (Tensor log_z, Tensor std_error, Tensor lower, Tensor upper, Tensor ess)");
   m.def("rung_log_z(Tensor[] track) -> Tensor");
-  m.def("log_z_track_doubt(Tensor[] track) -> str");
+  m.def("log_z_track_warning(Tensor[] track) -> str");
 
-  m.def("sandwich_doubt(float forward, float forward_lower, float forward_upper, "
+  m.def("sandwich_warning(float forward, float forward_lower, float forward_upper, "
         "float reverse, float reverse_lower, float reverse_upper) -> str");
   // log Z is () if it is exact, or (4,): log Z, its standard error, and its 95% interval.
   const char* const log_likelihood =

@@ -85,7 +85,7 @@ double t_quantile(int64_t degrees) {
   return z + g1 / n + g2 / (n * n) + g3 / (n * n * n) + g4 / (n * n * n * n);
 }
 
-std::string doubt(double ess, int64_t n_weights, double lower, double upper) {
+std::string log_z_warning(double ess, int64_t n_weights, double lower, double upper) {
   if (ess < std::min(kFewWeights, static_cast<double>(n_weights) / 2)) {
     return fmt::format(
         "Only {:.1f} of {} weights are effective: those that would count most are likely missing, "
@@ -115,15 +115,15 @@ LogZEstimate log_z_from_weights(const at::Tensor& log_weights, const at::Tensor&
           .upper = upper,
           .ess = ess,
           .log_weights = log_weights.to(at::kDouble),
-          .warning = detail::doubt(ess.item<double>(), log_weights.size(0), lower.item<double>(),
-                                   upper.item<double>())};
+          .warning = detail::log_z_warning(ess.item<double>(), log_weights.size(0),
+                                           lower.item<double>(), upper.item<double>())};
 }
 
 TORCH_LIBRARY_IMPL(torch_ebm, CompositeExplicitAutograd, m) {
   m.impl("log_z_from_weights", &log_z_from_weights_kernel);
 }
 TORCH_LIBRARY_IMPL(torch_ebm, CompositeImplicitAutograd, m) {
-  m.impl("log_z_doubt", &detail::doubt);
+  m.impl("log_z_warning", &detail::log_z_warning);
 }
 TORCH_LIBRARY_IMPL(torch_ebm, Meta, m) { m.impl("log_z_from_weights", &log_z_from_weights_meta); }
 TORCH_LIBRARY_IMPL(torch_ebm, Autograd, m) {

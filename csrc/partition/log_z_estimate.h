@@ -9,6 +9,6 @@ double t_quantile(int64_t degrees);
 
 /// A warning about an estimate from this many weights, with this effective number of them and this
 /// 95% interval; empty if there is none.
-std::string doubt(double ess, int64_t n_weights, double lower, double upper);
+std::string log_z_warning(double ess, int64_t n_weights, double lower, double upper);
 
 }  // namespace torch_ebm::detail

@@ -189,12 +189,12 @@ FLIPS = {
     "boltzmann_flip_differences",
 }
 NO_TENSORS = {
-    "log_z_doubt",
-    "overlap_doubt",
+    "log_z_warning",
+    "overlap_warning",
     "linear_schedule",
     "salakhutdinov_murray_schedule",
     "sigmoid_schedule",
-    "sandwich_doubt",
+    "sandwich_warning",
     "version",
     "built_for_torch",
     "cpu_kernels",
@@ -206,12 +206,12 @@ TRACKS = {
     "anchor_log_z",
     "tracked_log_z",
     "rung_log_z",
-    "log_z_track_doubt",
+    "log_z_track_warning",
 }
 # Made of lattice_log_z: tested in test_lattice_log_z.py.
 LATTICES = {"ising_log_z"}
 # Gives a sentence: tested in test_ais.py.
-DOUBTS = {"rbm_base_doubt"}
+WARNINGS = {"rbm_base_warning"}
 INTERNAL = {
     "_call_energy",
     "_call_energy_method",
@@ -284,7 +284,7 @@ def test_every_operator_is_listed():
         | criteria
         | FLIPS
         | LATTICES
-        | DOUBTS
+        | WARNINGS
         | TRACKS
         | NO_TENSORS
         | INTERNAL

@@ -69,12 +69,12 @@ def log_z_from_weights(
         log_z_base = torch.tensor(float(log_z_base), dtype=torch.float64)
     numbers = torch.ops.torch_ebm.log_z_from_weights(log_weights, log_z_base)
     _, _, lower, upper, ess = (number.item() for number in numbers)
-    warning = torch.ops.torch_ebm.log_z_doubt(ess, len(log_weights), lower, upper)
+    warning = torch.ops.torch_ebm.log_z_warning(ess, len(log_weights), lower, upper)
     return LogZEstimate(*numbers, log_weights.double(), betas, stage_ess, warning)
 
 
 def overlap_estimate(numbers: tuple[Tensor, ...], betas: Optional[Tensor] = None) -> LogZEstimate:
     """An estimate without weights, from the numbers that an operator returned."""
     log_z, _, lower, upper, ess = numbers
-    warning = torch.ops.torch_ebm.overlap_doubt(ess.item(), lower.item(), upper.item())
+    warning = torch.ops.torch_ebm.overlap_warning(ess.item(), lower.item(), upper.item())
     return LogZEstimate(*numbers, log_z.new_empty(0), betas, None, warning)

@@ -6,7 +6,7 @@
 #include "csrc/common/grad_mode.h"
 #include "csrc/models/rbm.h"
 #include "csrc/partition/annealing/path.h"
-#include "csrc/partition/annealing/rbm_base_doubt.h"
+#include "csrc/partition/annealing/rbm_base_warning.h"
 #include "torch_ebm/partition/annealing/anneal.h"
 #include "torch_ebm/partition/annealing/rbm_ais.h"
 
@@ -91,9 +91,9 @@ AISChains ais_chains(const char* op, const RBM& rbm, const AISOptions& options,
   LogZEstimate estimate = log_z_from_weights(log_weights, rbm_log_z_base(rbm, base));
   estimate.betas = betas;
   if (estimate.warning.empty()) {
-    estimate.warning = rbm_base_doubt(rbm->weight, rbm->visible_bias, rbm->hidden_bias, base, betas,
-                                      options.n_chains, estimate.log_z.item<double>(),
-                                      estimate.upper.item<double>());
+    estimate.warning = rbm_base_warning(rbm->weight, rbm->visible_bias, rbm->hidden_bias, base,
+                                        betas, options.n_chains, estimate.log_z.item<double>(),
+                                        estimate.upper.item<double>());
   }
   return {std::move(estimate), x};
 }

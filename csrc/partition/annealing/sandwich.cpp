@@ -24,8 +24,8 @@ constexpr double kFar = 1;         // nats between two estimates
 constexpr double kFarApart = 0.1;  // nats between their intervals
 
 /// A warning about two bounds with these 95% intervals; empty if there is none.
-std::string sandwich_doubt(double forward, double forward_lower, double forward_upper,
-                           double reverse, double reverse_lower, double reverse_upper) {
+std::string sandwich_warning(double forward, double forward_lower, double forward_upper,
+                             double reverse, double reverse_lower, double reverse_upper) {
   // Intervals may be so wide that they meet: their own warnings say so, but not how far apart the
   // bounds are.
   if (reverse - forward > kFar || reverse_lower - forward_upper > kFarApart) {
@@ -59,9 +59,9 @@ Sandwich assembled(const LogZEstimate& forward, const LogZEstimate& reverse, boo
           .reverse = reverse,
           .bridge = bridged(forward, reverse),
           .exact_samples = exact_samples,
-          .warning = sandwich_doubt(forward.log_z.item<double>(), forward.lower.item<double>(),
-                                    forward.upper.item<double>(), reverse.log_z.item<double>(),
-                                    reverse.lower.item<double>(), reverse.upper.item<double>())};
+          .warning = sandwich_warning(forward.log_z.item<double>(), forward.lower.item<double>(),
+                                      forward.upper.item<double>(), reverse.log_z.item<double>(),
+                                      reverse.lower.item<double>(), reverse.upper.item<double>())};
 }
 
 /// The last states of the chains, resampled by their weights.
@@ -135,7 +135,7 @@ Sandwich sandwich(const RBM& rbm, const SandwichOptions& options,
 }
 
 TORCH_LIBRARY_IMPL(torch_ebm, CompositeImplicitAutograd, m) {
-  m.impl("sandwich_doubt", &sandwich_doubt);
+  m.impl("sandwich_warning", &sandwich_warning);
 }
 
 }  // namespace torch_ebm

@@ -50,17 +50,18 @@ LogZNumbers meta_numbers(const at::TensorOptions& options) {
 
 LogZEstimate log_z_estimate(const LogZNumbers& numbers, const at::Tensor& betas) {
   const auto& [log_z, std_error, lower, upper, ess] = numbers;
-  return {.log_z = log_z,
-          .std_error = std_error,
-          .lower = lower,
-          .upper = upper,
-          .ess = ess,
-          .log_weights = at::empty({0}, log_z.options()),
-          .betas = betas,
-          .warning = overlap_doubt(ess.item<double>(), lower.item<double>(), upper.item<double>())};
+  return {
+      .log_z = log_z,
+      .std_error = std_error,
+      .lower = lower,
+      .upper = upper,
+      .ess = ess,
+      .log_weights = at::empty({0}, log_z.options()),
+      .betas = betas,
+      .warning = overlap_warning(ess.item<double>(), lower.item<double>(), upper.item<double>())};
 }
 
-std::string overlap_doubt(double ess, double lower, double upper) {
+std::string overlap_warning(double ess, double lower, double upper) {
   if (!(ess >= kFewSamples)) {
     return fmt::format(
         "Only {:.1f} samples are effective in the overlap of neighbouring distributions, and the "

@@ -22,7 +22,7 @@ LogZNumbers meta_numbers(const at::TensorOptions& options);
 LogZEstimate log_z_estimate(const LogZNumbers& numbers, const at::Tensor& betas = {});
 
 /// A warning about an estimate with this effective number of samples; empty if there is none.
-std::string overlap_doubt(double ess, double lower, double upper);
+std::string overlap_warning(double ess, double lower, double upper);
 
 /// The jackknife variance, from the estimates that leave out one group each.
 double jackknife_variance(const std::vector<double>& without_one);

@@ -115,7 +115,7 @@ TORCH_LIBRARY_IMPL(torch_ebm, CompositeExplicitAutograd, m) {
   m.impl("bridge_sampling", &bridge_sampling_kernel);
 }
 TORCH_LIBRARY_IMPL(torch_ebm, CompositeImplicitAutograd, m) {
-  m.impl("overlap_doubt", &detail::overlap_doubt);
+  m.impl("overlap_warning", &detail::overlap_warning);
 }
 TORCH_LIBRARY_IMPL(torch_ebm, Meta, m) { m.impl("bridge_sampling", &bridge_sampling_meta); }
 TORCH_LIBRARY_IMPL(torch_ebm, Autograd, m) {

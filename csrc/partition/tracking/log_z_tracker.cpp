@@ -200,13 +200,13 @@ at::Tensor rung_log_z(const std::vector<at::Tensor>& list) {
   return at::cat({track.filter.mean.narrow(0, 0, n), track.log_z_base.unsqueeze(0)});
 }
 
-std::string log_z_track_doubt(const std::vector<at::Tensor>& list) {
+std::string log_z_track_warning(const std::vector<at::Tensor>& list) {
   const auto [log_z, std_error, lower, upper, ess] = tracked_log_z(list);
-  const std::string doubt =
-      detail::overlap_doubt(ess.item<double>(), lower.item<double>(), upper.item<double>());
-  const Track track = parse("log_z_track_doubt", list);
+  const std::string warning =
+      detail::overlap_warning(ess.item<double>(), lower.item<double>(), upper.item<double>());
+  const Track track = parse("log_z_track_warning", list);
   const double off = track.innovation.abs().max().item<double>();
-  if (!doubt.empty() || off <= kFarOff) return doubt;
+  if (!warning.empty() || off <= kFarOff) return warning;
   return fmt::format(
       "The bridges between rungs are {:.1f} standard errors from the tracked values: the chains do "
       "not follow the model; take more steps for each update, or lower the learning rate.",
@@ -234,7 +234,7 @@ void LogZTrackerImpl::anchor(const LogZEstimate& estimate) {
 
 LogZEstimate LogZTrackerImpl::estimate() const {
   LogZEstimate estimate = detail::log_z_estimate(tracked_log_z(track()), betas_);
-  estimate.warning = log_z_track_doubt(track());
+  estimate.warning = log_z_track_warning(track());
   return estimate;
 }
 
@@ -253,6 +253,6 @@ TORCH_EBM_DRIVER("track_log_z", &track_log_z_op)
 TORCH_EBM_DRIVER("anchor_log_z", &anchor_log_z)
 TORCH_EBM_DRIVER("tracked_log_z", &tracked_log_z)
 TORCH_EBM_DRIVER("rung_log_z", &rung_log_z)
-TORCH_EBM_DRIVER("log_z_track_doubt", &log_z_track_doubt)
+TORCH_EBM_DRIVER("log_z_track_warning", &log_z_track_warning)
 
 }  // namespace torch_ebm

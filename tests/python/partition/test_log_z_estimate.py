@@ -67,7 +67,7 @@ def test_intervals_of_log_normal_weights_cover(n, spread):
     check_count(covered, n_repeats, 0.92, "coverage", "less")
 
 
-def test_doubts_are_said():
+def test_warnings_are_said():
     few = torch.zeros(100, dtype=torch.float64)
     few[0] = 10.0
     assert torch_ebm.log_z_from_weights(few, torch.tensor(0.0)).warning.startswith(

@@ -121,7 +121,7 @@ class EnergyPath:
         chains = anneal(self.path, x, betas, self.sampler, log_weights=log_weights, **options)
         return chains.x, chains.log_weights, chains.stage_ess[-1]
 
-    def base_doubt(self, betas: Tensor, estimate: LogZEstimate) -> str:
+    def base_warning(self, betas: Tensor, estimate: LogZEstimate) -> str:
         """A warning that chains from this base missed a part of the model: only an RBM's is checked."""
         return ""
 
@@ -219,8 +219,8 @@ class SalakhutdinovMurrayPath:
         )
         return x, log_weights, log_weights.softmax(0).square().sum().reciprocal().nan_to_num(0)
 
-    def base_doubt(self, betas: Tensor, estimate: LogZEstimate) -> str:
-        return torch.ops.torch_ebm.rbm_base_doubt(
+    def base_warning(self, betas: Tensor, estimate: LogZEstimate) -> str:
+        return torch.ops.torch_ebm.rbm_base_warning(
             self.rbm.weight,
             self.rbm.visible_bias,
             self.rbm.hidden_bias,

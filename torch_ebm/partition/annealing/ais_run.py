@@ -207,7 +207,7 @@ class AISRun:
             warning = f"Interrupted: this is {what}. {estimate.warning}".strip()
             estimate = estimate._replace(warning=warning)
         elif up and self.finished and not estimate.warning:
-            estimate = estimate._replace(warning=self._path.base_doubt(self._betas, estimate))
+            estimate = estimate._replace(warning=self._path.base_warning(self._betas, estimate))
         return estimate
 
     @names_wrong_types

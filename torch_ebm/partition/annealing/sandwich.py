@@ -98,8 +98,8 @@ def sandwich(
         x = energy.sample(n_chains, generator) if exact_samples else up.samples(n_burn_in)
     reverse = AISRun(energy, base, sampler, x=x, **both).run(progress=progress)
     numbers = [n.item() for e in (forward, reverse) for n in (e.log_z, e.lower, e.upper)]
-    doubt = torch.ops.torch_ebm.sandwich_doubt(*numbers)
-    return Sandwich(forward, reverse, _bridged(forward, reverse), exact_samples, doubt)
+    warning = torch.ops.torch_ebm.sandwich_warning(*numbers)
+    return Sandwich(forward, reverse, _bridged(forward, reverse), exact_samples, warning)
 
 
 def _reversible_sampler(

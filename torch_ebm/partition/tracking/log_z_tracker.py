@@ -159,7 +159,7 @@ class LogZTracker(OwnState):
             ValueError: before the first update.
         """
         numbers = torch.ops.torch_ebm.tracked_log_z(self._track())
-        warning = torch.ops.torch_ebm.log_z_track_doubt(self._track())
+        warning = torch.ops.torch_ebm.log_z_track_warning(self._track())
         nothing = numbers[0].new_empty(0)
         return LogZEstimate(*numbers, nothing, self.betas, None, warning)
 

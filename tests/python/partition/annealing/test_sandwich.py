@@ -153,14 +153,14 @@ def test_bounds_the_wrong_way_round_are_said_to_be():
 
 
 def test_intervals_apart_are_a_disagreement_however_small():
-    def doubt(*numbers):
-        return torch.ops.torch_ebm.sandwich_doubt(*numbers)
+    def warning(*numbers):
+        return torch.ops.torch_ebm.sandwich_warning(*numbers)
 
-    assert "disagree by 0.5 nats" in doubt(0.0, -0.1, 0.1, 0.5, 0.4, 0.6)
-    assert doubt(0.0, -0.2, 0.2, 0.5, 0.25, 0.75) == ""  # apart, but by less than 0.1
-    assert "disagree by 1.5 nats" in doubt(0.0, -2.0, 2.0, 1.5, -1.0, 3.0)
-    assert "0.5 nats below" in doubt(0.5, 0.4, 0.6, 0.0, -0.1, 0.1)
-    assert doubt(1.5, -1.0, 3.0, 0.0, -2.0, 2.0) == ""
+    assert "disagree by 0.5 nats" in warning(0.0, -0.1, 0.1, 0.5, 0.4, 0.6)
+    assert warning(0.0, -0.2, 0.2, 0.5, 0.25, 0.75) == ""  # apart, but by less than 0.1
+    assert "disagree by 1.5 nats" in warning(0.0, -2.0, 2.0, 1.5, -1.0, 3.0)
+    assert "0.5 nats below" in warning(0.5, 0.4, 0.6, 0.0, -0.1, 0.1)
+    assert warning(1.5, -1.0, 3.0, 0.0, -2.0, 2.0) == ""
 
 
 def test_bounds_that_touch_but_for_roundings_are_not_doubted():

@@ -214,7 +214,7 @@ def test_a_scripted_model_tracks_itself():
     assert torch.equal(log_z, tracker.log_z())
 
 
-def test_doubts_are_said():
+def test_warnings_are_said():
     rbm = model()
     pcd = chains_for()
     pcd(rbm)

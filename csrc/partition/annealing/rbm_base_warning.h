@@ -16,8 +16,8 @@ namespace torch_ebm::detail {
 /// gambler who stakes a share of his wealth on every one of them multiplies it by 20 with a
 /// probability of at most 1/20, whatever the model (Markov's inequality; see Waudby-Smith & Ramdas
 /// 2024). The random numbers are a function of the estimate: the caller's generator is not used.
-std::string rbm_base_doubt(const at::Tensor& weight, const at::Tensor& visible_bias,
-                           const at::Tensor& hidden_bias, const at::Tensor& base_visible_bias,
-                           const at::Tensor& betas, int64_t n_chains, double log_z, double upper);
+std::string rbm_base_warning(const at::Tensor& weight, const at::Tensor& visible_bias,
+                             const at::Tensor& hidden_bias, const at::Tensor& base_visible_bias,
+                             const at::Tensor& betas, int64_t n_chains, double log_z, double upper);
 
 }  // namespace torch_ebm::detail

@@ -1,4 +1,4 @@
-#include "csrc/partition/annealing/rbm_base_doubt.h"
+#include "csrc/partition/annealing/rbm_base_warning.h"
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <fmt/format.h>
@@ -36,9 +36,10 @@ double log_wealth(const at::Tensor& log_ratios) {
 
 namespace detail {
 
-std::string rbm_base_doubt(const at::Tensor& weight, const at::Tensor& visible_bias,
-                           const at::Tensor& hidden_bias, const at::Tensor& base_visible_bias,
-                           const at::Tensor& betas, int64_t n_chains, double log_z, double upper) {
+std::string rbm_base_warning(const at::Tensor& weight, const at::Tensor& visible_bias,
+                             const at::Tensor& hidden_bias, const at::Tensor& base_visible_bias,
+                             const at::Tensor& betas, int64_t n_chains, double log_z,
+                             double upper) {
   const at::NoGradGuard no_grad;
   if (!base_visible_bias.ne(0).any().item<bool>()) return {};
   const int64_t n_checks = std::clamp(n_chains / kOneIn, kFewestChains, kMostChains);
@@ -64,10 +65,10 @@ std::string rbm_base_doubt(const at::Tensor& weight, const at::Tensor& visible_b
 }  // namespace detail
 
 TORCH_LIBRARY_IMPL(torch_ebm, CompositeExplicitAutograd, m) {
-  m.impl("rbm_base_doubt", &detail::rbm_base_doubt);
+  m.impl("rbm_base_warning", &detail::rbm_base_warning);
 }
 TORCH_LIBRARY_IMPL(torch_ebm, Autograd, m) {
-  m.impl("rbm_base_doubt", torch::CppFunction::makeFallthrough());
+  m.impl("rbm_base_warning", torch::CppFunction::makeFallthrough());
 }
 
 }  // namespace torch_ebm
