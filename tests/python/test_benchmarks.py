@@ -31,7 +31,7 @@ def benchmarks(monkeypatch):
     import rows
 
     yield harness, rows
-    del sys.modules["harness"], sys.modules["rows"]
+    del sys.modules["harness"], sys.modules["rows"], sys.modules["row"]
 
 
 def without_other_packages(row):
@@ -63,7 +63,7 @@ def test_what_is_not_installed_is_listed(benchmarks):
         raise ImportError("No module named 'rival'")
 
     row = without_other_packages(rows.ROWS["free_energy"](**SMALL["free_energy"]))
-    row.contenders.append(harness.Contender("rival", build))
+    row.contenders.append(rows.Contender("rival", build))
     text = harness.table(row, harness.measure(row, rounds=1))
     assert "| rival | not installed (No module named 'rival') |" in text
 
@@ -72,7 +72,7 @@ def test_wrong_results_are_not_timed(benchmarks):
     harness, rows = benchmarks
     row = without_other_packages(rows.ROWS["gibbs"](**SMALL["gibbs"] | {"n_chains": 2000}))
     ours = row.contenders[0].build()
-    row.contenders.append(harness.Contender("all units off", lambda: lambda: ours() * 0))
+    row.contenders.append(rows.Contender("all units off", lambda: lambda: ours() * 0))
     with pytest.raises(AssertionError, match="standard errors"):
         harness.measure(row, rounds=1)
 
