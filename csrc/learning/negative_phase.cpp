@@ -153,13 +153,15 @@ at::Tensor NegativePhaseImpl::forward(const Energy& energy, const at::Tensor& po
 at::Tensor NegativePhaseImpl::transition(const Energy& energy, const at::Tensor& first,
                                          at::Generator& generator) {
   // A copy: a sampler may work in place.
-  const at::Tensor last = sampler_(energy, first.clone(), {.generator = generator}).x;
+  const Samples samples = sampler_(energy, first.clone(), {.generator = generator});
+  const at::Tensor& last = samples.x;
   TORCH_CHECK_VALUE(last.defined() && last.sizes() == first.sizes(),
                     "NegativePhase: sampler must return the shape of the chains, ",
                     detail::describe_shape(first.sizes()), ", got ",
                     last.defined() ? detail::describe_shape(last.sizes()) : "no tensor");
   detail::check_same_type("NegativePhase", "what sampler returns", last, "the chains", first);
   detail::check_finite("NegativePhase", "what sampler returns", last);
+  acceptance_rate = samples.acceptance_rate;
   return last.detach();
 }
 

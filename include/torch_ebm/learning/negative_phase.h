@@ -55,6 +55,9 @@ class TORCH_EBM_API NegativePhaseImpl : public torch::nn::Module {
 
   /// The states that the chains of the last call started from; undefined before the first.
   at::Tensor start;
+  /// Of the sampler in the last call, (N,), float64; undefined before the first, and with a sampler
+  /// that returns states alone.
+  at::Tensor acceptance_rate;
   /// State of the CPU generator that the next call draws from.
   at::Tensor generator_state;
 

@@ -8,7 +8,10 @@
 #include "tests/cpp/testing.h"
 #include "torch_ebm/learning/replay_buffer.h"
 #include "torch_ebm/learning/tempered_pcd.h"
+#include "torch_ebm/learning/unbiased_cd.h"
 #include "torch_ebm/models/rbm.h"
+#include "torch_ebm/samplers/gibbs.h"
+#include "torch_ebm/samplers/gibbs_with_gradients.h"
 #include "torch_ebm/samplers/langevin.h"
 
 namespace torch_ebm::negative_phase_test {
@@ -270,6 +273,46 @@ TEST(NegativePhase, StartsFromAnyLaw) {
   EXPECT_THROWS(drawn(wrong, {2, 3}), c10::ValueError, "what law returns must have shape");
   const PCD pcd(5, std::vector<int64_t>{6}, Recorder(), twos, 1);
   EXPECT_TRUE(pcd->chains.eq(2).all().item<bool>());
+}
+
+/// The negative samples of the third call of a phase, a row as a binary number.
+template <typename Phase>
+std::vector<int64_t> third_call(Phase phase) {
+  RBM rbm(2 * at::arange(24.0, at::kFloat).sin().view({6, 4}), at::zeros({6}), at::zeros({4}));
+  at::Tensor negative;
+  for (int call = 0; call < 3; ++call) {
+    negative = phase->forward(Energy(rbm), at::eye(6).narrow(0, 0, 5));
+  }
+  const at::Tensor places = at::bitwise_left_shift(at::ones({6}, at::kLong), at::arange(6));
+  const at::Tensor numbers = (negative.to(at::kLong) * places).sum(1);
+  return {numbers.const_data_ptr<int64_t>(), numbers.const_data_ptr<int64_t>() + numbers.numel()};
+}
+
+// The same numbers stand in tests/python/learning/test_negative_phase.py.
+TEST(NegativePhase, InPythonDrawsTheSame) {
+  using Numbers = std::vector<int64_t>;
+  const Sampler sampler = bind_sampler(&gibbs, {.n_steps = 2});
+  const at::Tensor betas = at::tensor({1.0, 0.5});
+  EXPECT_EQ(third_call(NaiveMCMC(5, std::vector<int64_t>{6}, sampler, "bernoulli", 7)),
+            (Numbers{45, 37, 45, 9, 45}));
+  EXPECT_EQ(third_call(CD(sampler, 7)), (Numbers{41, 9, 45, 9, 9}));
+  EXPECT_EQ(third_call(PCD(5, std::vector<int64_t>{6}, sampler, "bernoulli", 7)),
+            (Numbers{45, 45, 45, 37, 45}));
+  EXPECT_EQ(third_call(TemperedPCD(5, std::vector<int64_t>{6}, betas, sampler, 1, "bernoulli", 7)),
+            (Numbers{45, 13, 45, 45, 45}));
+  EXPECT_EQ(third_call(UnbiasedCD(UnbiasedCDOptions{}, 7)),
+            (Numbers{41, 10, 32, 41, 45, 45, 51, 45, 27, 41, 9, 45, 9, 45, 9, 41, 43}));
+  EXPECT_EQ(third_call(ReplayBuffer(20, 5, std::vector<int64_t>{6}, sampler, "bernoulli", 0.05, 7)),
+            (Numbers{49, 57, 45, 45, 43}));
+}
+
+TEST(NegativePhase, KeepsTheAcceptanceRateOfItsSampler) {
+  PCD pcd(5, std::vector<int64_t>{6}, bind_sampler(&gibbs_with_gradients), "bernoulli", 7);
+  EXPECT_FALSE(pcd->acceptance_rate.defined());
+  pcd->forward(make_energy());
+  EXPECT_EQ(pcd->acceptance_rate.sizes(), at::IntArrayRef({5}));
+  EXPECT_TRUE(
+      pcd->acceptance_rate.gt(0).logical_and(pcd->acceptance_rate.lt(1)).any().item<bool>());
 }
 
 }  // namespace

@@ -431,3 +431,42 @@ def test_a_function_may_be_the_law(make):
 def test_what_a_law_returns_is_checked(law, error, message):
     with pytest.raises(error, match=message):
         torch_ebm.start_states(law, (4, 2))
+
+
+# --- The same phases in C++ -----------------------------------------------------------------------
+
+#: What tests/cpp/learning/negative_phase_test.cpp expects too: the negative samples of the third call, a row as a
+#: binary number.
+SAME_IN_CPP = {
+    "NaiveMCMC": [45, 37, 45, 9, 45],
+    "CD": [41, 9, 45, 9, 9],
+    "PCD": [45, 45, 45, 37, 45],
+    "TemperedPCD": [45, 13, 45, 45, 45],
+    "UnbiasedCD": [41, 10, 32, 41, 45, 45, 51, 45, 27, 41, 9, 45, 9, 45, 9, 41, 43],
+    "ReplayBuffer": [49, 57, 45, 45, 43],
+}
+
+
+def phases_of_seed_7():
+    sampler = functools.partial(torch_ebm.gibbs, n_steps=2)
+    shape = (6,)
+    return {
+        "NaiveMCMC": torch_ebm.NaiveMCMC(5, shape, sampler, seed=7),
+        "CD": torch_ebm.CD(sampler, seed=7),
+        "PCD": torch_ebm.PCD(5, shape, sampler, seed=7),
+        "TemperedPCD": torch_ebm.TemperedPCD(5, shape, [1.0, 0.5], sampler, seed=7),
+        "UnbiasedCD": torch_ebm.UnbiasedCD(seed=7),
+        "ReplayBuffer": torch_ebm.ReplayBuffer(20, 5, shape, sampler, law="bernoulli", seed=7),
+    }
+
+
+@pytest.mark.parametrize("name", SAME_IN_CPP)
+def test_the_phase_in_cpp_draws_the_same(name):
+    weight = 2 * torch.arange(24.0).sin().view(6, 4)
+    rbm = torch_ebm.RBM.from_tensors(weight, torch.zeros(6), torch.zeros(4))
+    data = torch.eye(6)[:5]
+    phase = phases_of_seed_7()[name]
+    for _ in range(3):
+        negative = phase(rbm, data)
+    places = 2 ** torch.arange(6)
+    assert (negative.long() * places).sum(1).tolist() == SAME_IN_CPP[name]
