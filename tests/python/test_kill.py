@@ -12,6 +12,7 @@ import torch
 import torch_ebm
 
 N_UPDATES = 40
+KILLS = 6
 DATA = torch.eye(6)[:, :6].repeat(2, 1)
 
 
@@ -66,10 +67,10 @@ def anneal(path):
 
 
 def disturbed(work, path):
-    """Calls work(path) in processes that are killed soon after they have saved something new, until one ends; how
-    many were killed."""
+    """Calls work(path) in processes that are killed soon after they have saved something new, a few times, and lets
+    the last end; how many were killed."""
     moments, killed = random.Random(1), 0
-    while True:
+    for _ in range(KILLS):
         process = multiprocessing.get_context("fork").Process(target=work, args=(path,))
         before = path.stat().st_mtime_ns if path.exists() else 0
         process.start()
@@ -82,6 +83,8 @@ def disturbed(work, path):
         process.kill()
         process.join()
         killed += 1
+    work(path)
+    return killed
 
 
 def ends_in(path):

@@ -23,6 +23,13 @@ _ACTIVATIONS = {
 }
 
 
+def _savable(x: Tensor) -> Tensor:
+    """x, or a copy if autograd could not save it."""
+    if torch.compiler.is_compiling() or not (x.is_inference() and torch.is_grad_enabled()):
+        return x
+    return x.clone()
+
+
 def _is_activation(layer: torch.nn.Module, name: str) -> bool:
     if name == "softplus":
         found = (type(layer), getattr(layer, "beta", None), getattr(layer, "threshold", None))
@@ -132,8 +139,8 @@ class MLP(ClosedForms):
             raise ValueError(f"MLP: x must have shape (N, {self.sizes[0]}), got {list(x.shape)}")
         if not x.is_floating_point():
             raise TypeError("MLP: x must have a floating dtype")
-        if x.is_inference() and torch.is_grad_enabled():
-            x = x.clone()  # autograd saves no tensor that was made in inference mode
+        if not torch.jit.is_scripting():
+            x = _savable(x)
         energy = self.layers(x).squeeze(1)
         if self.confinement != 0.0:
             energy = energy + 0.5 * self.confinement * x.square().sum(1)
