@@ -284,6 +284,8 @@ TORCH_LIBRARY(torch_ebm, m) {
   m.def(conservative(
         "_call_sampler(Tensor x, int handle, Tensor beta, Generator? generator) "
         "-> (Tensor x, Tensor? energy)"));
+  // For the tests of passes: whether torch's forms are forced in this thread; returns what was before.
+  m.def(conservative("_use_torch_passes(bool forced) -> bool"));
   m.def(conservative("_progress(str operation, int done, int total) -> ()"));
   // clang-format on
 

@@ -4,6 +4,7 @@
 
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"
+#include "csrc/passes/noise.h"
 
 namespace torch_ebm::detail {
 
@@ -27,12 +28,12 @@ kernels::Draw checked_draw(const char* op, const at::Tensor& like, const at::Ten
 
 at::Tensor uniform_numbers_kernel(const at::Tensor& like, const at::Tensor& key, int64_t step,
                                   int64_t stream) {
-  return uniform_like(like, checked_draw("_uniform_numbers", like, key, step, stream));
+  return passes::uniform_like(like, checked_draw("_uniform_numbers", like, key, step, stream));
 }
 
 at::Tensor normal_numbers_kernel(const at::Tensor& like, const at::Tensor& key, int64_t step,
                                  int64_t stream) {
-  return normal_like(like, checked_draw("_normal_numbers", like, key, step, stream));
+  return passes::normal_like(like, checked_draw("_normal_numbers", like, key, step, stream));
 }
 
 at::Tensor draw_key_meta(const at::Tensor& like, std::optional<at::Generator>) {
@@ -62,26 +63,9 @@ at::Tensor Draws::normal(const at::Tensor& x, Stream stream, int64_t step) const
   return op.call(x, key_, step, stream);
 }
 
-TORCH_LIBRARY_IMPL(torch_ebm, CPU, m) {
-  m.impl("_draw_key", &draw_key_kernel);
-  m.impl("_uniform_numbers", &uniform_numbers_kernel);
-  m.impl("_normal_numbers", &normal_numbers_kernel);
-}
-TORCH_LIBRARY_IMPL(torch_ebm, CUDA, m) {
-  m.impl("_draw_key", &draw_key_kernel);
-  m.impl("_uniform_numbers", &uniform_numbers_kernel);
-  m.impl("_normal_numbers", &normal_numbers_kernel);
-}
-TORCH_LIBRARY_IMPL(torch_ebm, Meta, m) {
-  m.impl("_draw_key", &draw_key_meta);
-  m.impl("_uniform_numbers", &numbers_meta);
-  m.impl("_normal_numbers", &numbers_meta);
-}
 // Random numbers have no gradient.
-TORCH_LIBRARY_IMPL(torch_ebm, Autograd, m) {
-  m.impl("_draw_key", torch::CppFunction::makeFallthrough());
-  m.impl("_uniform_numbers", torch::CppFunction::makeFallthrough());
-  m.impl("_normal_numbers", torch::CppFunction::makeFallthrough());
-}
+TORCH_EBM_NO_GRADIENT("_draw_key", &draw_key_kernel, &draw_key_meta)
+TORCH_EBM_NO_GRADIENT("_uniform_numbers", &uniform_numbers_kernel, &numbers_meta)
+TORCH_EBM_NO_GRADIENT("_normal_numbers", &normal_numbers_kernel, &numbers_meta)
 
 }  // namespace torch_ebm::detail

@@ -1,8 +1,8 @@
 #include "torch_ebm/criteria/maximum_likelihood.h"
 
 #include "csrc/common/checks.h"
-#include "csrc/common/plain_tensors.h"
 #include "csrc/criteria/criterion.h"
+#include "csrc/passes/plain_tensors.h"
 #include "torch_ebm/partition/log_partition.h"
 
 namespace torch_ebm {

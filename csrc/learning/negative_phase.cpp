@@ -9,6 +9,7 @@
 
 #include "csrc/common/checks.h"
 #include "csrc/common/random.h"
+#include "csrc/passes/noise.h"
 
 namespace torch_ebm {
 
@@ -51,7 +52,7 @@ at::Tensor one_hot(const at::Tensor& x, kernels::Draw draw) {
   const int64_t n_states = x.size(-1);
   const at::Tensor like =
       at::empty({x.size(0), x.numel() / x.size(0) / n_states}, x.options().dtype(at::kDouble));
-  const at::Tensor label = (detail::uniform_like(like, draw) * n_states).to(at::kLong);
+  const at::Tensor label = (passes::uniform_like(like, draw) * n_states).to(at::kLong);
   return at::zeros_like(x)
       .view({x.size(0), -1, n_states})
       .scatter_(2, label.unsqueeze(2), 1)
@@ -116,9 +117,9 @@ at::Tensor StartLaw::operator()(at::IntArrayRef size, const std::optional<at::Ge
                     "\"categorical\", got ",
                     detail::describe_shape(size));
   const kernels::Draw draw{detail::draw_key(generator, at::kCPU), 0, detail::kStart};
-  if (name_ == "normal") return detail::normal_like(x, draw);
+  if (name_ == "normal") return passes::normal_like(x, draw);
   if (name_ == "categorical") return one_hot(x, draw);
-  const at::Tensor u = detail::uniform_like(detail::at_least_float(x), draw);
+  const at::Tensor u = passes::uniform_like(detail::at_least_float(x), draw);
   if (name_ == "bernoulli") return u.lt(0.5).to(x.dtype());
   return on_interval(u, *interval, x.scalar_type());
 }

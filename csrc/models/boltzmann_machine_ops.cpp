@@ -286,22 +286,9 @@ TORCH_LIBRARY_IMPL(torch_ebm, FuncTorchBatchedDecomposition, m) {
   m.impl("boltzmann_energy", detail::with_savable<&boltzmann_energy_composite>);
   m.impl("boltzmann_flip_differences", detail::with_savable<&boltzmann_flip_differences_composite>);
 }
-TORCH_LIBRARY_IMPL(torch_ebm, CPU, m) {
-  m.impl("boltzmann_gibbs", &boltzmann_gibbs_kernel);
-  m.impl("boltzmann_gibbs_with_gradients", &gibbs_with_gradients_kernel);
-}
-TORCH_LIBRARY_IMPL(torch_ebm, CUDA, m) {
-  m.impl("boltzmann_gibbs", &boltzmann_gibbs_kernel);
-  m.impl("boltzmann_gibbs_with_gradients", &gibbs_with_gradients_kernel);
-}
-TORCH_LIBRARY_IMPL(torch_ebm, Meta, m) {
-  m.impl("boltzmann_gibbs", &boltzmann_gibbs_meta);
-  m.impl("boltzmann_gibbs_with_gradients", &gibbs_with_gradients_meta);
-}
 // Samples have no gradient.
-TORCH_LIBRARY_IMPL(torch_ebm, Autograd, m) {
-  m.impl("boltzmann_gibbs", torch::CppFunction::makeFallthrough());
-  m.impl("boltzmann_gibbs_with_gradients", torch::CppFunction::makeFallthrough());
-}
+TORCH_EBM_NO_GRADIENT("boltzmann_gibbs", &boltzmann_gibbs_kernel, &boltzmann_gibbs_meta)
+TORCH_EBM_NO_GRADIENT("boltzmann_gibbs_with_gradients", &gibbs_with_gradients_kernel,
+                      &gibbs_with_gradients_meta)
 
 }  // namespace torch_ebm

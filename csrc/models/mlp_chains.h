@@ -22,7 +22,7 @@ struct Network {
   size_t depth() const { return weights.size(); }
 };
 
-/// Energies (N,) and scores (N, D) of x, (N, D), with has_kernel(x), by kernels alone: for weights that fit in the cache.
+/// Energies (N,) and scores (N, D) of x, (N, D), with passes::kernels_take(x), by kernels alone: for weights that fit in the cache.
 std::tuple<at::Tensor, at::Tensor> run_through(const Network& network, const at::Tensor& x);
 
 }  // namespace torch_ebm::detail

@@ -14,11 +14,12 @@
 
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"
-#include "csrc/common/parallel.h"
 #include "csrc/common/random.h"
 #include "csrc/models/mlp.h"
 #include "csrc/models/mlp_chains.h"
 #include "csrc/models/padded.h"
+#include "csrc/passes/activation.h"
+#include "csrc/passes/form.h"
 
 namespace torch_ebm {
 
@@ -79,39 +80,12 @@ void check_network(const at::Tensor& x, at::TensorList weights, at::TensorList b
 
 // --- With torch's products, all chains together -----------------------------------------------------
 
-/// field <- f(field + bias), (N, H) in place; returns the slopes there.
-at::Tensor activate_(kernels::Activation f, at::Tensor& field, const at::Tensor& bias) {
-  if (detail::has_kernel(field)) {
-    at::Tensor slope = at::empty_like(field);
-    AT_DISPATCH_FLOATING_TYPES(field.scalar_type(), kMlpValueAndScore, [&] {
-      detail::parallel_rows(field.size(0), field.size(1), [&](kernels::Rows rows) {
-        kernels::kernels<scalar_t>().activate(f, field.mutable_data_ptr<scalar_t>(),
-                                              bias.const_data_ptr<scalar_t>(),
-                                              slope.mutable_data_ptr<scalar_t>(), rows);
-      });
-    });
-    return slope;
-  }
-  const at::Tensor a = field + bias;  // not in place: vmap may batch one of the two
-  if (f == kernels::Activation::kTanh) {
-    field = at::tanh(a);
-    return 1 - field.square();
-  }
-  const at::Tensor s = at::sigmoid(a);
-  if (f == kernels::Activation::kSoftplus) {
-    field = at::softplus(a, 1, detail::kSoftplusThreshold);
-    return s;
-  }
-  field = a * s;
-  return s + field * (1 - s);
-}
-
 Result by_torch(const Network& network, const at::Tensor& x) {
   std::vector<at::Tensor> slopes;
   at::Tensor h = x;
   for (size_t l = 0; l < network.depth(); ++l) {
     h = at::mm(h, network.weights[l].t());
-    slopes.push_back(activate_(network.activation, h, network.biases[l]));
+    slopes.push_back(passes::activate_(network.activation, h, network.biases[l]));
   }
   at::Tensor energy = at::mv(h, network.output_weight) + network.output_bias;
   at::Tensor gradient = -network.output_weight;
@@ -142,7 +116,7 @@ Result value_and_score_kernel(const at::Tensor& x, at::TensorList weights, at::T
   const at::Tensor states = detail::at_least_float(x);
   const bool small =
       std::all_of(network.weights.begin(), network.weights.end(), detail::fits_in_cache);
-  const auto [energy, score] = small && detail::has_kernel(states)
+  const auto [energy, score] = small && passes::kernels_take(states)
                                    ? detail::run_through(network, states)
                                    : by_torch(network, states);
   return {energy.to(x.scalar_type()), score.to(x.scalar_type())};
@@ -166,16 +140,11 @@ std::tuple<at::Tensor, at::Tensor> mlp_value_and_score(const at::Tensor& x, at::
   return op.call(x, weights, biases, activation, confinement);
 }
 
-TORCH_LIBRARY_IMPL(torch_ebm, CPU, m) { m.impl("mlp_value_and_score", &value_and_score_kernel); }
-TORCH_LIBRARY_IMPL(torch_ebm, CUDA, m) { m.impl("mlp_value_and_score", &value_and_score_kernel); }
-TORCH_LIBRARY_IMPL(torch_ebm, Meta, m) { m.impl("mlp_value_and_score", &value_and_score_meta); }
 // Under vmap: torch's products alone, which have rules.
 TORCH_LIBRARY_IMPL(torch_ebm, FuncTorchBatchedDecomposition, m) {
   m.impl("mlp_value_and_score", &value_and_score_kernel);
 }
 // Energies and scores as samplers take them: without a gradient.
-TORCH_LIBRARY_IMPL(torch_ebm, Autograd, m) {
-  m.impl("mlp_value_and_score", torch::CppFunction::makeFallthrough());
-}
+TORCH_EBM_NO_GRADIENT("mlp_value_and_score", &value_and_score_kernel, &value_and_score_meta)
 
 }  // namespace torch_ebm

@@ -46,10 +46,6 @@ at::Tensor hidden_input(const at::Tensor& visible, const at::Tensor& weight,
   return at::addmm(hidden_bias, visible, weight);
 }
 
-at::Tensor exact_softplus(const at::Tensor& x) {
-  return at::softplus(x, /*beta=*/1, /*threshold=*/40);
-}
-
 }  // namespace detail
 
 namespace {

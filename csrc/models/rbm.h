@@ -1,5 +1,6 @@
 #pragma once
 
+#include "csrc/common/softplus.h"
 #include "torch_ebm/models/rbm.h"
 
 namespace torch_ebm::detail {
@@ -21,8 +22,5 @@ void check_has_units(const char* op, const at::Tensor& weight);
 /// c + v W, (N, H): the inputs of the hidden units.
 at::Tensor hidden_input(const at::Tensor& visible, const at::Tensor& weight,
                         const at::Tensor& hidden_bias);
-
-/// softplus without torch's threshold at 20, which makes an error of 2e-9.
-at::Tensor exact_softplus(const at::Tensor& x);
 
 }  // namespace torch_ebm::detail

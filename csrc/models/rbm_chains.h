@@ -14,12 +14,14 @@
 #include <algorithm>
 #include <vector>
 
-#include "csrc/common/parallel.h"
 #include "csrc/common/progress.h"
 #include "csrc/common/random.h"
 #include "csrc/kernels/cpu/kernels.h"
 #include "csrc/models/padded.h"
 #include "csrc/models/rbm.h"
+#include "csrc/passes/bernoulli.h"
+#include "csrc/passes/form.h"
+#include "csrc/passes/softplus_difference.h"
 
 namespace torch_ebm::detail {
 
@@ -52,9 +54,10 @@ class TensorChains {
 
   /// From the inputs of the hidden units in h: h ~ p(h | v), then v ~ p(v | h).
   void sample(uint64_t key, uint32_t step) {
-    sample_bernoulli_(c_.op, c_.h, c_.hidden_bias, beta_, {key, step, kHidden});
+    passes::sample_bernoulli_(c_.h, c_.hidden_bias, beta_, {key, step, kHidden}, nan_);
     at::mm_out(c_.v, c_.h, c_.weight.t());
-    sample_bernoulli_(c_.op, c_.v, bias_, beta_, {key, step, kVisible});
+    passes::sample_bernoulli_(c_.v, bias_, beta_, {key, step, kVisible}, nan_);
+    passes::check_no_nan_logit(c_.op, nan_.is_up());
   }
 
   /// v <- from where the mask is true.
@@ -66,25 +69,17 @@ class TensorChains {
   void add_log_ratio(at::Tensor& log_weights, const at::Tensor& bias_change, double beta_previous,
                      double beta) {
     log_weights.add_(at::mv(c_.v, bias_change), beta - beta_previous);
-    if (!has_kernel(c_.h)) {
-      const at::Tensor a = (c_.h + c_.hidden_bias).to(at::kDouble);
-      log_weights.add_((exact_softplus(beta * a) - exact_softplus(beta_previous * a)).sum(1));
-      return;
-    }
-    AT_DISPATCH_FLOATING_TYPES(c_.h.scalar_type(), "add_log_ratio", [&] {
-      parallel_rows(c_.h.size(0), c_.h.size(1), [&](kernels::Rows rows) {
-        kernels::kernels<scalar_t>().add_softplus_difference(
-            c_.h.const_data_ptr<scalar_t>(), c_.hidden_bias.const_data_ptr<scalar_t>(),
-            static_cast<scalar_t>(beta_previous), static_cast<scalar_t>(beta),
-            log_weights.mutable_data_ptr<double>(), rows);
-      });
-    });
+    passes::add_softplus_difference_(log_weights, c_.h, c_.hidden_bias, beta_previous, beta);
   }
+
+  /// Throws if the input of a unit was NaN in any step. A kernel's steps have thrown by themselves.
+  void finish() const { passes::check_no_nan_logit(c_.op, nan_.read()); }
 
  private:
   RBMChains c_;
   at::Tensor beta_;
   at::Tensor bias_;
+  passes::Flag nan_;
 };
 
 /// W and its transpose with their rows padded for kernels::Table::multiply.
@@ -137,7 +132,7 @@ class ResidentChains {
     bool valid = kernels_.sample_bernoulli(h_, hidden_bias, beta_, hidden_, {key, step, kHidden});
     kernels_.multiply(h_, weights_.transposed(), v_, visible_);
     valid &= kernels_.sample_bernoulli(v_, bias_, beta_, visible_, {key, step, kVisible});
-    check_no_nan_logit(c_.op, valid);
+    passes::check_no_nan_logit(c_.op, !valid);
   }
 
   void restore(const at::Tensor& from, const at::Tensor& mask) {
@@ -173,7 +168,7 @@ class ResidentChains {
 
 /// Whether ResidentChains can and should do the work.
 inline bool weights_fit_in_cache(const at::Tensor& weight) {
-  return has_kernel(weight) && fits_in_cache(weight);
+  return passes::kernels_take(weight) && fits_in_cache(weight);
 }
 
 /// step(chains, k) for k = 0, ..., n_steps - 1, with ResidentChains: in parallel over chains, and reporting
@@ -214,6 +209,7 @@ void run_chains(const RBMChains& chains, int64_t n_steps, Step step) {
     step(all, k);
     progress.step(k + 1);
   }
+  all.finish();
 }
 
 }  // namespace torch_ebm::detail

@@ -13,26 +13,26 @@
 #include "csrc/common/operator.h"
 #include "csrc/common/savable.h"
 #include "csrc/models/rbm.h"
-#include "csrc/models/rbm_flip_sums.h"
+#include "csrc/passes/rbm_flip_sums.h"
 
 namespace torch_ebm {
 
 namespace {
 
-using detail::MaybeTensor;
-using detail::TwoTensors;
+using passes::MaybeTensor;
+using passes::TwoTensors;
 
 at::Tensor call_sums(const at::Tensor& visible, const at::Tensor& input, const at::Tensor& weight,
                      const MaybeTensor& sites) {
   static const auto op =
-      detail::find_operator<decltype(detail::rbm_flip_sums)>("torch_ebm::_rbm_flip_sums");
+      detail::find_operator<decltype(passes::rbm_flip_sums)>("torch_ebm::_rbm_flip_sums");
   return op.call(visible, input, weight, sites);
 }
 
 TwoTensors call_backward(const at::Tensor& gradient, const at::Tensor& visible,
                          const at::Tensor& input, const at::Tensor& weight,
                          const MaybeTensor& sites) {
-  static const auto op = detail::find_operator<decltype(detail::rbm_flip_sums_backward)>(
+  static const auto op = detail::find_operator<decltype(passes::rbm_flip_sums_backward)>(
       "torch_ebm::_rbm_flip_sums_backward");
   return op.call(gradient, visible, input, weight, sites);
 }
@@ -65,7 +65,7 @@ class FlipSumsBackward : public torch::autograd::Function<FlipSumsBackward> {
     };
     const at::Tensor gradient = leaf(0), input = leaf(2), weight = leaf(3);
     const at::Tensor sums =
-        detail::rbm_flip_sums_with_graph(saved[1], input, weight, as_optional(saved[4]));
+        passes::rbm_flip_sums_with_graph(saved[1], input, weight, as_optional(saved[4]));
     const variable_list first =
         torch::autograd::grad({sums}, {input, weight}, {gradient}, true, true);
     const variable_list second = torch::autograd::grad(first, {gradient, input, weight}, gradients,
@@ -129,7 +129,7 @@ std::vector<int64_t> checked_flips(const char* op, const at::Tensor& visible,
 at::Tensor flip_sums(const at::Tensor& visible, const at::Tensor& input, const at::Tensor& weight,
                      const MaybeTensor& sites) {
   checked_flips(kFlipSums, visible, input, weight, sites);
-  return detail::rbm_flip_sums(visible, input, weight, sites);
+  return passes::rbm_flip_sums(visible, input, weight, sites);
 }
 
 TwoTensors flip_sums_backward(const at::Tensor& gradient, const at::Tensor& visible,
@@ -138,7 +138,7 @@ TwoTensors flip_sums_backward(const at::Tensor& gradient, const at::Tensor& visi
   const auto shape = checked_flips(kFlipSumsBackward, visible, input, weight, sites);
   detail::check_shape(kFlipSumsBackward, "gradient", gradient, shape, "that of the sums");
   detail::check_same_type(kFlipSumsBackward, "gradient", gradient, "weight", weight);
-  return detail::rbm_flip_sums_backward(gradient, visible, input, weight, sites);
+  return passes::rbm_flip_sums_backward(gradient, visible, input, weight, sites);
 }
 
 at::Tensor flip_sums_meta(const at::Tensor& visible, const at::Tensor& input, const at::Tensor&,
@@ -155,14 +155,14 @@ TwoTensors flip_sums_backward_meta(const at::Tensor&, const at::Tensor&, const a
 at::Tensor rbm_flip_differences_composite(const at::Tensor& visible, const at::Tensor& weight,
                                           const at::Tensor& visible_bias,
                                           const at::Tensor& hidden_bias, const MaybeTensor& sites) {
-  detail::check_rbm_shapes(detail::kRbmFlipDifferences, weight, visible_bias, hidden_bias);
-  detail::check_shape(detail::kRbmFlipDifferences, "visible", visible, {-1, weight.size(0)},
+  detail::check_rbm_shapes(passes::kRbmFlipDifferences, weight, visible_bias, hidden_bias);
+  detail::check_shape(passes::kRbmFlipDifferences, "visible", visible, {-1, weight.size(0)},
                       "(N, V)");
-  detail::check_same_type(detail::kRbmFlipDifferences, "visible", visible, "weight", weight);
-  detail::check_sites(detail::kRbmFlipDifferences, sites, visible);
+  detail::check_same_type(passes::kRbmFlipDifferences, "visible", visible, "weight", weight);
+  detail::check_sites(passes::kRbmFlipDifferences, sites, visible);
   const at::Tensor bits = visible.detach();
   const at::Tensor input = detail::hidden_input(bits, weight, hidden_bias);
-  if (sites) detail::check_units(detail::kRbmFlipDifferences, *sites, visible.size(1));
+  if (sites) detail::check_units(passes::kRbmFlipDifferences, *sites, visible.size(1));
   const at::Tensor sums = call_sums(bits, input, weight, sites);
   const at::Tensor field = (1 - 2 * bits) * visible_bias;
   return -(sites ? field.gather(1, *sites) : field) - sums;

@@ -7,9 +7,9 @@
 
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "csrc/common/parallel.h"
-#include "csrc/common/plain_tensors.h"
 #include "csrc/models/rbm.h"
+#include "csrc/passes/activation.h"
+#include "csrc/passes/plain_tensors.h"
 
 namespace torch_ebm::detail {
 
@@ -22,18 +22,9 @@ struct FreeEnergies {
 
 FreeEnergies compute(const at::Tensor& visible, const at::Tensor& weight,
                      const at::Tensor& visible_bias, const at::Tensor& hidden_bias) {
-  const at::Tensor field = at::mm(visible, weight);
-  const at::Tensor slope = at::empty_like(field);
-  const at::Tensor bias = hidden_bias.contiguous();
-  AT_DISPATCH_FLOATING_TYPES(field.scalar_type(), "rbm_free_energy", [&] {
-    scalar_t* const values = field.mutable_data_ptr<scalar_t>();
-    scalar_t* const slopes = slope.mutable_data_ptr<scalar_t>();
-    const scalar_t* const biases = bias.const_data_ptr<scalar_t>();
-    parallel_rows(field.size(0), field.size(1), [&](kernels::Rows rows) {
-      kernels::kernels<scalar_t>().activate(kernels::Activation::kSoftplus, values, biases, slopes,
-                                            rows);
-    });
-  });
+  at::Tensor field = at::mm(visible, weight);
+  const at::Tensor slope =
+      passes::activate_(kernels::Activation::kSoftplus, field, hidden_bias.contiguous());
   return {at::mv(visible, visible_bias).add_(field.sum(1)).neg_(), slope};
 }
 

@@ -173,20 +173,8 @@ TORCH_LIBRARY_IMPL(torch_ebm, FuncTorchBatchedDecomposition, m) {
   m.impl("rbm_free_energy", detail::with_savable<&rbm_free_energy_composite>);
 }
 
-// Looks at its values, which a composite must not do under a tracer.
-TORCH_LIBRARY_IMPL(torch_ebm, CompositeExplicitAutograd, m) {
-  m.impl("base_rate_bias", &base_rate_bias_kernel);
-}
-TORCH_LIBRARY_IMPL(torch_ebm, CPU, m) { m.impl("rbm_gibbs", &rbm_gibbs_kernel); }
-TORCH_LIBRARY_IMPL(torch_ebm, CUDA, m) { m.impl("rbm_gibbs", &rbm_gibbs_kernel); }
-TORCH_LIBRARY_IMPL(torch_ebm, Meta, m) {
-  m.impl("base_rate_bias", &base_rate_bias_meta);
-  m.impl("rbm_gibbs", &rbm_gibbs_meta);
-}
 // Samples have no gradient.
-TORCH_LIBRARY_IMPL(torch_ebm, Autograd, m) {
-  m.impl("base_rate_bias", torch::CppFunction::makeFallthrough());
-  m.impl("rbm_gibbs", torch::CppFunction::makeFallthrough());
-}
+TORCH_EBM_NO_GRADIENT("rbm_gibbs", &rbm_gibbs_kernel, &rbm_gibbs_meta)
+TORCH_EBM_NO_GRADIENT("base_rate_bias", &base_rate_bias_kernel, &base_rate_bias_meta)
 
 }  // namespace torch_ebm

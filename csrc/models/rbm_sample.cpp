@@ -8,6 +8,8 @@
 #include "csrc/common/progress.h"
 #include "csrc/common/random.h"
 #include "csrc/models/rbm.h"
+#include "csrc/passes/bernoulli.h"
+#include "csrc/passes/noise.h"
 
 namespace torch_ebm {
 
@@ -42,7 +44,7 @@ at::Tensor marginal_log_weights(const at::Tensor& weight, const at::Tensor& bias
 at::Tensor drawn(const at::Tensor& log_weights, int64_t n, int64_t n_units, uint64_t key) {
   const at::Tensor share = at::softmax(log_weights, 0).cumsum(0);
   const at::Tensor uniform =
-      detail::uniform_like(at::empty({n}, share.options()), {key, 0, detail::kChoice});
+      passes::uniform_like(at::empty({n}, share.options()), {key, 0, detail::kChoice});
   // The last share may be rounded to less than 1.
   const at::Tensor numbers = at::searchsorted(share, uniform).clamp_max(share.size(0) - 1);
   return digits(numbers, n_units, at::kDouble);
@@ -82,7 +84,7 @@ at::Tensor rbm_sample_kernel(const at::Tensor& weight, const at::Tensor& visible
   }
   const at::Tensor hidden = drawn(marginal_log_weights(w.t(), c, b), n, w.size(1), key);
   at::Tensor visible = products(hidden, w.t());
-  detail::sample_bernoulli_(kRbmSample, visible, b.contiguous(), at::ones({}, b.options()),
+  passes::sample_bernoulli_(kRbmSample, visible, b.contiguous(), at::ones({}, b.options()),
                             {key, 0, detail::kVisible});
   return visible.to(weight.scalar_type());
 }
@@ -109,12 +111,7 @@ at::Tensor RBMImpl::sample(int64_t n, std::optional<at::Generator> generator) co
   return rbm_sample(weight, visible_bias, hidden_bias, n, std::move(generator));
 }
 
-TORCH_LIBRARY_IMPL(torch_ebm, CPU, m) { m.impl("rbm_sample", &rbm_sample_kernel); }
-TORCH_LIBRARY_IMPL(torch_ebm, CUDA, m) { m.impl("rbm_sample", &rbm_sample_kernel); }
-TORCH_LIBRARY_IMPL(torch_ebm, Meta, m) { m.impl("rbm_sample", &rbm_sample_meta); }
 // Samples have no gradient.
-TORCH_LIBRARY_IMPL(torch_ebm, Autograd, m) {
-  m.impl("rbm_sample", torch::CppFunction::makeFallthrough());
-}
+TORCH_EBM_NO_GRADIENT("rbm_sample", &rbm_sample_kernel, &rbm_sample_meta)
 
 }  // namespace torch_ebm

@@ -8,15 +8,14 @@ namespace torch_ebm::detail {
 struct FlipPoint {
   at::Tensor energy;   // (N,), float64, tempered
   at::Tensor score;    // (N, S), tempered, contiguous
-  at::Tensor weights;  // (N, 1 + tiles), float64: see kernels::FlipWeights
+  at::Tensor weights;  // (N, 1 + tiles), float64: see passes::weigh_flips
 };
 
-/// Flips of binary units that the CPU kernels propose: one pass over states and score of a proposal
-/// weighs its flips, for the reverse move and for the next step. Nothing else here touches more
+/// Flips of binary units: one pass over states and score of a proposal weighs its flips, for the reverse move and for the next step. Nothing else here touches more
 /// than a tile of a chain, except for the scores of chains that reject.
 class BinaryFlips final : public OneChange {
  public:
-  /// For chains with has_kernel(chains.x). `clamp`, (N, S), is undefined if all units may flip. Throws
+  /// For chains in float or double. `clamp`, (N, S), is undefined if all units may flip. Throws
   /// where the energy or the score is not finite.
   BinaryFlips(const char* op, const Energy& energy, ChainRun& chains, const at::Tensor& clamp);
 

@@ -2,38 +2,30 @@
 
 #include <ATen/MemoryOverlap.h>
 
-#include <cstring>
+#include <limits>
 
 #include "csrc/common/checks.h"
-#include "csrc/common/parallel.h"
-#include "csrc/samplers/sole_owner.h"
+#include "csrc/passes/form.h"
+#include "csrc/passes/noise.h"
 
 namespace torch_ebm::detail {
 
 namespace {
 
-/// The chains i with mask[i] false.
-std::vector<int64_t> chains_without(const at::Tensor& mask) {
-  const auto in_mask = mask.accessor<bool, 1>();
-  std::vector<int64_t> chains;
-  for (int64_t i = 0; i < in_mask.size(0); ++i) {
-    if (!in_mask[i]) chains.push_back(i);
-  }
-  return chains;
+constexpr int64_t kNoneBad = std::numeric_limits<int64_t>::max();
+
+/// Chains with a value that is not finite, (N,), boolean.
+at::Tensor bad_chains(const at::Tensor& values) {
+  return at::isfinite(values.reshape({values.size(0), -1})).all(1).logical_not();
 }
 
-/// to <- from in these chains. Both are contiguous.
-void copy_chains_(const at::Tensor& to, const at::Tensor& from,
-                  const std::vector<int64_t>& chains) {
-  const int64_t n_units = to.numel() / to.size(0);
-  const auto n_bytes = static_cast<size_t>(n_units * to.element_size());
-  auto* const target = static_cast<char*>(to.mutable_data_ptr());
-  const auto* const source = static_cast<const char*>(from.const_data_ptr());
-  parallel_rows(static_cast<int64_t>(chains.size()), n_units, [&](kernels::Rows rows) {
-    for (int64_t i = rows.begin; i < rows.end; ++i) {
-      std::memcpy(target + chains[i] * n_bytes, source + chains[i] * n_bytes, n_bytes);
-    }
-  });
+[[noreturn]] void throw_not_finite(const char* op, const char* what, int64_t chain, int64_t step) {
+  TORCH_CHECK_VALUE(false, op, ": the ", what, " of chain ", chain, " is not finite at step ", step,
+                    step == 0 ? "; chains must start where the energy and its score are finite, "
+                                "and likely this start does not, or the energy's parameters are "
+                                "not finite"
+                              : "; likely step_size is too large for this energy, or its "
+                                "parameters are not finite");
 }
 
 }  // namespace
@@ -61,7 +53,43 @@ kernels::Draw ChainRun::draw(uint32_t stream) const {
 
 at::Tensor ChainRun::uniform(uint32_t stream) const {
   const auto options = x.options().dtype(at::kDouble);
-  return uniform_like(at::empty({n_chains(), 1}, options), draw(stream)).squeeze(1);
+  return passes::uniform_like(at::empty({n_chains(), 1}, options), draw(stream)).squeeze(1);
+}
+
+void ChainRun::note(const char* what, const at::Tensor& bad, int64_t step) {
+  const auto look = static_cast<int64_t>(looks_.size());
+  const at::Tensor number =
+      at::arange(look * n_chains(), (look + 1) * n_chains(), bad.options().dtype(at::kLong));
+  const at::Tensor first = at::where(bad, number, kNoneBad).min();
+  first_bad_ = first_bad_.defined() ? at::minimum(first_bad_, first) : first;
+  looks_.push_back({what, step});
+}
+
+void ChainRun::throw_what_was_noted() const {
+  if (!first_bad_.defined()) return;
+  const auto first = first_bad_.item<int64_t>();
+  if (first == kNoneBad) return;
+  const Look& look = looks_[first / n_chains()];
+  throw_not_finite(op_, look.what, first % n_chains(), look.step);
+}
+
+void ChainRun::check_finite(const char* what, const at::Tensor& values, int64_t step) {
+  if (passes::is_in_reach(values)) return check_chains_finite(op_, what, values, step);
+  note(what, bad_chains(values), step);
+}
+
+void ChainRun::check_finite(const char* what, const at::Tensor& values, int64_t step,
+                            const passes::Flag& only_if) {
+  if (!only_if.may_be_up()) return;
+  if (!passes::is_in_reach(values)) {
+    note(what, bad_chains(values).logical_and_(only_if.on_device()), step);
+  } else if (only_if.read()) {
+    check_chains_finite(op_, what, values, step);
+  }
+}
+
+at::Tensor ChainRun::unless_noted(const at::Tensor& next) const {
+  return first_bad_.defined() ? at::where(first_bad_.eq(kNoneBad), next, x) : next;
 }
 
 Samples ChainRun::run(const std::function<at::Tensor(int64_t)>& step) {
@@ -80,6 +108,7 @@ Samples ChainRun::run(const std::function<at::Tensor(int64_t)>& step) {
       if (run_.thin > 0 && done % run_.thin == 0) trajectory[done / run_.thin - 1].copy_(x);
       progress_.step(done);
     }
+    throw_what_was_noted();
   } catch (...) {
     leave(x);
     throw;
@@ -115,17 +144,6 @@ at::Tensor sum_units(const at::Tensor& x) {
   return x.reshape({x.size(0), -1}).sum(1, /*keepdim=*/false, at::kDouble);
 }
 
-at::Tensor where_chains(const at::Tensor& mask, at::Tensor chosen, const at::Tensor& other) {
-  if (!other.is_cpu()) return at::where(along_chains(mask, other), chosen, other);
-  const std::vector<int64_t> left_out = chains_without(mask);
-  if (left_out.empty()) return chosen;
-  if (!is_sole_owner(chosen) || !other.is_contiguous()) {
-    return at::where(along_chains(mask, other), chosen, other);
-  }
-  copy_chains_(chosen, other, left_out);
-  return chosen;
-}
-
 at::Tensor acceptance_probability(const at::Tensor& log_ratio, const at::Tensor& proposed_energy) {
   return log_ratio.exp()
       .clamp_max(1)
@@ -140,15 +158,9 @@ Decision metropolis(const at::Tensor& log_ratio, const at::Tensor& proposed_ener
 }
 
 void check_chains_finite(const char* op, const char* what, const at::Tensor& values, int64_t step) {
-  const at::Tensor bad = at::isfinite(values.reshape({values.size(0), -1})).all(1).logical_not();
+  const at::Tensor bad = bad_chains(values);
   if (!bad.any().item<bool>()) return;
-  TORCH_CHECK_VALUE(false, op, ": the ", what, " of chain ", bad.nonzero()[0][0].item<int64_t>(),
-                    " is not finite at step ", step,
-                    step == 0 ? "; chains must start where the energy and its score are finite, "
-                                "and likely this start does not, or the energy's parameters are "
-                                "not finite"
-                              : "; likely step_size is too large for this energy, or its "
-                                "parameters are not finite");
+  throw_not_finite(op, what, bad.nonzero()[0][0].item<int64_t>(), step);
 }
 
 }  // namespace torch_ebm::detail

@@ -2,11 +2,14 @@
 
 #include <functional>
 #include <tuple>
+#include <vector>
 
 #include "csrc/common/grad_mode.h"
 #include "csrc/common/per_chain.h"
 #include "csrc/common/progress.h"
 #include "csrc/common/random.h"
+#include "csrc/passes/choice.h"
+#include "csrc/passes/flag.h"
 #include "torch_ebm/samplers/sampler.h"
 
 namespace torch_ebm::detail {
@@ -39,6 +42,16 @@ class ChainRun {
   at::Tensor uniform(uint32_t stream) const;
   int64_t n_chains() const { return x.size(0); }
 
+  /// Throws if a value of a chain is not finite, naming the chain and the step; at once where the kernels' passes run. On
+  /// other devices to look is to wait, in every step: there the first chain and step are noted on the device, and run()
+  /// throws at the end what it would have thrown then. `only_if`: looks only if that flag is raised.
+  void check_finite(const char* what, const at::Tensor& values, int64_t step);
+  void check_finite(const char* what, const at::Tensor& values, int64_t step,
+                    const passes::Flag& only_if);
+  /// `next`, or the states x of before once something was noted: what the energy gets stays finite, and a run in place
+  /// leaves the last good states.
+  at::Tensor unless_noted(const at::Tensor& next) const;
+
   /// The states after the last completed step, (N, ...), contiguous.
   at::Tensor x;
   /// Their energies, (N,), float64, tempered, from steps that compute them.
@@ -48,6 +61,8 @@ class ChainRun {
 
  private:
   void leave(const at::Tensor& last_states) const;
+  void note(const char* what, const at::Tensor& bad, int64_t step);
+  void throw_what_was_noted() const;
 
   NoGradMode no_grad_;
   const char* op_;
@@ -56,6 +71,12 @@ class ChainRun {
   Progress progress_;
   uint64_t key_ = 0;
   int64_t step_ = 0;
+  struct Look {
+    const char* what;
+    int64_t step;
+  };
+  std::vector<Look> looks_;  // that were not waited for
+  at::Tensor first_bad_;  // (), int64: of the first look and chain, look * N + chain, or kNoneBad
 };
 
 /// What a sampler's operator returns.
@@ -69,9 +90,7 @@ at::Tensor empty_trajectory(const RunOptions& run, const at::Tensor& x);
 /// Sums over all but the first dimension, (N,), in float64.
 at::Tensor sum_units(const at::Tensor& x);
 
-/// `chosen` (N, ...) in the chains of `mask` (N,), `other` elsewhere. Moving `chosen` in saves
-/// copying it: if nothing else holds it, only the chains that are not chosen are written.
-at::Tensor where_chains(const at::Tensor& mask, at::Tensor chosen, const at::Tensor& other);
+using passes::where_chains;  // of tensors
 
 /// min(1, exp(log_ratio)), (N,), float64; 0 if the ratio is NaN or the proposal's energy not finite.
 at::Tensor acceptance_probability(const at::Tensor& log_ratio, const at::Tensor& proposed_energy);

@@ -56,6 +56,10 @@ at::Tensor DiscreteSites::changes(const at::Tensor& labels, const at::Tensor& sc
   return slope.gather(2, others.remainder(n_states_)) - slope.gather(2, state);
 }
 
+bool are_flips(const DiscreteSites& sites, const at::Tensor& x) {
+  return !sites.categorical() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble);
+}
+
 DiscretePoint DiscretePoint::chosen_over(const DiscretePoint& current,
                                          const Decision& decision) const {
   return {decision.choose(labels, current.labels),
@@ -75,13 +79,9 @@ DiscretePoint DiscreteEnergy::at(const at::Tensor& labels) const {
 
 DiscretePoint DiscreteEnergy::start() const {
   const DiscretePoint point = at(sites_.labels(chains_.x));
-  check_finite(point, 0);
+  check_chains_finite(op_, "energy", point.energy, 0);
+  check_chains_finite(op_, "score", point.changes, 0);
   return point;
-}
-
-void DiscreteEnergy::check_finite(const DiscretePoint& point, int64_t step) const {
-  check_chains_finite(op_, "energy", point.energy, step);
-  check_chains_finite(op_, "score", point.changes, step);
 }
 
 at::Tensor draw_index(const at::Tensor& log_weights, const at::Tensor& uniform) {

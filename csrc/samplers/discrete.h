@@ -39,6 +39,10 @@ class DiscreteSites {
   at::TensorOptions options_;
 };
 
+/// Whether the passes of flips (csrc/passes/flips.h) move these sites of x: binary ones, in float or double. Others are
+/// moved by tensor operations on labels.
+bool are_flips(const DiscreteSites& sites, const at::Tensor& x);
+
 /// Where the chains are, with what is known there. Copies share memory; nothing is changed in place.
 struct DiscretePoint {
   at::Tensor labels;   // (N, S), int64
@@ -62,7 +66,6 @@ class DiscreteEnergy {
   DiscretePoint at(const at::Tensor& labels) const;
   /// Where the chains start. Throws where the energy or the score is not finite.
   DiscretePoint start() const;
-  void check_finite(const DiscretePoint& point, int64_t step) const;
 
  private:
   const char* op_;

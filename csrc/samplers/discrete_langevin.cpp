@@ -1,10 +1,10 @@
 #include "torch_ebm/samplers/discrete_langevin.h"
 
 #include <memory>
-#include <type_traits>
 
 #include "csrc/common/operator.h"
-#include "csrc/common/parallel.h"
+#include "csrc/passes/flips.h"
+#include "csrc/passes/noise.h"
 #include "csrc/samplers/discrete.h"
 #include "csrc/samplers/one_change.h"
 
@@ -28,7 +28,7 @@ class AllSites {
   virtual void move(const at::Tensor& penalty, int64_t step) = 0;
 };
 
-/// Any device and number of states, in tensor operations.
+/// Any number of states and precision, in tensor operations.
 class AnySites final : public AllSites {
  public:
   AnySites(const Energy& energy, detail::ChainRun& chains, const detail::DiscreteSites& sites)
@@ -54,7 +54,8 @@ class AnySites final : public AllSites {
 
   void move(const at::Tensor& penalty, int64_t step) override {
     draw(log_proposal(current_, penalty));
-    points_.check_finite(proposed_, step + 1);
+    chains_.check_finite("energy", proposed_.energy, step + 1);
+    chains_.check_finite("score", proposed_.changes, step + 1);
     move_to(proposed_);
   }
 
@@ -74,7 +75,7 @@ class AnySites final : public AllSites {
   /// Draws the proposal; returns by how many states each site moves on.
   at::Tensor draw(const at::Tensor& forward) {
     const at::Tensor uniform =
-        detail::uniform_like(current_.labels.to(at::kDouble), chains_.draw(detail::kSite));
+        passes::uniform_like(current_.labels.to(at::kDouble), chains_.draw(detail::kSite));
     const at::Tensor moved_on = detail::draw_index(forward, uniform);
     proposed_ = points_.at((current_.labels + moved_on).remainder(sites_.n_states()));
     return moved_on;
@@ -82,7 +83,7 @@ class AnySites final : public AllSites {
 
   void move_to(const detail::DiscretePoint& point) {
     current_ = point;
-    chains_.x = sites_.states(current_.labels);
+    chains_.x = chains_.unless_noted(sites_.states(current_.labels));
     chains_.energy = current_.energy;
   }
 
@@ -93,19 +94,22 @@ class AnySites final : public AllSites {
   detail::DiscretePoint proposed_;
 };
 
-/// Binary chains that the CPU kernels move, for which has_kernel() holds: one pass over states and score proposes, and
+/// Binary chains in float or double: one pass over states and score proposes, and
 /// one of each direction, where proposals can be rejected, sums log probabilities.
 class BinarySites final : public AllSites {
  public:
   BinarySites(const Energy& energy, detail::ChainRun& chains)
       : energy_(energy), chains_(chains), current_(at(chains.x.clone())) {
-    check_finite(current_, 0);
+    detail::check_chains_finite(kDiscreteLangevin, "energy", current_.energy, 0);
+    detail::check_chains_finite(kDiscreteLangevin, "score", current_.score, 0);
   }
 
   detail::Proposal propose(const at::Tensor& penalty) override {
     draw(penalty);
-    const at::Tensor forward = log_probability(chains_.x, current_, penalty, next_);
-    const at::Tensor back = log_probability(next_, proposed_, penalty, chains_.x);
+    const at::Tensor forward =
+        passes::flip_all_log_probability(chains_.x, current_.score, penalty, next_);
+    const at::Tensor back =
+        passes::flip_all_log_probability(next_, proposed_.score, penalty, chains_.x);
     return {proposed_.energy, current_.energy - proposed_.energy + (back - forward)};
   }
 
@@ -118,9 +122,10 @@ class BinarySites final : public AllSites {
 
   void move(const at::Tensor& penalty, int64_t step) override {
     draw(penalty);
-    check_finite(proposed_, step + 1);
+    chains_.check_finite("energy", proposed_.energy, step + 1);
+    chains_.check_finite("score", proposed_.score, step + 1);
     current_ = std::move(proposed_);
-    chains_.x = std::move(next_);
+    chains_.x = chains_.unless_noted(next_);
     chains_.energy = current_.energy;
   }
 
@@ -135,51 +140,9 @@ class BinarySites final : public AllSites {
     return {energy.to(at::kDouble), score.to(x.options()).reshape({x.size(0), -1}).contiguous()};
   }
 
-  static void check_finite(const Point& point, int64_t step) {
-    detail::check_chains_finite(kDiscreteLangevin, "energy", point.energy, step);
-    detail::check_chains_finite(kDiscreteLangevin, "score", point.score, step);
-  }
-
-  /// Calls pass(kernels, x, score, penalty, rows) over the chains.
-  template <typename Pass>
-  static void over_chains(const at::Tensor& x, const at::Tensor& score, const at::Tensor& penalty,
-                          const Pass& pass) {
-    const at::Tensor per_chain = penalty.to(x.options()).contiguous();
-    AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), kDiscreteLangevin, [&] {
-      const kernels::PerRow<scalar_t> of_row{per_chain.const_data_ptr<scalar_t>(), per_chain.dim()};
-      detail::parallel_rows(x.size(0), x.numel() / x.size(0), [&](kernels::Rows rows) {
-        pass(kernels::kernels<scalar_t>(), x.const_data_ptr<scalar_t>(),
-             score.const_data_ptr<scalar_t>(), of_row, rows);
-      });
-    });
-  }
-
   void draw(const at::Tensor& penalty) {
-    next_ = at::empty_like(chains_.x);
-    void* const next = next_.mutable_data_ptr();
-    const kernels::Draw draw = chains_.draw(detail::kSite);
-    over_chains(
-        chains_.x, current_.score, penalty,
-        [&](const auto& table, const auto* x, const auto* score, auto of_row, kernels::Rows rows) {
-          using T = std::remove_cvref_t<decltype(*x)>;
-          table.flip_all(x, score, of_row, static_cast<T*>(next), rows, draw);
-        });
+    next_ = passes::flip_all(chains_.x, current_.score, penalty, chains_.draw(detail::kSite));
     proposed_ = at(next_);
-  }
-
-  /// log q(next | x), (N,), float64.
-  static at::Tensor log_probability(const at::Tensor& x, const Point& point,
-                                    const at::Tensor& penalty, const at::Tensor& next) {
-    at::Tensor result = at::empty_like(point.energy);
-    auto* const log_probability = result.mutable_data_ptr<double>();
-    over_chains(x, point.score, penalty,
-                [&](const auto& table, const auto* from, const auto* score, auto of_row,
-                    kernels::Rows rows) {
-                  using T = std::remove_cvref_t<decltype(*from)>;
-                  table.flip_all_log_probability(from, score, of_row, next.const_data_ptr<T>(),
-                                                 log_probability, rows);
-                });
-    return result;
   }
 
   const Energy& energy_;
@@ -190,8 +153,8 @@ class BinarySites final : public AllSites {
 };
 
 std::unique_ptr<AllSites> make_sites(const Energy& energy, detail::ChainRun& chains,
-                                     const detail::DiscreteSites& sites, bool categorical) {
-  if (!categorical && detail::has_kernel(chains.x)) {
+                                     const detail::DiscreteSites& sites) {
+  if (detail::are_flips(sites, chains.x)) {
     return std::make_unique<BinarySites>(energy, chains);
   }
   return std::make_unique<AnySites>(energy, chains, sites);
@@ -215,7 +178,7 @@ Samples discrete_langevin(const Energy& energy, const at::Tensor& x, const RunOp
   detail::ChainRun chains(kDiscreteLangevin, x, run);
   const detail::DiscreteSites sites(kDiscreteLangevin, chains.x, options.categorical);
   options.step_size.check(kDiscreteLangevin, chains.n_chains(), run.n_steps);
-  const auto all_sites = make_sites(energy, chains, sites, sites.categorical());
+  const auto all_sites = make_sites(energy, chains, sites);
   const double squared_distance = sites.categorical() ? 2 : 1;  // of two states of a site
 
   return chains.run([&](int64_t step) {

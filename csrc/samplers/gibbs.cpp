@@ -7,8 +7,9 @@
 
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"
+#include "csrc/passes/noise.h"
+#include "csrc/passes/sole_owner.h"
 #include "csrc/samplers/gibbs_blocks.h"
-#include "csrc/samplers/sole_owner.h"
 
 namespace torch_ebm {
 
@@ -50,7 +51,7 @@ class BlockUpdates {
   /// Updates every block in turn. Returns the new states; those of the chains stay as they are.
   at::Tensor sweep(int64_t step) {
     set_states(copy_of_states());
-    const at::Tensor uniform = detail::uniform_like(at::empty({n_chains_, n_blocks_}, at::kDouble),
+    const at::Tensor uniform = passes::uniform_like(at::empty({n_chains_, n_blocks_}, at::kDouble),
                                                     chains_.draw(detail::kSite));
     const double* const u = uniform.const_data_ptr<double>();
     for (const int64_t block : free_blocks_) {
@@ -170,7 +171,7 @@ class BlockUpdates {
 
   /// The energy may keep what it was given.
   void take_back_states() {
-    if (!detail::is_sole_owner(states_)) set_states(states_.clone());
+    if (!passes::is_sole_owner(states_)) set_states(states_.clone());
   }
 
   /// read_ <- the energies of states_, which the energy may keep.

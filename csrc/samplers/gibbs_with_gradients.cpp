@@ -13,7 +13,7 @@ namespace {
 
 constexpr const char* kGibbsWithGradients = "gibbs_with_gradients";
 
-/// A change of one site that moves on by 1 ... K - 1 states, in tensor operations: any device and number of states.
+/// A change of one site that moves on by 1 ... K - 1 states, in tensor operations: any number of states and precision.
 class AnyChange final : public detail::OneChange {
  public:
   /// Throws where the energy or the score is not finite.
@@ -69,7 +69,7 @@ class AnyChange final : public detail::OneChange {
 std::unique_ptr<detail::OneChange> make_change(const Energy& energy, detail::ChainRun& chains,
                                                const detail::DiscreteSites& sites,
                                                const at::Tensor& clamp) {
-  if (!sites.categorical() && detail::has_kernel(chains.x)) {
+  if (detail::are_flips(sites, chains.x)) {
     return std::make_unique<detail::BinaryFlips>(kGibbsWithGradients, energy, chains, clamp);
   }
   return std::make_unique<AnyChange>(energy, chains, sites, clamp);

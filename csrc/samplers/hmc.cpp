@@ -5,6 +5,7 @@
 
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"
+#include "csrc/passes/noise.h"
 #include "csrc/samplers/transitions.h"
 
 namespace torch_ebm {
@@ -19,7 +20,7 @@ int64_t path_length(const HMCOptions& options, kernels::Draw draw) {
   const auto n = static_cast<double>(options.n_leapfrog);
   const auto least = std::max<int64_t>(1, std::llround(std::ceil(n * (1 - options.jitter))));
   const auto most = std::max<int64_t>(least, std::llround(std::floor(n * (1 + options.jitter))));
-  const double u = detail::uniform_like(at::empty({1, 1}, at::kDouble), draw).item<double>();
+  const double u = passes::uniform_like(at::empty({1, 1}, at::kDouble), draw).item<double>();
   return least + static_cast<int64_t>(u * static_cast<double>(most - least + 1));
 }
 

@@ -111,7 +111,7 @@ Ladder tune_ladder(const Energy& energy, const at::Tensor& x, const at::Tensor& 
 }
 
 TORCH_EBM_DRIVER("tune_ladder", &tune_ladder_op)
-TORCH_EBM_DRIVER("adapt_ladder", &adapt_ladder)
-TORCH_LIBRARY_IMPL(torch_ebm, Meta, m) { m.impl("adapt_ladder", &adapt_ladder_meta); }
+TORCH_EBM_NO_GRADIENT("adapt_ladder", &adapt_ladder, &adapt_ladder_meta)
+TORCH_EBM_NO_VMAP("adapt_ladder")
 
 }  // namespace torch_ebm

@@ -4,8 +4,8 @@
 
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"
+#include "csrc/passes/langevin.h"
 #include "csrc/samplers/chain_run.h"
-#include "csrc/samplers/langevin_update.h"
 
 namespace torch_ebm {
 
@@ -25,11 +25,6 @@ void check_options(const LangevinOptions& options) {
                     options.max_score);
   TORCH_CHECK_VALUE(options.low < options.high, kLangevin, ": low must be below high, got ",
                     options.low, " and ", options.high);
-}
-
-/// Step sizes and noise in the dtype that a step of x is computed in.
-at::TensorOptions numbers_of(const at::Tensor& x) {
-  return x.options().dtype(at::promote_types(x.scalar_type(), at::kFloat));
 }
 
 at::Tensor score_of(const Energy& energy, const detail::ChainRun& chains) {
@@ -69,14 +64,13 @@ at::Tensor update_kernel(const at::Tensor& x, const at::Tensor& score, double st
   const at::NoGradGuard no_grad;
   check_update(x, score, step_size, noise_scale);
   detail::check_chains(kUpdate, "x", x);
-  const at::TensorOptions numbers = numbers_of(x);
   const uint64_t key = detail::draw_key(generator, x.device());
-  at::Tensor next = at::empty_like(x, at::MemoryFormat::Contiguous);
-  const bool finite =
-      detail::langevin_update(x.contiguous(), score.contiguous(), at::full({}, step_size, numbers),
-                              at::full({}, std::sqrt(2 * step_size) * noise_scale, numbers),
-                              kNoBound, -kNoBound, kNoBound, {key, 0, detail::kNoise}, next);
-  if (!finite) {
+  passes::Flag not_finite;
+  at::Tensor next = passes::langevin_update(
+      x.contiguous(), score.contiguous(), at::full({}, step_size, at::kDouble),
+      at::full({}, std::sqrt(2 * step_size) * noise_scale, at::kDouble), kNoBound, -kNoBound,
+      kNoBound, {key, 0, detail::kNoise}, not_finite);
+  if (not_finite.read()) {
     detail::check_chains_finite(kUpdate, "state", x, 0);
     detail::check_chains_finite(kUpdate, "score", score, 0);
     detail::check_chains_finite(kUpdate, "state", next, 1);
@@ -101,20 +95,21 @@ Samples langevin(const Energy& energy, const at::Tensor& x, const RunOptions& ru
   at::Tensor score = score_of(energy, chains);
   detail::check_chains_finite(kLangevin, "score", score, 0);
 
-  const at::TensorOptions numbers = numbers_of(x);
   return chains.run([&](int64_t step) {
     if (step > 0) score = score_of(energy, chains);
     const at::Tensor step_size = options.step_size.at(step);
-    at::Tensor next = at::empty_like(chains.x);
     const at::Tensor noise = (2 * step_size).sqrt() * options.noise_scale;
-    const bool finite = detail::langevin_update(chains.x, score, step_size.to(numbers),
-                                                noise.to(numbers), options.max_score, options.low,
-                                                options.high, chains.draw(detail::kNoise), next);
-    if (!finite || std::isfinite(options.max_score)) {  // clamping hides an infinite score
-      detail::check_chains_finite(kLangevin, "score", score, step);
+    passes::Flag not_finite;
+    const at::Tensor next =
+        passes::langevin_update(chains.x, score, step_size, noise, options.max_score, options.low,
+                                options.high, chains.draw(detail::kNoise), not_finite);
+    if (std::isfinite(options.max_score)) {  // clamping hides an infinite score
+      chains.check_finite("score", score, step);
+    } else {
+      chains.check_finite("score", score, step, not_finite);
     }
-    if (!finite) detail::check_chains_finite(kLangevin, "state", next, step + 1);
-    chains.x = next;
+    chains.check_finite("state", next, step + 1, not_finite);
+    chains.x = chains.unless_noted(next);
     return at::Tensor();
   });
 }
@@ -127,12 +122,7 @@ at::Tensor langevin_update(const at::Tensor& x, const at::Tensor& score, double 
 }
 
 TORCH_EBM_DRIVER("langevin", &langevin_op)
-TORCH_LIBRARY_IMPL(torch_ebm, CPU, m) { m.impl("langevin_update", &update_kernel); }
-TORCH_LIBRARY_IMPL(torch_ebm, CUDA, m) { m.impl("langevin_update", &update_kernel); }
-TORCH_LIBRARY_IMPL(torch_ebm, Meta, m) { m.impl("langevin_update", &update_meta); }
 // States have no gradient.
-TORCH_LIBRARY_IMPL(torch_ebm, Autograd, m) {
-  m.impl("langevin_update", torch::CppFunction::makeFallthrough());
-}
+TORCH_EBM_NO_GRADIENT("langevin_update", &update_kernel, &update_meta)
 
 }  // namespace torch_ebm

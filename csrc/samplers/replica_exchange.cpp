@@ -4,6 +4,7 @@
 
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"
+#include "csrc/passes/noise.h"
 #include "csrc/samplers/any_sampler.h"
 #include "csrc/samplers/chain_run.h"
 #include "csrc/samplers/ladder.h"
@@ -75,7 +76,7 @@ class Rungs {
             .view({2, ladder_.size(0), n_chains_});
     const auto of_pair = [&](const at::Tensor& x) { return x + x.index_select(0, partner); };
     const at::Tensor uniform =
-        detail::uniform_like(at::empty({n_chains_, ladder_.size(0)}, ladder_.options()),
+        passes::uniform_like(at::empty({n_chains_, ladder_.size(0)}, ladder_.options()),
                              chains_.draw(detail::kAccept))
             .t()
             .index_select(0, at::minimum(rungs_, partner));

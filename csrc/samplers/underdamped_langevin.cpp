@@ -43,11 +43,12 @@ Samples underdamped_langevin(const Energy& energy, const at::Tensor& x, const Ru
     hamiltonian.draw_momentum(point, chains.draw(detail::kNoise));
     const at::Tensor noise = std::exchange(point.momentum, slowed);
     hamiltonian.kick_and_drift(point, noise, (1 - kept.square()).sqrt(), half);  // O, A
-    detail::check_chains_finite(kUnderdampedLangevin, "state", point.x, step + 1);
+    chains.check_finite("state", point.x, step + 1);
+    point.x = chains.unless_noted(point.x);
     static_cast<detail::Position&>(point) = hamiltonian.at(point.x);
-    detail::check_chains_finite(kUnderdampedLangevin, "score", point.score, step + 1);
+    chains.check_finite("score", point.score, step + 1);
     hamiltonian.kick(point, half);  // B
-    chains.x = point.x;
+    chains.x = chains.unless_noted(point.x);
     chains.energy = point.energy;
     return at::Tensor();
   });

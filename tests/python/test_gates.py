@@ -223,6 +223,7 @@ INTERNAL = {
     "_progress",
     "_rbm_path_betas",
     "_uniform_numbers",
+    "_use_torch_passes",
 }
 
 TENSOR_OPS = [name for name in OPS if name != "start_states"]

@@ -105,7 +105,7 @@ bool boltzmann_random_scan(T* x, const bool* clamp, Boltzmann<T> model, T* scrat
 
 /// exp(d_i / 2 - max d / 2) for every unit i of a state, where d_i is what flipping it adds to log p.
 template <typename T>
-struct FlipWeights {
+struct FieldFlipWeights {
   T* weight;
   double max;                // of d / 2
   double total;              // of the weights
@@ -115,7 +115,7 @@ struct FlipWeights {
 /// half[i] = beta (1 - 2 x_i) / 2, so that d_i / 2 = half[i] * field[i]; both are padded with zeros. Returns
 /// false if a product is not finite.
 template <typename T>
-bool weigh_flips(const T* half, const T* field, int64_t n, FlipWeights<T>& flips) {
+bool weigh_field_flips(const T* half, const T* field, int64_t n, FieldFlipWeights<T>& flips) {
   constexpr int kParts = kTileLanes / kLanes;
   const auto half_d = [&](int64_t site) TORCH_EBM_INLINE_LAMBDA -> Lanes<T> {
     return load(half + site, kLanes) * load(field + site, kLanes);
@@ -147,7 +147,7 @@ bool weigh_flips(const T* half, const T* field, int64_t n, FlipWeights<T>& flips
 
 /// Unit i with probability weight[i] / total, by u in (0, 1): first its share, then the unit.
 template <typename T>
-int64_t pick_flip(const FlipWeights<T>& flips, int64_t n, double u) {
+int64_t pick_flip(const FieldFlipWeights<T>& flips, int64_t n, double u) {
   double rest = u * flips.total;
   const int64_t share = walk(kTileLanes, rest, [&](int64_t lane) { return flips.share[lane]; });
   const int64_t n_units = (n - share + kTileLanes - 1) / kTileLanes;
@@ -158,7 +158,7 @@ int64_t pick_flip(const FlipWeights<T>& flips, int64_t n, double u) {
 /// The probability of accepting a flip: q(i | x) = exp(d_i / 2) / S(x), and the flip back adds -d_i to log p, so
 /// that p(x') q(i | x') / (p(x) q(i | x)) = S(x) / S(x').
 template <typename T>
-double acceptance_of(const FlipWeights<T>& now, const FlipWeights<T>& after) {
+double acceptance_of(const FieldFlipWeights<T>& now, const FieldFlipWeights<T>& after) {
   const double ratio = __builtin_exp(now.max - after.max) * now.total / after.total;
   return ratio < 1 ? ratio : 1;
 }
@@ -171,20 +171,20 @@ bool gibbs_with_gradients(T* x, double* acceptance, Boltzmann<T> model, T* scrat
   T* const half = scratch;
   T* field = scratch + stride;
   T* field_after = scratch + 2 * stride;
-  FlipWeights<T> now{scratch + 3 * stride, 0, 0, {}};
-  FlipWeights<T> after{scratch + 4 * stride, 0, 0, {}};
+  FieldFlipWeights<T> now{scratch + 3 * stride, 0, 0, {}};
+  FieldFlipWeights<T> after{scratch + 4 * stride, 0, 0, {}};
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     T* const mine = x + row * n;
     compute_field(mine, model, row, field);
     for (int64_t i = 0; i < n; ++i) half[i] = model.beta[row] * (T(0.5) - mine[i]);
-    if (!weigh_flips(half, field, n, now)) return false;
+    if (!weigh_field_flips(half, field, n, now)) return false;
     for (draw.step = steps.begin; draw.step < steps.end; ++draw.step) {
       Lanes<uint32_t> words[4];
       threefry(draw, static_cast<uint32_t>(row), 0, words);
       const int64_t i = pick_flip(now, n, uniform<double>(words[0])[0]);
       add_row(field, T(1) - 2 * mine[i], model.coupling.row(i), field_after, n);
       half[i] = -half[i];
-      if (!weigh_flips(half, field_after, n, after)) return false;
+      if (!weigh_field_flips(half, field_after, n, after)) return false;
       const double probability = acceptance_of(now, after);
       acceptance[row] += probability;
       if (uniform<double>(words[1])[0] < probability) {

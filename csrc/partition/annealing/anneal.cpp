@@ -8,6 +8,7 @@
 #include "csrc/common/progress.h"
 #include "csrc/common/random.h"
 #include "csrc/partition/annealing/path.h"
+#include "csrc/passes/noise.h"
 #include "csrc/samplers/any_sampler.h"
 
 namespace torch_ebm {
@@ -65,7 +66,7 @@ class Annealing {
                                .logical_and(groups.gt(-INFINITY).any(1))
                                .unsqueeze(1);
     if (!low.any().item<bool>()) return;
-    const at::Tensor uniform = detail::uniform_like(
+    const at::Tensor uniform = passes::uniform_like(
         at::empty({options_.n_groups}, groups.options()), {key, 0, detail::kAccept});
     const at::Tensor chains = at::arange(size, groups.options().dtype(at::kLong));
     const at::Tensor first_of_group =

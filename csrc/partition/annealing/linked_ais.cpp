@@ -6,6 +6,7 @@
 #include "csrc/common/progress.h"
 #include "csrc/common/random.h"
 #include "csrc/partition/annealing/path.h"
+#include "csrc/passes/noise.h"
 #include "csrc/samplers/any_sampler.h"
 #include "csrc/samplers/chain_run.h"
 
@@ -66,7 +67,7 @@ class Linking {
   int64_t n_states() const { return x_.size(0); }
   at::Tensor uniform(int64_t k, int64_t i, detail::Stream stream) const {
     const auto step = static_cast<uint32_t>(k * n_states() + i);
-    return detail::uniform_like(at::empty({x_.size(1)}, number_), {key_, step, stream});
+    return passes::uniform_like(at::empty({x_.size(1)}, number_), {key_, step, stream});
   }
 
   /// log b / f at states of one of two temperatures; log_ratio is the guess of log Z of the other over its own.

@@ -10,6 +10,7 @@
 #include "csrc/common/random.h"
 #include "csrc/models/rbm.h"
 #include "csrc/models/rbm_chains.h"
+#include "csrc/passes/bernoulli.h"
 
 namespace torch_ebm {
 
@@ -80,7 +81,7 @@ class Chains {
   /// Exact samples of the base.
   void restart(const Parameters& base) {
     v_.zero_();
-    detail::sample_bernoulli_(kMomentAveragedPath, v_, base.visible_bias, one_,
+    passes::sample_bernoulli_(kMomentAveragedPath, v_, base.visible_bias, one_,
                               {key_, step_, detail::kStart});
   }
 
@@ -255,13 +256,6 @@ RBMPath moment_averaged_path(const RBM& rbm, const at::Tensor& base_visible_bias
   return RBMPath(weight, visible_bias, hidden_bias, betas);
 }
 
-TORCH_LIBRARY_IMPL(torch_ebm, CPU, m) { m.impl("moment_averaged_rbms", &moment_averaged_rbms); }
-TORCH_LIBRARY_IMPL(torch_ebm, CUDA, m) { m.impl("moment_averaged_rbms", &moment_averaged_rbms); }
-TORCH_LIBRARY_IMPL(torch_ebm, Meta, m) {
-  m.impl("moment_averaged_rbms", &moment_averaged_rbms_meta);
-}
-TORCH_LIBRARY_IMPL(torch_ebm, Autograd, m) {
-  m.impl("moment_averaged_rbms", torch::CppFunction::makeFallthrough());
-}
+TORCH_EBM_NO_GRADIENT("moment_averaged_rbms", &moment_averaged_rbms, &moment_averaged_rbms_meta)
 
 }  // namespace torch_ebm

@@ -10,6 +10,7 @@
 #include "csrc/models/rbm.h"
 #include "csrc/models/rbm_chains.h"
 #include "csrc/partition/annealing/path.h"
+#include "csrc/passes/bernoulli.h"
 
 namespace torch_ebm {
 
@@ -76,7 +77,7 @@ std::tuple<at::Tensor, at::Tensor> rbm_ais_kernel(
     v.copy_(*visible);
   } else {
     v.zero_();
-    detail::sample_bernoulli_(kRbmAis, v, base, at::ones({}, options), {key, 0, detail::kStart});
+    passes::sample_bernoulli_(kRbmAis, v, base, at::ones({}, options), {key, 0, detail::kStart});
   }
 
   // The kernel adds the increment of a rising beta: going down, its sign is reversed.
@@ -127,11 +128,6 @@ std::tuple<at::Tensor, at::Tensor> rbm_ais(const at::Tensor& weight, const at::T
                  log_weights, std::move(generator));
 }
 
-TORCH_LIBRARY_IMPL(torch_ebm, CPU, m) { m.impl("rbm_ais", &rbm_ais_kernel); }
-TORCH_LIBRARY_IMPL(torch_ebm, CUDA, m) { m.impl("rbm_ais", &rbm_ais_kernel); }
-TORCH_LIBRARY_IMPL(torch_ebm, Meta, m) { m.impl("rbm_ais", &rbm_ais_meta); }
-TORCH_LIBRARY_IMPL(torch_ebm, Autograd, m) {
-  m.impl("rbm_ais", torch::CppFunction::makeFallthrough());
-}
+TORCH_EBM_NO_GRADIENT("rbm_ais", &rbm_ais_kernel, &rbm_ais_meta)
 
 }  // namespace torch_ebm

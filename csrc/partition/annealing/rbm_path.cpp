@@ -7,6 +7,7 @@
 #include "csrc/common/random.h"
 #include "csrc/models/rbm.h"
 #include "csrc/partition/annealing/path.h"
+#include "csrc/passes/bernoulli.h"
 
 namespace torch_ebm {
 
@@ -111,7 +112,7 @@ NoiseDistribution RBMPathImpl::base() const {
     const at::Tensor logits = detail::at_least_float(bias);
     at::Tensor v = at::zeros({n, bias.size(0)}, logits.options());
     const uint64_t key = detail::draw_key(generator, bias.device());
-    detail::sample_bernoulli_(kName, v, logits, at::ones({}, logits.options()),
+    passes::sample_bernoulli_(kName, v, logits, at::ones({}, logits.options()),
                               {key, 0, detail::kStart});
     return v.to(bias.scalar_type());
   };

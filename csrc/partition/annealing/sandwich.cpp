@@ -12,6 +12,7 @@
 #include "csrc/models/rbm.h"
 #include "csrc/partition/annealing/ais.h"
 #include "csrc/partition/annealing/path.h"
+#include "csrc/passes/noise.h"
 #include "csrc/samplers/any_sampler.h"
 #include "torch_ebm/partition/bridging/bridge_sampling.h"
 
@@ -69,7 +70,7 @@ at::Tensor resampled(const detail::AISChains& chains,
                      const std::optional<at::Generator>& generator) {
   const at::Tensor log_weights = chains.estimate.log_weights.unsqueeze(0);
   const at::Tensor uniform =
-      detail::uniform_like(at::empty({1}, log_weights.options()),
+      passes::uniform_like(at::empty({1}, log_weights.options()),
                            {detail::draw_key(generator, chains.x.device()), 0, detail::kChoice});
   return chains.x.index_select(0, detail::resampled_chains(log_weights, uniform)[0]);
 }

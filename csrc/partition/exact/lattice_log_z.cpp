@@ -10,9 +10,9 @@
 
 #include "csrc/common/checks.h"
 #include "csrc/common/operator.h"
-#include "csrc/common/plain_tensors.h"
 #include "csrc/common/savable.h"
 #include "csrc/partition/exact/log_sum.h"
+#include "csrc/passes/plain_tensors.h"
 
 namespace torch_ebm {
 

@@ -8,9 +8,9 @@
 #include "csrc/common/operator.h"
 #include "csrc/common/savable.h"
 #include "csrc/models/rbm.h"
-#include "csrc/models/rbm_flip_sums.h"
 #include "csrc/partition/exact/log_sum.h"
 #include "csrc/partition/exact/states.h"
+#include "csrc/passes/rbm_flip_sums.h"
 
 namespace torch_ebm {
 
@@ -22,14 +22,14 @@ constexpr int64_t kLowUnits = 6;
 /// sum_j [softplus(a_j + b_j) - softplus(a_j)] of rows a of `high` and rows b of `low`: (rows of high, rows of low).
 at::Tensor softplus_sums(const at::Tensor& high, const at::Tensor& low) {
   static const auto op =
-      detail::find_operator<decltype(detail::rbm_flip_sums)>("torch_ebm::_rbm_flip_sums");
+      detail::find_operator<decltype(passes::rbm_flip_sums)>("torch_ebm::_rbm_flip_sums");
   const at::Tensor unset =
       at::zeros({}, high.options()).expand_symint({high.sym_size(0), low.sym_size(0)});
   // Autograd functions in C++ do not go through torch.func.
   const auto keys = high.key_set() | low.key_set();
   const bool transformed = keys.has_any(c10::DispatchKeySet(
       {c10::DispatchKey::FuncTorchBatched, c10::DispatchKey::FuncTorchGradWrapper}));
-  return transformed ? detail::rbm_flip_sums_with_graph(unset, high, low, std::nullopt)
+  return transformed ? passes::rbm_flip_sums_with_graph(unset, high, low, std::nullopt)
                      : op.call(unset, high, low, std::nullopt);
 }
 

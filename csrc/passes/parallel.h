@@ -6,7 +6,7 @@
 
 #include "csrc/kernels/cpu/kernels.h"
 
-namespace torch_ebm::detail {
+namespace torch_ebm::passes {
 
 /// Splits n_rows x n_sites over the threads; body(rows) runs a kernel on raw memory. At least 16384
 /// sites per thread: less is not worth waking one.
@@ -25,4 +25,4 @@ void parallel_tiles(int64_t n_rows, int64_t n_sites, Body body) {
                    [&](int64_t begin, int64_t end) { body(kernels::Tiles{begin, end, n_sites}); });
 }
 
-}  // namespace torch_ebm::detail
+}  // namespace torch_ebm::passes

@@ -1,4 +1,4 @@
-#include "csrc/models/rbm_flip_sums.h"
+#include "csrc/passes/rbm_flip_sums.h"
 
 #include <ATen/Dispatch.h>
 #include <ATen/Parallel.h>
@@ -6,11 +6,11 @@
 #include <algorithm>
 #include <vector>
 
-#include "csrc/common/random.h"
+#include "csrc/common/softplus.h"
 #include "csrc/models/padded.h"
-#include "csrc/models/rbm.h"
+#include "csrc/passes/form.h"
 
-namespace torch_ebm::detail {
+namespace torch_ebm::passes {
 
 namespace {
 
@@ -40,7 +40,7 @@ struct SiteRange {
 
 at::Tensor sums_of(const SiteRange& range, const at::Tensor& input) {
   const at::Tensor moved = input.unsqueeze(1) + range.direction * range.weights;
-  return (exact_softplus(moved) - exact_softplus(input).unsqueeze(1)).sum(2);
+  return (detail::exact_softplus(moved) - detail::exact_softplus(input).unsqueeze(1)).sum(2);
 }
 
 int64_t n_flips(const at::Tensor& visible, const MaybeTensor& sites) {
@@ -88,8 +88,8 @@ TwoTensors backward_in_torch(const at::Tensor& gradient, const at::Tensor& visib
 
 // --- In kernels -------------------------------------------------------------------------------------
 
-bool kernels_take(const at::Tensor& input, const at::Tensor& weight) {
-  return has_kernel(input) && input.numel() > 0 && weight.numel() > 0 &&
+bool flip_kernels_take(const at::Tensor& input, const at::Tensor& weight) {
+  return kernels_take(input) && input.numel() > 0 && weight.numel() > 0 &&
          weight.abs().max().item<double>() <= kMaxWeight;  // not if NaN
 }
 
@@ -110,7 +110,7 @@ struct Block {
 
   template <typename T>
   kernels::HiddenLayer<T> layer() const {
-    return {view_padded<T>(on), view_padded<T>(off), view_padded<T>(ratio)};
+    return {detail::view_padded<T>(on), detail::view_padded<T>(off), detail::view_padded<T>(ratio)};
   }
   kernels::FlipPairs pairs() const {
     return {site.const_data_ptr<int64_t>(), example.const_data_ptr<int64_t>(),
@@ -127,8 +127,8 @@ template <typename Body>
 void for_each_block(const at::Tensor& visible, const at::Tensor& input, const at::Tensor& weight,
                     const MaybeTensor& sites, Body body) {
   // The padding, weights of 0, makes factors of 1.
-  const at::Tensor ratio = padded(weight).exp();
-  const at::Tensor wide = padded(input);
+  const at::Tensor ratio = detail::padded(weight).exp();
+  const at::Tensor wide = detail::padded(input);
   for (int64_t first = 0; first < visible.size(0); first += kernels::kFlipExamples) {
     const auto these = [&](const at::Tensor& t) {
       return t.slice(0, first, std::min(first + kernels::kFlipExamples, visible.size(0)));
@@ -151,7 +151,7 @@ at::Tensor sums_in_kernels(const at::Tensor& visible, const at::Tensor& input,
   const int64_t at_once = factors_at_once(weight);
   for_each_block(visible, input, weight, sites, [&](const Block& block, int64_t first) {
     const at::Tensor sorted = at::empty({block.order.numel()}, input.options());
-    AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), detail::kRbmFlipDifferences, [&] {
+    AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), kRbmFlipDifferences, [&] {
       scalar_t* const out = sorted.mutable_data_ptr<scalar_t>();
       const int64_t grain = std::max<int64_t>(1, 16384 / block.ratio.size(1));
       at::parallel_for(0, sorted.numel(), grain, [&](int64_t begin, int64_t end) {
@@ -172,12 +172,14 @@ TwoTensors backward_in_kernels(const at::Tensor& gradient, const at::Tensor& vis
                                const at::Tensor& input, const at::Tensor& weight,
                                const MaybeTensor& sites) {
   const int64_t n_hidden = input.size(1);
-  const at::Tensor of_weight = at::zeros({weight.size(0), padded_size(n_hidden)}, input.options());
-  const at::Tensor of_input = at::empty({visible.size(0), padded_size(n_hidden)}, input.options());
+  const at::Tensor of_weight =
+      at::zeros({weight.size(0), detail::padded_size(n_hidden)}, input.options());
+  const at::Tensor of_input =
+      at::empty({visible.size(0), detail::padded_size(n_hidden)}, input.options());
   for_each_block(visible, input, weight, sites, [&](const Block& block, int64_t first) {
     const at::Tensor sorted =
         gradient.slice(0, first, first + block.on.size(0)).flatten().index_select(0, block.order);
-    AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), detail::kRbmFlipDifferences, [&] {
+    AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), kRbmFlipDifferences, [&] {
       const scalar_t* const g = sorted.const_data_ptr<scalar_t>();
       scalar_t* const w = of_weight.mutable_data_ptr<scalar_t>();
       scalar_t* const a = of_input.mutable_data_ptr<scalar_t>() + first * of_input.size(1);
@@ -207,7 +209,7 @@ TwoTensors backward_in_kernels(const at::Tensor& gradient, const at::Tensor& vis
 
 at::Tensor rbm_flip_sums(const at::Tensor& visible, const at::Tensor& input,
                          const at::Tensor& weight, const MaybeTensor& sites) {
-  return kernels_take(input, weight)
+  return flip_kernels_take(input, weight)
              ? sums_in_kernels(visible, input.contiguous(), weight.contiguous(), sites)
              : sums_in_torch(visible, input, weight, sites);
 }
@@ -215,9 +217,10 @@ at::Tensor rbm_flip_sums(const at::Tensor& visible, const at::Tensor& input,
 TwoTensors rbm_flip_sums_backward(const at::Tensor& gradient, const at::Tensor& visible,
                                   const at::Tensor& input, const at::Tensor& weight,
                                   const MaybeTensor& sites) {
-  return kernels_take(input, weight) ? backward_in_kernels(gradient.contiguous(), visible,
-                                                           input.contiguous(), weight, sites)
-                                     : backward_in_torch(gradient, visible, input, weight, sites);
+  return flip_kernels_take(input, weight)
+             ? backward_in_kernels(gradient.contiguous(), visible, input.contiguous(), weight,
+                                   sites)
+             : backward_in_torch(gradient, visible, input, weight, sites);
 }
 
 at::Tensor rbm_flip_sums_with_graph(const at::Tensor& visible, const at::Tensor& input,
@@ -225,4 +228,4 @@ at::Tensor rbm_flip_sums_with_graph(const at::Tensor& visible, const at::Tensor&
   return sums_of(SiteRange(visible, weight, sites, 0, INT64_MAX), input);
 }
 
-}  // namespace torch_ebm::detail
+}  // namespace torch_ebm::passes

@@ -5,7 +5,7 @@
 #include <optional>
 #include <tuple>
 
-namespace torch_ebm::detail {
+namespace torch_ebm::passes {
 
 inline constexpr const char* kRbmFlipDifferences = "rbm_flip_differences";  // named in messages
 
@@ -28,4 +28,4 @@ TwoTensors rbm_flip_sums_backward(const at::Tensor& gradient, const at::Tensor& 
 at::Tensor rbm_flip_sums_with_graph(const at::Tensor& visible, const at::Tensor& input,
                                     const at::Tensor& weight, const MaybeTensor& sites);
 
-}  // namespace torch_ebm::detail
+}  // namespace torch_ebm::passes

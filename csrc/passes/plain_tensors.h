@@ -8,14 +8,14 @@
 #include <c10/core/impl/TorchDispatchModeTLS.h>
 #include <torch/csrc/jit/frontend/tracer.h>
 
-#include "csrc/common/random.h"
+#include "csrc/passes/form.h"
 
 namespace torch_ebm::detail {
 
 /// Whether x is a dense tensor of float or double on the CPU, without a transform (vmap, functional derivatives) and
 /// without a tangent.
 inline bool is_plain(const at::Tensor& x) {
-  return has_kernel(x) && x.layout() == at::kStrided && !at::isTensorSubclassLike(x) &&
+  return passes::kernels_take(x) && x.layout() == at::kStrided && !at::isTensorSubclassLike(x) &&
          !x._is_zerotensor() && !x.is_neg() && !x._fw_grad(/*level=*/0).defined();
 }
 
