@@ -4,8 +4,6 @@
 
 #include <vector>
 
-#include "csrc/kernels/cpu/kernels.h"
-
 namespace torch_ebm::detail {
 
 /// A value for every chain, () or (N,), shaped to broadcast against x (N, ...).
@@ -19,12 +17,6 @@ inline at::Tensor along_chains(const at::Tensor& value, const at::Tensor& x) {
 /// The same in the dtype of x, to multiply it with.
 inline at::Tensor per_chain(const at::Tensor& value, const at::Tensor& x) {
   return along_chains(value.to(x.options()), x);
-}
-
-/// The value as the kernels take it: T is its dtype, and it is contiguous.
-template <typename T>
-kernels::PerRow<T> per_row(const at::Tensor& value) {
-  return {value.const_data_ptr<T>(), value.dim()};
 }
 
 }  // namespace torch_ebm::detail

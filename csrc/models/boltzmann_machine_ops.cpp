@@ -13,7 +13,7 @@
 #include "csrc/common/random.h"
 #include "csrc/common/savable.h"
 #include "csrc/models/boltzmann_machine.h"
-#include "csrc/models/padded.h"
+#include "csrc/passes/padded.h"
 
 namespace torch_ebm {
 

@@ -7,7 +7,7 @@
 #include <array>
 #include <utility>
 
-#include "csrc/models/padded.h"
+#include "csrc/passes/padded.h"
 
 namespace torch_ebm::detail {
 

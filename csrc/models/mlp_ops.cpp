@@ -17,7 +17,7 @@
 #include "csrc/common/random.h"
 #include "csrc/models/mlp.h"
 #include "csrc/models/mlp_chains.h"
-#include "csrc/models/padded.h"
+#include "csrc/passes/padded.h"
 #include "csrc/passes/activation.h"
 #include "csrc/passes/form.h"
 

@@ -17,7 +17,7 @@
 #include "csrc/common/progress.h"
 #include "csrc/common/random.h"
 #include "csrc/kernels/cpu/kernels.h"
-#include "csrc/models/padded.h"
+#include "csrc/passes/padded.h"
 #include "csrc/models/rbm.h"
 #include "csrc/passes/bernoulli.h"
 #include "csrc/passes/form.h"

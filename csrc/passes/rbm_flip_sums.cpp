@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "csrc/common/softplus.h"
-#include "csrc/models/padded.h"
+#include "csrc/passes/padded.h"
 #include "csrc/passes/form.h"
 
 namespace torch_ebm::passes {
