@@ -154,6 +154,11 @@ std::optional<at::Tensor> EnergyFunction::random_scan_gibbs(
   return std::nullopt;
 }
 
+std::optional<at::Tensor> EnergyFunction::categorical_gibbs(
+    const at::Tensor&, const RunOptions&, const std::optional<at::Tensor>&) const {
+  return std::nullopt;
+}
+
 std::optional<std::tuple<at::Tensor, at::Tensor>> EnergyFunction::gibbs_with_gradients(
     const at::Tensor&, const RunOptions&) const {
   return std::nullopt;
@@ -294,6 +299,16 @@ std::optional<at::Tensor> Energy::random_scan_gibbs(const at::Tensor& x, const R
   });
   if (!result) return result;
   check_own_states("random_scan_gibbs", *result, x);
+  return result->detach();
+}
+
+std::optional<at::Tensor> Energy::categorical_gibbs(const at::Tensor& x, const RunOptions& run,
+                                                    const std::optional<at::Tensor>& clamp) const {
+  auto result = guarded(Part::kCategoricalGibbs, x, [&] {
+    return function_->categorical_gibbs(x, in_dtype_of(x, run), clamp);
+  });
+  if (!result) return result;
+  check_own_states("categorical_gibbs", *result, x);
   return result->detach();
 }
 

@@ -60,6 +60,11 @@ std::optional<at::Tensor> MethodEnergy::random_scan_gibbs(
   return call_if_there("random_scan_gibbs", kStates, {x.clone()}, gibbs_options(run, clamp));
 }
 
+std::optional<at::Tensor> MethodEnergy::categorical_gibbs(
+    const at::Tensor& x, const RunOptions& run, const std::optional<at::Tensor>& clamp) const {
+  return call_if_there("categorical_gibbs", kStates, {x.clone()}, gibbs_options(run, clamp));
+}
+
 std::optional<std::tuple<at::Tensor, at::Tensor>> MethodEnergy::gibbs_with_gradients(
     const at::Tensor& x, const RunOptions& run) const {
   constexpr const char* kName = "gibbs_with_gradients";

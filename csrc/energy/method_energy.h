@@ -24,6 +24,9 @@ class MethodEnergy : public EnergyFunction {
   std::optional<at::Tensor> random_scan_gibbs(
       const at::Tensor& x, const RunOptions& run,
       const std::optional<at::Tensor>& clamp) const override;
+  std::optional<at::Tensor> categorical_gibbs(
+      const at::Tensor& x, const RunOptions& run,
+      const std::optional<at::Tensor>& clamp) const override;
   std::optional<std::tuple<at::Tensor, at::Tensor>> gibbs_with_gradients(
       const at::Tensor& x, const RunOptions& run) const override;
   std::optional<at::Tensor> flip_differences(const at::Tensor& x,

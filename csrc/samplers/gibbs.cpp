@@ -270,26 +270,30 @@ class BlockUpdates {
   std::vector<double> weights_;     // cumulative, of one chain
 };
 
-/// What an energy's own Gibbs sampler returned, if it keeps to the contract.
-at::Tensor checked_states(const at::Tensor& states, const at::Tensor& x,
-                          const std::optional<at::Tensor>& clamp) {
-  detail::check_binary(kGibbs, "what the energy's gibbs returns", states);
-  TORCH_CHECK_VALUE(!clamp || states.eq(x).logical_or(clamp->logical_not()).all().item<bool>(),
-                    kGibbs, ": the energy's gibbs must keep the units that clamp keeps");
-  return states;
-}
-
+/// The steps of the energy's own sampler for these sites and this scan, if it has one. What it returns must keep to the
+/// contract. `mask`: the checked clamp.
 std::optional<Samples> run_own_gibbs(const Energy& energy, detail::ChainRun& chains,
-                                     const RunOptions& run, bool random,
+                                     const RunOptions& run, bool random, bool categorical,
                                      const std::optional<at::Tensor>& clamp,
                                      const std::optional<at::Tensor>& mask) {
+  if (random && categorical) return std::nullopt;  // no such method
   const auto own_steps =
       [&](const at::Tensor& x,
           const RunOptions& call) -> std::optional<std::tuple<at::Tensor, at::Tensor>> {
-    const auto states =
-        random ? energy.random_scan_gibbs(x, call, clamp) : energy.gibbs(x, call, clamp);
+    const auto states = categorical ? energy.categorical_gibbs(x, call, clamp)
+                        : random    ? energy.random_scan_gibbs(x, call, clamp)
+                                    : energy.gibbs(x, call, clamp);
     if (!states) return std::nullopt;
-    return std::tuple(checked_states(*states, x, mask), at::Tensor());
+    constexpr const char* kWhat = "what the energy's gibbs returns";
+    detail::check_binary(kGibbs, kWhat, *states);
+    if (categorical) detail::check_one_hot(kGibbs, kWhat, *states);
+    const auto moved = [&] {
+      const at::Tensor differs = states->ne(x);
+      return categorical ? differs.any(-1) : differs;
+    };
+    TORCH_CHECK_VALUE(!mask || !moved().logical_and(*mask).any().item<bool>(), kGibbs,
+                      ": the energy's gibbs must keep the units that clamp keeps");
+    return std::tuple(*states, at::Tensor());
   };
   return detail::run_own_steps(chains, run, own_steps);
 }
@@ -318,9 +322,11 @@ Samples gibbs(const Energy& energy, const at::Tensor& x, const RunOptions& run,
   const at::Tensor sites = layout.categorical() ? chains.x.select(-1, 0) : chains.x;
   const auto clamp = detail::checked_clamp(kGibbs, options.clamp, sites);
 
-  if (!layout.categorical() && !has_blocks) {
-    if (auto samples = run_own_gibbs(energy, chains, run, random, options.clamp, clamp))
+  if (!has_blocks) {
+    if (auto samples = run_own_gibbs(energy, chains, run, random, layout.categorical(),
+                                     options.clamp, clamp)) {
       return *std::move(samples);
+    }
   }
   const detail::GibbsBlocks blocks(kGibbs, layout, options.blocks);
   return AT_DISPATCH_FLOATING_TYPES_AND2(

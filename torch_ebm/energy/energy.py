@@ -21,6 +21,8 @@ from ..common._arguments import as_beta
 #: * ``gibbs(x, n_steps, beta, clamp, generator)``, the new states: in :func:`torch_ebm.gibbs`;
 #: * ``random_scan_gibbs(x, n_steps, beta, clamp, generator)``, the same for updates of single sites
 #:   drawn at random, there too;
+#: * ``categorical_gibbs(x, n_steps, beta, clamp, generator)``, the same as ``gibbs`` for sites of K
+#:   states, one-hot in the last dimension of x: there, with ``categorical=True``;
 #: * ``gibbs_with_gradients(x, n_steps, beta, generator)``, the new states and acceptance rates
 #:   (N,): in :func:`torch_ebm.gibbs_with_gradients`;
 #: * ``tempered(x, beta)``, (N,), the energy at inverse temperature beta, () or (N,), in place of
@@ -234,6 +236,7 @@ class ClosedForms(torch.nn.Module):
     _CLOSED_FORMS = (
         "gibbs",
         "random_scan_gibbs",
+        "categorical_gibbs",
         "gibbs_with_gradients",
         "flip_differences",
         "tempered",

@@ -37,9 +37,10 @@ def gibbs(
     update, and the chains are also reversible.
 
     An energy with a ``gibbs`` method of its own, such as an RBM, makes ``n_steps`` of its own steps
-    instead, and with a random scan one with a ``random_scan_gibbs`` method; except with categorical
-    states or blocks. An energy with a ``flip_differences`` method and without a path of its own
-    over temperatures is asked for the difference of each flip instead of the energy.
+    instead; so does one with a ``random_scan_gibbs`` method with a random scan, and one with a
+    ``categorical_gibbs`` method with categorical states in order. Not so with ``blocks``. An energy
+    with a ``flip_differences`` method and without a path of its own over temperatures is asked for
+    the difference of each flip instead of the energy.
 
     Args:
         energy: any callable or module that maps (N, ...) to energies (N,).

@@ -40,6 +40,12 @@ class AnnealedEnergy : public EnergyFunction {
     return own_gibbs(&Energy::random_scan_gibbs, x, run, clamp);
   }
 
+  std::optional<at::Tensor> categorical_gibbs(
+      const at::Tensor& x, const RunOptions& run,
+      const std::optional<at::Tensor>& clamp) const override {
+    return own_gibbs(&Energy::categorical_gibbs, x, run, clamp);
+  }
+
   std::optional<std::tuple<at::Tensor, at::Tensor>> gibbs_with_gradients(
       const at::Tensor& x, const RunOptions& run) const override {
     const auto own = at_temperature(x, run);

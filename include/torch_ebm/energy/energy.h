@@ -71,6 +71,11 @@ class TORCH_EBM_API EnergyFunction {
   virtual std::optional<at::Tensor> random_scan_gibbs(const at::Tensor& x, const RunOptions& run,
                                                       const std::optional<at::Tensor>& clamp) const;
 
+  /// The same as gibbs, in sweeps or blocks as the energy likes, for sites of K states: x is one-hot,
+  /// (N, sites..., K), and `clamp`, (sites...) or (N, sites...), is true where a site keeps its state.
+  virtual std::optional<at::Tensor> categorical_gibbs(const at::Tensor& x, const RunOptions& run,
+                                                      const std::optional<at::Tensor>& clamp) const;
+
   /// The states of the binary chains after run.n_steps steps of Gibbs with gradients at run.beta
   /// and their acceptance rates (N,), or nothing if this energy has no such sampler of its own.
   virtual std::optional<std::tuple<at::Tensor, at::Tensor>> gibbs_with_gradients(
@@ -108,7 +113,7 @@ class TORCH_EBM_API Energy {
   explicit Energy(std::function<at::Tensor(const at::Tensor&)> function);
 
   /// A scripted module: its forward is the energy; methods `gibbs(x, n_steps, beta, clamp,
-  /// generator)`, `random_scan_gibbs` with the same arguments, `gibbs_with_gradients(x, n_steps, beta, generator)`, `tempered(x, beta)`,
+  /// generator)`, `random_scan_gibbs` and `categorical_gibbs` with the same arguments, `gibbs_with_gradients(x, n_steps, beta, generator)`, `tempered(x, beta)`,
   /// `base_energy(x)`, `value_and_score(x)` and `flip_differences(x, sites)`, if it has them, act
   /// as those of EnergyFunction.
   explicit Energy(const torch::jit::Module& module);
@@ -147,6 +152,9 @@ class TORCH_EBM_API Energy {
   std::optional<at::Tensor> random_scan_gibbs(
       const at::Tensor& x, const RunOptions& run,
       const std::optional<at::Tensor>& clamp = std::nullopt) const;
+  std::optional<at::Tensor> categorical_gibbs(
+      const at::Tensor& x, const RunOptions& run,
+      const std::optional<at::Tensor>& clamp = std::nullopt) const;
   /// Acceptance rates in float64.
   std::optional<std::tuple<at::Tensor, at::Tensor>> gibbs_with_gradients(
       const at::Tensor& x, const RunOptions& run) const;
@@ -168,6 +176,7 @@ class TORCH_EBM_API Energy {
     kBase,
     kGibbs,
     kRandomScan,
+    kCategoricalGibbs,
     kGibbsWithGradients,
     kFlips
   };

@@ -142,3 +142,45 @@ def test_bad_energies_are_named_with_the_site_of_the_chain(value):
         torch_ebm.gibbs(energy, x, categorical=True)
     with pytest.raises(ValueError, match="the energy of chain 0 is .* at step 0, site [0-3]"):
         torch_ebm.gibbs(energy, x, categorical=True, scan="random")
+
+
+class OwnPotts:
+    """An energy with a sampler of its own for categorical states, here the general one, which it counts."""
+
+    def __init__(self, change=lambda states: states):
+        self.energy, self.change, self.steps = small_potts(), change, 0
+
+    def __call__(self, x):
+        return self.energy(x)
+
+    def categorical_gibbs(self, x, n_steps, beta, clamp, generator):
+        self.steps += n_steps
+        options = {"n_steps": n_steps, "beta": beta, "clamp": clamp, "generator": generator}
+        return self.change(torch_ebm.gibbs(self.energy, x, categorical=True, **options).x)
+
+
+def test_an_energys_own_sampler_of_categorical_states_is_used():
+    own, x = OwnPotts(), one_hot(all_labels(2, 3), 3)
+    clamp = torch.tensor([True, False])
+    for options in ({"n_steps": 3, "beta": 0.5}, {"clamp": clamp}):
+        ours = torch_ebm.gibbs(own, x, categorical=True, generator=seeded(3), **options).x
+        general = torch_ebm.gibbs(own.energy, x, categorical=True, generator=seeded(3), **options).x
+        assert torch.equal(ours, general)
+    assert own.steps == 4
+    for options in ({"scan": "random"}, {"blocks": torch.tensor([[0], [1]])}):
+        torch_ebm.gibbs(own, x, categorical=True, **options)
+    assert own.steps == 4
+
+
+@pytest.mark.parametrize(
+    "change, match",
+    [
+        (lambda states: states * 0, "what the energy's gibbs returns must be one-hot"),
+        (lambda states: states[..., :2], "categorical_gibbs must return the shape of x"),
+        (lambda states: states.roll(1, -1), "must keep the units that clamp keeps"),
+    ],
+)
+def test_what_it_returns_is_checked(change, match):
+    x = one_hot(all_labels(2, 3), 3)
+    with pytest.raises(ValueError, match=match):
+        torch_ebm.gibbs(OwnPotts(change), x, categorical=True, clamp=torch.ones(2).bool())
