@@ -1,10 +1,12 @@
-"""Runs every sampler, model and criterion on a device, and compares with the CPU's numbers from the same seed:
+"""Runs every sampler, model and criterion on a device, and compares with the CPU's numbers from
+the same seed:
 
     python tests/devices.py cuda
 
-Prints a line each, and fails if one raises, or if more than a small part of its numbers differ. The random numbers are the
-same on every device; what differs is rounding, and a chain goes its own way once a decision falls between two roundings.
-On "cpu" the passes take torch's form, which is what they take on any other device.
+Prints a line each, and fails if one raises, or if more than a small part of its numbers differ.
+The random numbers are the same on every device; what differs is rounding, and a chain goes its own
+way once a decision falls between two roundings. On "cpu" the passes take torch's form, which is
+what they take on any other device.
 """
 
 import argparse
@@ -19,13 +21,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "python"))
 
 from pass_runs import RUNS  # noqa: E402
 
-BOUND = {torch.float32: 1e-2, torch.float64: 1e-8}  # of numbers that count as equal, relative or absolute
+BOUND = {torch.float32: 1e-2, torch.float64: 1e-8}  # of numbers that count as equal
 LEAST_EQUAL = {torch.float32: 0.95, torch.float64: 0.99}  # share of the rows
 MEANS = {torch.float32: 1e-2, torch.float64: 1e-3}  # of all numbers, in standard deviations
 
 
 def compare(name, dtype, device):
-    """The share of rows that are equal, and the difference of the means; raises if they are too far apart."""
+    """The share of rows that are equal, and how far the means are apart; raises if too far."""
     expected = RUNS[name](dtype, "cpu").double()
     before = torch.ops.torch_ebm._use_torch_passes(device == "cpu")
     started = time.perf_counter()

@@ -1,6 +1,6 @@
 #pragma once
-// Flips of binary chains guided by a score: of one unit (Grathwohl et al. 2021), and of every unit on its own (Zhang, Liu
-// & Liu 2022). x: (N, ...), float or double, contiguous; score: (N, S), of its dtype, contiguous.
+// Flips of binary chains guided by a score: of one unit (Grathwohl et al. 2021), and of every unit on its own (Zhang,
+// Liu & Liu 2022). x: (N, ...), float or double, contiguous; score: (N, S), of its dtype, contiguous.
 
 #include <ATen/ATen.h>
 
@@ -8,8 +8,9 @@
 
 namespace torch_ebm::passes {
 
-/// The weights of the flips of one unit, exp(d_j / 2), d_j = (1 - 2 x_j) score_j: their maximum's logarithm and, relative
-/// to it, the sum over each tile of 64 units; (N, 1 + tiles), float64. The maximum is NaN unless all d_j are finite.
+/// The weights of the flips of one unit, exp(d_j / 2), d_j = (1 - 2 x_j) score_j: their maximum's logarithm and,
+/// relative to it, the sum over each tile of 64 units; (N, 1 + tiles), float64. The maximum is NaN unless all d_j are
+/// finite.
 at::Tensor weigh_flips(const at::Tensor& x, const at::Tensor& score);
 
 /// Draws a unit of every chain with these weights, by inversion of uniform numbers (N,), float64: `site` (N,), int64.

@@ -1,7 +1,7 @@
 #pragma once
 // The passes of Hamiltonian dynamics. x, momentum and score: (N, ...), contiguous, of one floating dtype and device;
-// inverse_mass and deviation: contiguous, of that dtype and device, of the shape of x, of one state, or (). Times: () or
-// (N,), of any dtype and device. What a pass replaces keeps its memory where nothing else holds it.
+// inverse_mass and deviation: contiguous, of that dtype and device, of the shape of x, of one state, or (). Times: ()
+// or (N,), of any dtype and device. What a pass replaces keeps its memory where nothing else holds it.
 
 #include <ATen/ATen.h>
 

@@ -11,8 +11,8 @@ struct FlipPoint {
   at::Tensor weights;  // (N, 1 + tiles), float64: see passes::weigh_flips
 };
 
-/// Flips of binary units: one pass over states and score of a proposal weighs its flips, for the reverse move and for the next step. Nothing else here touches more
-/// than a tile of a chain, except for the scores of chains that reject.
+/// Flips of binary units: one pass over states and score of a proposal weighs its flips, for the reverse move and for
+/// the next step. Nothing else here touches more than a tile of a chain, except for the scores of chains that reject.
 class BinaryFlips final : public OneChange {
  public:
   /// For chains in float or double. `clamp`, (N, S), is undefined if all units may flip. Throws

@@ -42,9 +42,9 @@ class ChainRun {
   at::Tensor uniform(uint32_t stream) const;
   int64_t n_chains() const { return x.size(0); }
 
-  /// Throws if a value of a chain is not finite, naming the chain and the step; at once where the kernels' passes run. On
-  /// other devices to look is to wait, in every step: there the first chain and step are noted on the device, and run()
-  /// throws at the end what it would have thrown then. `only_if`: looks only if that flag is raised.
+  /// Throws if a value of a chain is not finite, naming the chain and the step; at once where the kernels' passes run.
+  /// On other devices to look is to wait, in every step: there the first chain and step are noted on the device, and
+  /// run() throws at the end what it would have thrown then. `only_if`: looks only if that flag is raised.
   void check_finite(const char* what, const at::Tensor& values, int64_t step);
   void check_finite(const char* what, const at::Tensor& values, int64_t step,
                     const passes::Flag& only_if);

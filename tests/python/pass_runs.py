@@ -1,5 +1,6 @@
-"""One short run of everything that draws by passes: ``RUNS[name](dtype, device)`` returns states or numbers. test_passes.py
-compares the two forms of the passes by them, ../devices.py a device with the CPU."""
+"""One short run of everything that draws by passes: ``RUNS[name](dtype, device)`` returns states
+or numbers. test_passes.py compares the two forms of the passes by them, ../devices.py a device
+with the CPU."""
 
 import functools
 
@@ -11,7 +12,8 @@ from energies import Network
 from known_values import random_rbm, seeded
 
 D = 20
-SMALL, LARGE = (30, 20), (320, 240)  # an RBM whose steps are fused, for its weights fit in the cache; and one of passes
+#: An RBM whose steps are fused, for its weights fit in the cache; and one of passes.
+SMALL, LARGE = (30, 20), (320, 240)
 
 
 def normal(*size, seed=5):
@@ -101,7 +103,8 @@ def unbiased(dtype, device):
 SAMPLERS = {
     "langevin": real(torch_ebm.langevin, n_steps=3, step_size=0.05),
     "langevin, bounded": real(
-        torch_ebm.langevin, n_steps=3, step_size=[0.1, 0.05, 0.02], max_score=1.0, bounds=(-1.0, 1.0)
+        torch_ebm.langevin, n_steps=3, step_size=[0.1, 0.05, 0.02], max_score=1.0,
+        bounds=(-1.0, 1.0),
     ),
     "underdamped_langevin": real(
         torch_ebm.underdamped_langevin, n_steps=3, step_size=torch.linspace(0.05, 0.2, 60)
@@ -150,7 +153,8 @@ def rbm_gibbs(size, dtype, device):
 def rbm_ais(size, dtype, device):
     """States, and log weights in the last column."""
     rbm = rbm_of(size, dtype, device)
-    base, betas = torch.zeros(size[0], dtype=dtype, device=device), torch.linspace(0, 1, 12).double()
+    base = torch.zeros(size[0], dtype=dtype, device=device)
+    betas = torch.linspace(0, 1, 12).double()
     weights, v = torch.ops.torch_ebm.rbm_ais(
         *rbm.parameters(), base, betas, n_chains=200, generator=seeded(1)
     )

@@ -1,6 +1,7 @@
-"""A pass has two forms: the CPU kernel, and torch's operations, which serve every other device. Here torch's form is
-forced on the CPU (``_use_torch_passes``), and every pass, and a run of everything built on passes, must give what the
-kernels give: bit for bit where it is integers and uniform numbers, else but for the rounding stated."""
+"""A pass has two forms: the CPU kernel, and torch's operations, which serve every other device.
+Here torch's form is forced on the CPU (``_use_torch_passes``), and every pass, and a run of
+everything built on passes, must give what the kernels give: bit for bit where it is integers and
+uniform numbers, else but for the rounding stated."""
 
 import contextlib
 
@@ -54,7 +55,8 @@ def test_uniform_numbers_are_the_same_bit_for_bit(shape, dtype):
 @DTYPES
 @pytest.mark.parametrize("shape", SHAPES)
 def test_normal_numbers_are_the_same_but_for_rounding(shape, dtype):
-    # In float the kernel's sine and cosine have an absolute error of 2e-7, times a radius below 6.8.
+    # In float the kernel's sine and cosine have an absolute error of 2e-7, times a radius below
+    # 6.8.
     like = torch.empty(shape, dtype=dtype)
     bound = 3e-6 if dtype == torch.float32 else 2e-14
     for k, word in zip([0, -1, 2**63 - 1, -(2**62) + 12345], WORDS):
@@ -76,7 +78,7 @@ def test_the_switch_changes_the_form():
     assert torch.equal(one, ops._normal_numbers(torch.empty(50, 50), key(3), 0, 0))
 
 
-# --- Passes, each through the operator that is little else ------------------------------------------
+# --- Passes, each through the operator that is little else ----------------------------------------
 
 @DTYPES
 @pytest.mark.parametrize("n_units", [3, 100])
@@ -95,7 +97,8 @@ def test_activation(width, activation, dtype):
     weights = [torch.randn(s, dtype=dtype) / s[1] ** 0.5 for s in sizes]
     biases = [torch.randn(s[0], dtype=dtype) for s in sizes]
     x = 3 * torch.randn(40, 9, dtype=dtype)
-    for one, other in zip(*both(lambda: ops.mlp_value_and_score(x, weights, biases, activation, 0.1))):
+    network = (x, weights, biases, activation, 0.1)
+    for one, other in zip(*both(lambda: ops.mlp_value_and_score(*network))):
         torch.testing.assert_close(one, other, rtol=0, atol=ROUNDING[dtype])
 
 
@@ -129,7 +132,7 @@ def test_rbm_free_energy(dtype):
         torch.testing.assert_close(one, other, rtol=10 * ROUNDING[dtype], atol=10 * ROUNDING[dtype])
 
 
-# --- Everything built on passes -----------------------------------------------------------------------
+# --- Everything built on passes -------------------------------------------------------------------
 
 
 @DTYPES
@@ -139,12 +142,13 @@ def test_runs(name, dtype):
     # A few steps grow a rounding little: 0.1 % in float, where scores are differences.
     bound = {torch.float32: 1e-3, torch.float64: 1e-10}[dtype]
     same = torch.isclose(one, other, rtol=bound, atol=bound).all(-1).double()
-    # A decision differs where a uniform number lies between two roundings of a probability, and then the chain goes its
-    # own way: once in 10^6 decisions in float, of which a row here has at most 7000. In double never.
+    # A decision differs where a uniform number lies between two roundings of a probability, and
+    # then the chain goes its own way: once in 10^6 decisions in float, of which a row here has at
+    # most 7000. In double never.
     assert same.mean() >= (0.95 if dtype == torch.float32 else 1)
 
 
-# --- What goes wrong ------------------------------------------------------------------------------------
+# --- What goes wrong ------------------------------------------------------------------------------
 
 
 def message(function):
@@ -203,12 +207,13 @@ def test_the_same_chain_and_step_are_named_and_the_same_states_left(name):
     torch.testing.assert_close(left, other_left, rtol=0, atol=1e-10)
 
 
-# --- Devices --------------------------------------------------------------------------------------------
+# --- Devices --------------------------------------------------------------------------------------
 
 
 def test_every_operator_reaches_every_device():
     names = [n for n in torch._C._dispatch_get_all_op_names() if n.startswith("torch_ebm::")]
-    in_python = {n for n in names if n.split("::_")[-1].startswith(("call_", "progress", "energy_has"))}
+    of_python = ("call_", "progress", "energy_has")
+    in_python = {n for n in names if n.split("::_")[-1].startswith(of_python)}
     for name in set(names) - in_python:
         for device in ("CPU", "CUDA", "MPS", "XPU", "PrivateUse1"):
             assert torch._C._dispatch_has_computed_kernel_for_dispatch_key(name, device), name
