@@ -274,6 +274,35 @@ TORCH_LIBRARY(torch_ebm, m) {
   m.def("autocorrelation(Tensor x) -> Tensor");
   m.def("round_trips(Tensor replica_trace) -> Tensor");
 
+  // Tests of exactness. A check is what was checked, its p-value, and the details.
+  const auto check = [&](const std::string& name, const std::string& arguments) {
+    m.def(conservative((name + "(" + arguments +
+        ") -> (str what, float p_value, str detail)").c_str()));
+  };
+  m.def("enumerate_states(int[] shape, int n_states=2) -> Tensor");
+  m.def(conservative("exact_law(Any energy, Tensor states, float? beta=None) -> Tensor"));
+  check("chi_square_check", "Tensor counts, Tensor probabilities, str what='counts'");
+  check("mean_check", "Tensor samples, Tensor mean, str what='mean'");
+  check("check_invariance", "Any sampler, Any energy, Tensor states, *, float? beta=None, "
+        "int n_chains=20000, int n_calls=3, int seed=0");
+  check("check_convergence", "Any sampler, Any energy, Tensor states, *, int start=0, "
+        "float? beta=None, int n_chains=20000, int n_calls=100, int seed=0");
+  m.def(conservative(
+        "transition_counts(Any sampler, Any energy, Tensor states, *, float? beta=None, "
+        "int n_chains=4000, int seed=0) -> Tensor"));
+  check("check_transitions", "Tensor counts, Tensor transition_matrix");
+  check("check_detailed_balance", "Tensor counts, Tensor law");
+  check("check_keeps_law", "Any sampler, Any energy, Tensor exact_samples, *, float? beta=None, "
+        "int n_calls=1, int seed=0");
+  // What is left of the checks that call more of the user's code: before the call, and after it.
+  m.def(conservative(
+        "_run_sampler(Any sampler, Any energy, Tensor x, *, float? beta=None, int n_calls=1, "
+        "Generator? generator=None) -> Tensor"), {at::Tag::nondeterministic_seeded});
+  m.def(conservative(
+        "_exact_replicas(Any energy, Tensor states, float[] betas, *, int n_chains, "
+        "Generator? generator=None) -> (Tensor x, Tensor laws)"), {at::Tag::nondeterministic_seeded});
+  check("_check_replicas", "Tensor x, Tensor states, Tensor laws");
+
   // Implemented in Python, in a Python process.
   m.def(conservative("_call_energy(Tensor x, int handle) -> Tensor"));
   m.def(conservative("_energy_has(int handle, str method) -> bool"));
@@ -282,7 +311,7 @@ TORCH_LIBRARY(torch_ebm, m) {
   m.def(conservative("_call_energy_method(Tensor x, int handle, str method, str expected, "
                      "Any arguments) -> Any"));
   m.def(conservative(
-        "_call_sampler(Tensor x, int handle, Tensor beta, Generator? generator) "
+        "_call_sampler(Tensor x, int handle, Tensor? beta, Generator? generator) "
         "-> (Tensor x, Tensor? energy)"));
   // For the tests of passes: whether torch's forms are forced in this thread; returns what was before.
   m.def(conservative("_use_torch_passes(bool forced) -> bool"));

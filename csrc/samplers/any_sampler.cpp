@@ -16,14 +16,15 @@ namespace {
 Samples call_python(int64_t handle, const at::Tensor& x, const RunOptions& run) {
   using StatesAndEnergy = std::tuple<at::Tensor, std::optional<at::Tensor>>;
   static const auto op = implemented_in_python<StatesAndEnergy(
-      const at::Tensor&, int64_t, const at::Tensor&, std::optional<at::Generator>)>(
+      const at::Tensor&, int64_t, const std::optional<at::Tensor>&, std::optional<at::Generator>)>(
       "torch_ebm::_call_sampler");
-  const auto [states, energy] = op.call(x, handle, *run.beta, run.generator);
+  const auto [states, energy] = op.call(x, handle, run.beta, run.generator);
   return {.x = states, .energy = energy};
 }
 
 Samples call_script(torch::jit::Module module, const at::Tensor& x, const RunOptions& run) {
-  const std::vector<c10::IValue> arguments = {x, *run.beta, run.generator};
+  const at::Tensor beta = run.beta ? *run.beta : at::ones({}, x.options().dtype(at::kDouble));
+  const std::vector<c10::IValue> arguments = {x, beta, run.generator};
   check_takes("sampler", module, "forward", arguments);
   const c10::IValue states = module.forward(arguments);
   TORCH_CHECK_TYPE(states.isTensor(), "sampler: forward must return the new states, got ",

@@ -4,127 +4,146 @@
 #include <fmt/format.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include <algorithm>
 #include <cmath>
+
+#include "csrc/common/checks.h"
+#include "csrc/common/grad_mode.h"
+#include "csrc/common/progress.h"
+#include "csrc/testing/chains.h"
+#include "csrc/testing/statistics.h"
 
 namespace torch_ebm::testing {
 
 namespace {
 
-constexpr double kMinExpected = 10;
-
-at::Tensor number(double value) {
-  return at::full({}, value, at::TensorOptions().dtype(at::kDouble));
-}
-
-/// P(|Z| > z), for the worst of n.
-double two_sided(double z, int64_t n) {
-  return std::isnan(z) ? 0 : std::min(1.0, std::erfc(z / std::sqrt(2.0)) * static_cast<double>(n));
-}
-
-/// n log(p), 0 for n = 0 whatever p.
-double power(double n, double p) { return n == 0 ? 0 : n * std::log(p); }
-
-/// Twice the smaller tail of a binomial distribution, including k.
-double binomial_two_sided(double k, double n, double probability) {
-  double lower = 0, upper = 0;
-  for (double x = 0; x <= n; ++x) {
-    const double mass = std::exp(std::lgamma(n + 1) - std::lgamma(x + 1) - std::lgamma(n - x + 1) +
-                                 power(x, probability) + power(n - x, 1 - probability));
-    if (x <= k) lower += mass;
-    if (x >= k) upper += mass;
-  }
-  return 2 * std::min(lower, upper);
-}
-
-/// The worst of |z| and where it is.
-Check worst_z(const std::string& what, const at::Tensor& z) {
-  const int64_t worst = z.nan_to_num(INFINITY).argmax().item<int64_t>();
-  const double value = z[worst].item<double>();
-  return {what, two_sided(value, z.numel()), fmt::format("|z| = {:.2f} in {}", value, worst)};
-}
-
-Check together(const std::vector<Check>& checks, const std::string& what) {
-  const Check& worst = *std::min_element(
-      checks.begin(), checks.end(),
-      [](const Check& one, const Check& other) { return one.p_value < other.p_value; });
-  return {what, std::min(1.0, worst.p_value * static_cast<double>(checks.size())),
-          worst.what + ": " + worst.detail};
-}
+constexpr const char* kEnumerate = "enumerate_states";
+constexpr const char* kExactLaw = "exact_law";
+constexpr const char* kInvariance = "check_invariance";
+constexpr const char* kConvergence = "check_convergence";
+constexpr const char* kTransitionCounts = "transition_counts";
+constexpr const char* kSwapRule = "check_swap_rule";
+constexpr const char* kKeepsLaw = "check_keeps_law";
 
 at::Generator seeded(uint64_t seed) { return at::make_generator<at::CPUGeneratorImpl>(seed); }
 
-at::Tensor run(const Sampler& sampler, const Energy& energy, at::Tensor x,
-               const CheckOptions& options, const at::Generator& generator) {
-  RunOptions run;
-  if (options.beta) run.beta = number(*options.beta);
-  x = x.clone();  // a sampler may work in place
-  run.generator = generator;
-  for (int64_t call = 0; call < options.n_calls; ++call) x = sampler(energy, x, run).x;
-  return x;
-}
+/// Maps states to their numbers, by their values.
+class StateIndex {
+ public:
+  StateIndex(const char* op, const at::Tensor& states) {
+    detail::check_chains(op, "states", states);
+    detail::check_finite(op, "states", states);
+    const at::Tensor flat = real_numbers(op, "states", states).flatten(1);
+    levels_ = std::get<0>(at::_unique(flat));
+    weights_ =
+        at::pow(static_cast<double>(levels_.numel()), at::arange(flat.size(1), flat.options()));
+    std::tie(codes_, order_) = codes_of(flat).sort();
+    constexpr double kMostCodes = 9007199254740992;  // 2^53: integers that float64 tells apart
+    TORCH_CHECK_VALUE(
+        !codes_.diff().eq(0).any().item<bool>() && codes_[-1].item<double>() < kMostCodes,
+        "testing: states must be distinct, and fewer");
+  }
 
-at::Tensor exact_start(const at::Tensor& law, const at::Tensor& states, int64_t n,
-                       const at::Generator& generator) {
-  return states.index_select(0, at::multinomial(law, n, true, generator));
+  /// The numbers (N,) of the states x (N, ...).
+  at::Tensor operator()(const char* op, const at::Tensor& x) const {
+    const at::Tensor flat = real_numbers(op, "what the sampler returns", x).flatten(1);
+    const at::Tensor level = at::searchsorted(levels_, flat).clamp_max(levels_.numel() - 1);
+    TORCH_CHECK_VALUE(levels_.take(level).eq(flat).all().item<bool>(),
+                      "testing: the sampler returned values that no state has");
+    const at::Tensor codes = codes_of(flat);
+    const at::Tensor position = at::searchsorted(codes_, codes).clamp_max(codes_.numel() - 1);
+    TORCH_CHECK_VALUE(at::equal(codes_.take(position), codes),
+                      "testing: the sampler returned a state that is not among the states");
+    return order_.take(position);
+  }
+
+ private:
+  /// The digits of a state are its places among the levels.
+  at::Tensor codes_of(const at::Tensor& flat) const {
+    return at::searchsorted(levels_, flat.contiguous()).to(at::kDouble).matmul(weights_);
+  }
+
+  at::Tensor levels_;
+  at::Tensor weights_;
+  at::Tensor codes_;  // sorted
+  at::Tensor order_;
+};
+
+at::Tensor exact_start(const char* op, const at::Tensor& law, const at::Tensor& states, int64_t n,
+                       const std::optional<at::Generator>& generator) {
+  detail::check_at_least(op, "n_chains", n, 1);
+  const at::Tensor chosen = at::multinomial(law.cpu(), n, true, generator);
+  return states.detach().index_select(0, chosen.to(states.device()));
 }
 
 at::Tensor counts_of(const at::Tensor& numbers, int64_t n) { return at::bincount(numbers, {}, n); }
 
-at::Tensor statistics(const Energy& energy, const at::Tensor& x) {
-  const at::Tensor flat = x.flatten(1).to(at::kDouble);
-  return at::cat({flat, flat.square(), energy.value(x).detach().to(at::kDouble).unsqueeze(1)}, 1);
+at::Tensor default_statistics(const Energy& energy, const at::Tensor& x) {
+  const detail::NoGradMode no_grad;
+  const at::Tensor flat = real_numbers(kKeepsLaw, "exact_samples", x).flatten(1);
+  // A copy of x: an energy may change it before that is noticed.
+  const at::Tensor energies = energy.value(x.clone()).to(at::kCPU, at::kDouble);
+  return at::cat({flat, flat.square(), energies.unsqueeze(1)}, 1);
 }
 
 }  // namespace
 
-Check chi_square_check(const at::Tensor& counts, const at::Tensor& probabilities,
-                       const std::string& what) {
-  const at::Tensor p = probabilities.to(at::kDouble) / probabilities.sum().to(at::kDouble);
-  at::Tensor observed = counts.to(at::kDouble);
-  if (observed.masked_select(p == 0).sum().item<double>() > 0) {
-    return {what, 0, "a state of probability 0 was visited"};
+at::Tensor run_sampler(const char* op, const Sampler& sampler, const Energy& energy,
+                       const at::Tensor& x, std::optional<double> beta, int64_t n_calls,
+                       const std::optional<at::Generator>& generator) {
+  TORCH_CHECK_VALUE(sampler, op, ": sampler must not be empty");
+  detail::check_at_least(op, "n_calls", n_calls, 0);
+  RunOptions run;
+  if (beta) run.beta = scalar(*beta);
+  run.generator = generator;
+  at::Tensor states = x.detach().clone();  // a sampler may work in place
+  detail::Progress progress(op, n_calls);
+  for (int64_t call = 0; call < n_calls; ++call) {
+    const at::Tensor next = sampler(energy, states, run).x;
+    TORCH_CHECK_VALUE(next.defined() && next.sizes() == x.sizes(), op,
+                      ": sampler must return the shape of the states, ",
+                      detail::describe_shape(x.sizes()), ", got ",
+                      next.defined() ? detail::describe_shape(next.sizes()) : "no tensor");
+    states = next.detach();
+    progress.step(call + 1);
   }
-  auto [expected, order] = (p * observed.sum()).sort();
-  observed = observed.index_select(0, order);
-  const int64_t n_pooled = std::max(1 + expected.cumsum(0).lt(kMinExpected).sum().item<int64_t>(),
-                                    expected.lt(kMinExpected).sum().item<int64_t>());
-  const auto pool = [&](const at::Tensor& x) {
-    return at::cat({x.slice(0, 0, n_pooled).sum().view({1}), x.slice(0, n_pooled)});
-  };
-  expected = pool(expected);
-  observed = pool(observed);
-  TORCH_CHECK_VALUE(expected.numel() > 1, "chi_square_check: ", what, ": too few counts");
-  const double statistic = ((observed - expected).square() / expected).sum().item<double>();
-  const auto degrees = static_cast<double>(expected.numel() - 1);
-  return {what, at::special_gammaincc(number(degrees / 2), number(statistic / 2)).item<double>(),
-          fmt::format("chi-square {:.1f} with {} degrees of freedom", statistic, degrees)};
+  return states;
 }
 
-Check mean_check(const at::Tensor& samples, double mean, const std::string& what) {
-  const at::Tensor x = samples.detach().to(at::kDouble).reshape({samples.size(0), -1});
-  const at::Tensor difference = (x.mean(0) - mean).abs();
-  const at::Tensor error = x.std(0) / std::sqrt(static_cast<double>(x.size(0)));
-  return worst_z(what, (difference / error).masked_fill(difference.eq(0), 0));
-}
-
-at::Tensor enumerate_states(at::IntArrayRef shape, at::ScalarType dtype) {
-  const int64_t n = c10::multiply_integers(shape);
-  TORCH_CHECK_VALUE(n <= 20, "enumerate_states: 2^", n, " states are too many");
+at::Tensor enumerate_states(at::IntArrayRef shape, at::ScalarType dtype, int64_t n_states) {
+  detail::check_at_least(kEnumerate, "n_states", n_states, 1);
+  double sites = 1;
+  for (int64_t size : shape) {
+    detail::check_at_least(kEnumerate, "a size of shape", size, 0);
+    sites *= static_cast<double>(size);
+  }
+  constexpr double kMost = 1 << 20;
+  TORCH_CHECK_VALUE(sites <= kMost && std::pow(static_cast<double>(n_states), sites) <= kMost,
+                    fmt::format("{}: {}^{:.0f} states are too many", kEnumerate, n_states, sites));
+  const at::Tensor place = at::pow(n_states, at::arange(static_cast<int64_t>(sites)));
+  const auto n = static_cast<int64_t>(std::pow(static_cast<double>(n_states), sites));
+  const at::Tensor numbers = at::arange(n).unsqueeze(1);
+  at::Tensor states = numbers.floor_divide(place).remainder(n_states);
   std::vector<int64_t> sizes(shape.begin(), shape.end());
-  sizes.insert(sizes.begin(), int64_t{1} << n);
-  const at::Tensor numbers = at::arange(int64_t{1} << n).unsqueeze(1);
-  return numbers.bitwise_right_shift(at::arange(n).unsqueeze(0))
-      .bitwise_and(1)
-      .to(dtype)
-      .view(sizes);
+  sizes.insert(sizes.begin(), n);
+  if (n_states != 2) {
+    states = at::one_hot(states, n_states);
+    sizes.push_back(n_states);
+  }
+  return states.to(dtype).view(sizes);
 }
 
 at::Tensor exact_law(const Energy& energy, const at::Tensor& states, std::optional<double> beta) {
-  const at::NoGradGuard no_grad;
-  std::optional<at::Tensor> tensor;
-  if (beta) tensor = number(*beta);
-  return at::softmax(-energy.value(states, tensor).to(at::kDouble), 0);
+  detail::check_floating(kExactLaw, "states", states);
+  detail::check_chains(kExactLaw, "states", states);
+  std::optional<at::Tensor> checked;
+  if (beta) checked = detail::checked_beta(kExactLaw, scalar(*beta), states.to(at::kDouble));
+  const detail::NoGradMode no_grad;
+  // A copy of the states: an energy may change them before that is noticed.
+  const at::Tensor energies = energy.value(states.detach().clone(), checked);
+  const at::Tensor law = at::softmax(-energies.to(at::kDouble), 0);
+  TORCH_CHECK_VALUE(law.isfinite().all().item<bool>(), kExactLaw,
+                    ": energies must not be NaN or -inf, and not +inf for all states");
+  return law;
 }
 
 at::Tensor state_numbers(const at::Tensor& x) {
@@ -134,77 +153,96 @@ at::Tensor state_numbers(const at::Tensor& x) {
 
 Check check_invariance(const Sampler& sampler, const Energy& energy, const at::Tensor& states,
                        const CheckOptions& options) {
+  const StateIndex index(kInvariance, states);
   const at::Generator generator = seeded(options.seed);
   const at::Tensor law = exact_law(energy, states, options.beta);
-  const at::Tensor start = exact_start(law, states, options.n_chains, generator);
-  const at::Tensor end = run(sampler, energy, start, options, generator);
-  return chi_square_check(counts_of(state_numbers(end), states.size(0)), law, "invariance");
+  const at::Tensor start = exact_start(kInvariance, law, states, options.n_chains, generator);
+  const at::Tensor end =
+      run_sampler(kInvariance, sampler, energy, start, options.beta, options.n_calls, generator);
+  return chi_square_check(counts_of(index(kInvariance, end), states.size(0)), law, "invariance");
 }
 
 Check check_convergence(const Sampler& sampler, const Energy& energy, const at::Tensor& states,
                         const CheckOptions& options) {
+  const StateIndex index(kConvergence, states);
+  detail::check_at_least(kConvergence, "n_chains", options.n_chains, 1);
+  const int64_t n = states.size(0);
+  TORCH_CHECK_INDEX(options.start >= -n && options.start < n, kConvergence,
+                    ": start must be the number of one of ", n, " states, got ", options.start);
+  const at::Tensor law = exact_law(energy, states, options.beta);
   const at::Tensor start =
-      states.slice(0, 0, 1).repeat_interleave(options.n_chains, 0).contiguous();
-  const at::Tensor end = run(sampler, energy, start, options, seeded(options.seed));
-  return chi_square_check(counts_of(state_numbers(end), states.size(0)),
-                          exact_law(energy, states, options.beta), "convergence");
+      states.select(0, options.start).unsqueeze(0).repeat_interleave(options.n_chains, 0);
+  const at::Tensor end = run_sampler(kConvergence, sampler, energy, start, options.beta,
+                                     options.n_calls, seeded(options.seed));
+  return chi_square_check(counts_of(index(kConvergence, end), n), law, "convergence");
 }
 
 at::Tensor transition_counts(const Sampler& sampler, const Energy& energy, const at::Tensor& states,
                              const CheckOptions& options) {
+  const StateIndex index(kTransitionCounts, states);
+  detail::check_at_least(kTransitionCounts, "n_chains", options.n_chains, 1);
   const int64_t n = states.size(0);
-  CheckOptions once = options;
-  once.n_calls = 1;
   const at::Tensor start = states.repeat_interleave(options.n_chains, 0);
-  const at::Tensor end = run(sampler, energy, start, once, seeded(options.seed));
-  return counts_of(state_numbers(start) * n + state_numbers(end), n * n).view({n, n});
+  const at::Tensor end =
+      run_sampler(kTransitionCounts, sampler, energy, start, options.beta, 1, seeded(options.seed));
+  const at::Tensor from = at::arange(n).repeat_interleave(options.n_chains);
+  return counts_of(from * n + index(kTransitionCounts, end), n * n).view({n, n});
 }
 
-Check check_detailed_balance(const at::Tensor& counts, const at::Tensor& law) {
-  // With as many chains from every state, a share p_j / (p_i + p_j) of the moves between i and j go from i to j.
-  const at::Tensor pairs = at::triu_indices(counts.size(0), counts.size(1), 1);
-  const at::Tensor forward = counts.index({pairs[0], pairs[1]}).to(at::kDouble);
-  const at::Tensor total = forward + counts.index({pairs[1], pairs[0]});
-  const at::Tensor p = law.to(at::kDouble);
-  const at::Tensor p_i = p.index_select(0, pairs[0]), p_j = p.index_select(0, pairs[1]);
-  const at::Tensor share = (p_j / (p_i + p_j)).nan_to_num(0.5);
-  const at::Tensor spread = (1 + total * share * (1 - share)).sqrt();
-  const int64_t worst = ((forward - total * share) / spread).abs().argmax().item<int64_t>();
-  const double k = forward[worst].item<double>(), n = total[worst].item<double>();
-  const double tail = binomial_two_sided(k, n, share[worst].item<double>());
-  return {"detailed balance", std::min(1.0, tail * static_cast<double>(total.numel())),
-          fmt::format("{} of {} moves between states {} and {} are of the first kind", k, n,
-                      pairs[0][worst].item<int64_t>(), pairs[1][worst].item<int64_t>())};
+ExactReplicas exact_replicas(const Energy& energy, const at::Tensor& states,
+                             const std::vector<double>& betas, int64_t n_chains,
+                             const std::optional<at::Generator>& generator) {
+  const StateIndex index(kSwapRule, states);  // throws unless the states can be told apart
+  TORCH_CHECK_VALUE(!betas.empty(), kSwapRule, ": betas must hold at least one, got none");
+  std::vector<at::Tensor> laws, x;
+  for (double beta : betas) laws.push_back(exact_law(energy, states, beta).cpu());
+  for (const at::Tensor& law : laws) {
+    x.push_back(exact_start(kSwapRule, law, states, n_chains, generator));
+  }
+  return {at::stack(x), at::stack(laws)};
+}
+
+Check check_replicas(const at::Tensor& x, const at::Tensor& states, const at::Tensor& laws) {
+  const StateIndex index(kSwapRule, states);
+  const int64_t n = states.size(0);
+  detail::check_shape(kSwapRule, "laws", laws, {-1, n}, "(R, S)");
+  const int64_t n_rungs = laws.size(0);
+  detail::check_at_least(kSwapRule, "the number of laws", n_rungs, 1);
+  std::vector<int64_t> expected = states.sizes().vec();
+  expected[0] = -1;
+  expected.insert(expected.begin(), n_rungs);
+  detail::check_shape(kSwapRule, "what exchange returns", x, expected, "(R, N, ...)");
+  std::vector<at::Tensor> numbers;
+  std::vector<Check> checks;
+  for (int64_t r = 0; r < n_rungs; ++r) {
+    numbers.push_back(index(kSwapRule, x[r]));
+    checks.push_back(
+        chi_square_check(counts_of(numbers.back(), n), laws[r], fmt::format("rung {}", r)));
+  }
+  for (int64_t r = 0; r + 1 < n_rungs; ++r) {
+    checks.push_back(chi_square_check(counts_of(numbers[r] * n + numbers[r + 1], n * n),
+                                      at::outer(laws[r], laws[r + 1]),
+                                      fmt::format("rungs {} and {}", r, r + 1)));
+  }
+  return together(checks, "swap rule");
 }
 
 Check check_swap_rule(const Exchange& exchange, const Energy& energy, const at::Tensor& states,
                       const std::vector<double>& betas, const CheckOptions& options) {
   const at::Generator generator = seeded(options.seed);
-  const int64_t n = states.size(0);
-  std::vector<at::Tensor> laws, start;
-  for (double beta : betas) {
-    laws.push_back(exact_law(energy, states, beta));
-    start.push_back(exact_start(laws.back(), states, options.n_chains, generator));
-  }
-  const at::Tensor end = exchange(energy, at::stack(start), generator);
-  std::vector<Check> checks;
-  for (size_t rung = 0; rung < betas.size(); ++rung) {
-    const at::Tensor here = state_numbers(end[static_cast<int64_t>(rung)]);
-    checks.push_back(
-        chi_square_check(counts_of(here, n), laws[rung], fmt::format("rung {}", rung)));
-    if (rung == 0) continue;
-    const at::Tensor above = state_numbers(end[static_cast<int64_t>(rung) - 1]);
-    checks.push_back(chi_square_check(counts_of(above * n + here, n * n),
-                                      at::outer(laws[rung - 1], laws[rung]).flatten(),
-                                      fmt::format("rungs {} and {}", rung - 1, rung)));
-  }
-  return together(checks, "swap rule");
+  const auto [x, laws] = exact_replicas(energy, states, betas, options.n_chains, generator);
+  return check_replicas(exchange(energy, x, generator), states, laws);
 }
 
 Check check_keeps_law(const Sampler& sampler, const Energy& energy, const at::Tensor& exact_samples,
-                      const CheckOptions& options) {
-  const at::Tensor end = run(sampler, energy, exact_samples, options, seeded(options.seed));
-  return mean_check(statistics(energy, end) - statistics(energy, exact_samples), 0, "kept law");
+                      const CheckOptions& options, const Statistics& statistics) {
+  detail::check_chains(kKeepsLaw, "exact_samples", exact_samples);
+  const at::Tensor end = run_sampler(kKeepsLaw, sampler, energy, exact_samples, options.beta,
+                                     options.n_calls, seeded(options.seed));
+  const auto of = [&](const at::Tensor& x) {
+    return statistics ? statistics(x) : default_statistics(energy, x);
+  };
+  return mean_check(of(end) - of(exact_samples), 0, "kept law");
 }
 
 Check check_gradient_vanishes(const std::function<at::Tensor()>& loss,

@@ -62,6 +62,10 @@ def track() -> list[torch.Tensor]:
         return list(torch.ops.torch_ebm.track_log_z(new, energy, energy, chains, betas))
 
 
+def states() -> torch.Tensor:
+    return torch_ebm.testing.enumerate_states((D,), dtype=torch.float32)
+
+
 #: What fits an argument of this name, of any call.
 FITTING: dict[str, Callable[[], Any]] = {
     "x": lambda: binary(N, D),
@@ -136,7 +140,13 @@ FITTING: dict[str, Callable[[], Any]] = {
     "module": rbm,
     "base": bernoulli_base,
     "noise_distribution": normal_base,
-    "states": lambda: torch_ebm.testing.enumerate_states((2,)),
+    "states": states,
+    "exact_samples": lambda: torch.randn(N, D),
+    "samples": lambda: torch.randn(9, D),
+    "mean": lambda: torch.zeros(D),
+    "probabilities": lambda: torch.rand(R),
+    "transition_matrix": lambda: torch.full((R, R), 1 / R),
+    "laws": lambda: torch.full((R, 2**D), 2.0**-D).double(),
     "state": lambda: [0.0],
     "n_categories": lambda: 2,
     "n_panels": lambda: 2,
@@ -241,6 +251,13 @@ SPECIAL: dict[str, dict[str, Callable[[], Any]]] = {
     "nce": {"x": lambda: torch.randn(N, D)},
     "recovery": {"x": lambda: torch.randn(N, D)},
     "unbiased_cd": {"n_steps": lambda: 1},
+    "chi_square_check": {"counts": lambda: torch.full((R,), 30)},
+    "check_transitions": {"counts": lambda: torch.full((R, R), 30)},
+    "check_detailed_balance": {
+        "counts": lambda: torch.full((R, R), 30),
+        "law": lambda: torch.full((R,), 1 / R),
+    },
+    "_check_replicas": {"x": lambda: binary(R, 500, D)},
 }
 
 FITTING_BY_TYPE: dict[str, Callable[[random.Random], Any]] = {

@@ -13,7 +13,7 @@ import torch_ebm
 INCLUDE = Path(torch_ebm.__file__).parent / "include" / "torch_ebm"
 FUNCTIONS = {
     name: value
-    for name, value in vars(torch_ebm).items()
+    for name, value in {**vars(torch_ebm), **vars(torch_ebm.testing)}.items()
     if inspect.isfunction(value) and not name.startswith("_")
 }
 _STRUCT = re.compile(r"struct TORCH_EBM_API (\w+)Options[^{;]*\{(.*?)\n\};", re.DOTALL)

@@ -210,18 +210,34 @@ TRACKS = {
 }
 # Made of lattice_log_z: tested in test_lattice_log_z.py.
 LATTICES = {"ising_log_z"}
+# The test kit: tested in test_testing.py.
+TESTS = {
+    "enumerate_states",
+    "exact_law",
+    "chi_square_check",
+    "mean_check",
+    "check_invariance",
+    "check_convergence",
+    "transition_counts",
+    "check_transitions",
+    "check_detailed_balance",
+    "check_keeps_law",
+}
 # Gives a sentence: tested in test_ais.py.
 WARNINGS = {"rbm_base_warning"}
 INTERNAL = {
     "_call_energy",
     "_call_energy_method",
     "_call_sampler",
+    "_check_replicas",
     "_draw_key",
     "_energy_at",
     "_energy_has",
+    "_exact_replicas",
     "_normal_numbers",
     "_progress",
     "_rbm_path_betas",
+    "_run_sampler",
     "_uniform_numbers",
     "_use_torch_passes",
 }
@@ -287,6 +303,7 @@ def test_every_operator_is_listed():
         | LATTICES
         | WARNINGS
         | TRACKS
+        | TESTS
         | NO_TENSORS
         | INTERNAL
     )

@@ -198,10 +198,11 @@ def sampler_argument(sampler: Sampler, energy: Energy) -> Iterator[object]:
         return
 
     def move(
-        x: Tensor, beta: Tensor, generator: Optional[torch.Generator]
+        x: Tensor, beta: Optional[Tensor], generator: Optional[torch.Generator]
     ) -> tuple[Tensor, Optional[Tensor]]:
+        options = {} if beta is None else {"beta": beta}
         # It may use a surrogate of the energy, or change the states afterwards.
-        return states_of(sampler(energy, x, beta=beta, generator=generator)), None
+        return states_of(sampler(energy, x, generator=generator, **options)), None
 
     with registered(move) as handle:
         yield handle
@@ -216,7 +217,7 @@ def states_of(result: object) -> Tensor:
 
 
 def _call_sampler(
-    x: Tensor, handle: int, beta: Tensor, generator: Optional[torch.Generator]
+    x: Tensor, handle: int, beta: Optional[Tensor], generator: Optional[torch.Generator]
 ) -> tuple[Tensor, Optional[Tensor]]:
     result = callable_of(handle, "sampler")(x, beta, generator)
     # torch writes beyond the end of what it expects from a tuple that is too long.

@@ -36,6 +36,8 @@ struct TORCH_EBM_API CheckOptions {
   int64_t n_calls = 3;
   std::optional<double> beta = std::nullopt;
   uint64_t seed = 0;
+  /// The number of the state that the chains of check_convergence start from; -1 is the last.
+  int64_t start = 0;
 };
 
 /// Pearson's test that `counts` (K,) were drawn from `probabilities` (K,), known up to a factor.
@@ -47,11 +49,14 @@ TORCH_EBM_API Check chi_square_check(const at::Tensor& counts, const at::Tensor&
 /// A z-test that independent samples, (N,) or (N, D), have this mean, in every column.
 TORCH_EBM_API Check mean_check(const at::Tensor& samples, double mean,
                                const std::string& what = "mean");
+/// The same with a mean for every column, (D,).
+TORCH_EBM_API Check mean_check(const at::Tensor& samples, const at::Tensor& mean,
+                               const std::string& what = "mean");
 
-/// All states of binary sites arranged in `shape`, (S, ...), the first site changing fastest. At
-/// most 2^20.
-TORCH_EBM_API at::Tensor enumerate_states(at::IntArrayRef shape,
-                                          at::ScalarType dtype = at::kDouble);
+/// All states of sites arranged in `shape`, (S, ...), the first site changing fastest; at most 2^20.
+/// Zeros and ones if n_states is 2, else one-hot vectors in a last dimension of n_states.
+TORCH_EBM_API at::Tensor enumerate_states(at::IntArrayRef shape, at::ScalarType dtype = at::kDouble,
+                                          int64_t n_states = 2);
 
 /// Probabilities (S,) of `states` (S, ...) at inverse temperature beta, float64.
 TORCH_EBM_API at::Tensor exact_law(const Energy& energy, const at::Tensor& states,
@@ -60,13 +65,13 @@ TORCH_EBM_API at::Tensor exact_law(const Energy& energy, const at::Tensor& state
 /// The numbers (N,) of binary states x (N, ...), in the order of enumerate_states.
 TORCH_EBM_API at::Tensor state_numbers(const at::Tensor& x);
 
-/// Chains that start from the exact distribution of a binary energy on `states`, which must be all
-/// states, still have it after options.n_calls. Detects every wrong target, but not a sampler that
-/// stays where it is.
+/// Chains that start from the exact distribution of an energy on `states` (S, ...), all that there
+/// are, still have it after options.n_calls. Detects every wrong target, but not a sampler that
+/// stays where it is. Throws ValueError if the sampler returns anything but one of the states.
 TORCH_EBM_API Check check_invariance(const Sampler& sampler, const Energy& energy,
                                      const at::Tensor& states, const CheckOptions& options = {});
 
-/// Chains that all start at the first of `states` have the exact distribution after
+/// Chains that all start at state number options.start have the exact distribution after
 /// options.n_calls, which must be many. Detects what invariance does not: a sampler that skips a
 /// unit, or does not move.
 TORCH_EBM_API Check check_convergence(const Sampler& sampler, const Energy& energy,
@@ -79,7 +84,12 @@ TORCH_EBM_API at::Tensor transition_counts(const Sampler& sampler, const Energy&
                                            const at::Tensor& states,
                                            const CheckOptions& options = {.n_chains = 4000});
 
-/// p_i P_ij = p_j P_ji for all pairs, as for every reversible sampler.
+/// `counts` of transition_counts agree with an exact transition matrix (S, S).
+TORCH_EBM_API Check check_transitions(const at::Tensor& counts,
+                                      const at::Tensor& transition_matrix);
+
+/// p_i P_ij = p_j P_ji for all pairs, as for every reversible sampler. A systematic sweep fails
+/// this.
 TORCH_EBM_API Check check_detailed_balance(const at::Tensor& counts, const at::Tensor& law);
 
 /// A tempering move on replicas (R, N, ...): returns new ones.
@@ -93,12 +103,16 @@ TORCH_EBM_API Check check_swap_rule(const Exchange& exchange, const Energy& ener
                                     const at::Tensor& states, const std::vector<double>& betas,
                                     const CheckOptions& options = {});
 
-/// Chains that start from independent exact samples (N, ...) keep the means of their coordinates,
-/// of the squares of these and of the energy. The test is of the differences chain by chain, whose
-/// mean is exactly zero.
+/// Maps states (N, ...) to (N, D).
+using Statistics = std::function<at::Tensor(const at::Tensor& x)>;
+
+/// Chains that start from independent exact samples (N, ...) keep the mean of every statistic: by
+/// default the coordinates, their squares and the energy. The test is of the differences chain by
+/// chain, whose mean is exactly zero.
 TORCH_EBM_API Check check_keeps_law(const Sampler& sampler, const Energy& energy,
                                     const at::Tensor& exact_samples,
-                                    const CheckOptions& options = {.n_calls = 1});
+                                    const CheckOptions& options = {.n_calls = 1},
+                                    const Statistics& statistics = {});
 
 /// The gradient of loss() in the parameters has mean zero, as it must at the true ones; loss must
 /// draw its data, and its negative samples if it has any, anew in every call, from the model

@@ -47,7 +47,7 @@ TEST(Testing, ChiSquareAgreesWithItsTable) {
       0.05, 1e-4);
   EXPECT_EQ(testing::chi_square_check(at::tensor({1, 99}), at::tensor({0.0, 1.0})).p_value, 0);
   EXPECT_THROWS(testing::chi_square_check(at::tensor({1, 1}), at::ones({2})), c10::ValueError,
-                "too few counts");
+                "chi_square_check: counts: too few counts, 2");
   EXPECT_EQ(testing::mean_check(at::full({9}, NAN), 0).p_value, 0);
   EXPECT_EQ(testing::mean_check(at::zeros({9}), 0).p_value, 1);
 }
@@ -62,6 +62,44 @@ TEST(Testing, InvarianceAndConvergenceTellRightSamplersFromWrong) {
   EXPECT_LT(check_invariance(too_warm, plain(rbm), states).p_value, kHopeless);
   EXPECT_TRUE(passes(check_convergence(right, plain(rbm), states)));
   EXPECT_LT(check_convergence(stay, plain(rbm), states).p_value, kHopeless);
+}
+
+TEST(Testing, OneHotStatesAndTransitionMatricesAreCheckedToo) {
+  const at::Tensor states = testing::enumerate_states({2}, at::kDouble, 3);
+  EXPECT_EQ(states.sizes(), at::IntArrayRef({9, 2, 3}));
+  const Energy energy([](const at::Tensor& x) { return x.select(2, 1).sum(1); });
+  const Sampler right = bind_sampler(gibbs, {}, {.categorical = true});
+  EXPECT_TRUE(passes(check_invariance(right, energy, states)));
+  // Sites are independent: a sweep forgets where it came from.
+  const at::Tensor counts = transition_counts(right, energy, states);
+  const at::Tensor law = testing::exact_law(energy, states);
+  EXPECT_TRUE(passes(check_transitions(counts, law.repeat({9, 1}))));
+  EXPECT_LT(check_transitions(counts, at::ones({9, 9})).p_value, kHopeless);
+}
+
+TEST(Testing, ConvergenceStartsWhereItIsTold) {
+  const RBM rbm = make_rbm();
+  const at::Tensor states = testing::enumerate_states({4});
+  at::Tensor first;
+  const auto remember = [&](const Energy&, const at::Tensor& x, const RunOptions&) {
+    first = x[0].clone();
+    return Samples{.x = x};
+  };
+  check_convergence(remember, Energy(rbm), states, {.n_calls = 1, .start = -2});
+  EXPECT_TRUE(at::equal(first, states[14]));
+  EXPECT_THROWS(check_convergence(stay, Energy(rbm), states, {.start = 16}), c10::IndexError,
+                "check_convergence: start must be the number of one of 16 states, got 16");
+}
+
+TEST(Testing, StatisticsAreThoseThatAreGiven) {
+  const Energy energy([](const at::Tensor& x) { return x.square().sum(1) / 2; });
+  const at::Tensor exact = at::randn({5000, 2}, seeded(4), at::kDouble);
+  const auto wider = [](const Energy&, const at::Tensor& x, const RunOptions&) {
+    return Samples{.x = 1.1 * x};
+  };
+  const auto signs = [](const at::Tensor& x) { return x.sign(); };
+  EXPECT_TRUE(passes(check_keeps_law(wider, energy, exact, {.n_calls = 1}, signs)));
+  EXPECT_LT(check_keeps_law(wider, energy, exact).p_value, kHopeless);
 }
 
 TEST(Testing, DetailedBalanceTellsASweepFromAReversibleSampler) {

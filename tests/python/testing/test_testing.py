@@ -1,6 +1,7 @@
 """The public test kit: right samplers pass its checks, and wrong ones do not."""
 
 from functools import partial
+from typing import Optional
 
 import pytest
 import torch
@@ -239,3 +240,107 @@ def test_what_a_sampler_returns_must_be_states():
     some = STATES[:-1]
     with pytest.raises(ValueError, match="not among the states"):
         testing.check_invariance(torch_ebm.gibbs, energy(), some, n_calls=20)
+
+
+class Coins(torch.nn.Module):
+    """A scripted sampler: independent fair coins, whatever the energy."""
+
+    def forward(self, x: torch.Tensor, beta: torch.Tensor, generator: Optional[torch.Generator]):
+        return torch.empty_like(x).bernoulli_(0.5, generator=generator)
+
+
+def coins(e, x, generator):
+    return torch.empty_like(x).bernoulli_(0.5, generator=generator)
+
+
+def test_operators_callables_and_scripts_are_checked_alike_for_one_seed():
+    def called_back(e, x, generator):
+        return torch_ebm.gibbs(e, x, generator=generator)
+
+    def checks(sampler, e):
+        options = {"energy": e, "states": STATES, "n_chains": 2000, "seed": 9}
+        yield testing.check_invariance(sampler, **options)
+        yield testing.check_convergence(sampler, n_calls=5, start=-1, **options)
+        yield testing.check_detailed_balance(
+            testing.transition_counts(sampler, **options), testing.exact_law(e, STATES)
+        )
+        yield testing.check_keeps_law(sampler, e, STATES.repeat(100, 1), seed=9)
+
+    assert list(checks(torch_ebm.gibbs, energy())) == list(checks(called_back, energy()))
+    assert list(checks(coins, zero)) == list(checks(torch.jit.script(Coins()), zero))
+
+
+def zero(x):
+    return 0 * x.sum(1)
+
+
+def test_one_hot_states_are_told_apart():
+    states = testing.enumerate_states((2,), 3)
+    field = torch.tensor([0.0, 1.0, 2.0]).double()
+
+    def categorical(x):
+        return (x * field).sum((1, 2))
+
+    sampler = partial(torch_ebm.gibbs, categorical=True)
+    require(testing.check_invariance(sampler, categorical, states))
+    fails(testing.check_invariance(at_temperature(0.6, sampler), categorical, states))
+
+
+def test_a_temperature_of_the_samplers_own_holds_where_the_check_gives_none():
+    fails(testing.check_invariance(partial(torch_ebm.gibbs, beta=0.6), energy(), STATES))
+    require(testing.check_invariance(partial(torch_ebm.gibbs, beta=0.6), energy(), STATES, beta=1))
+
+
+def test_statistics_are_those_that_are_given():
+    exact = torch.randn(5000, 2, generator=seeded(1)).double()
+    flips = partial(testing.check_keeps_law, lambda e, x, generator: -x, standard_normal, exact)
+    require(flips(statistics=lambda x: x.square()))
+    fails(testing.check_keeps_law(lambda e, x, generator: 1.1 * x, standard_normal, exact))
+    assert flips(statistics=lambda x: x[:, :1]).detail.endswith("in 0")
+
+
+def test_checks_say_what_is_worst():
+    # Expected are 34.44, 39.36, 44.28, 2.95 and 1.97; the rarest three make a cell of 39.36.
+    law = torch.tensor([3.5, 4, 4.5, 0.3, 0.2])
+    check = testing.chi_square_check(torch.tensor([30, 50, 40, 1, 2]), law)
+    assert check.detail == "chi-square 4.3 with 2 degrees of freedom; worst is state 1: 50 for 39.4"
+    rarest = testing.chi_square_check(torch.tensor([60, 60, 0, 0]), torch.tensor([50.0, 50, 5, 5]))
+    assert "worst is state of the rarest: 0 for 10.9" in rarest.detail
+    moves = testing.check_detailed_balance(torch.tensor([[0, 9], [1, 0]]), torch.tensor([0.5, 0.5]))
+    assert moves.detail == "9 of 10 moves between states 0 and 1 are of the first kind, for 5.0"
+    assert moves.p_value == pytest.approx(2 * 11 / 2**10)
+    mean = testing.mean_check(torch.tensor([[1.0, 5], [2, 5]]), torch.tensor([1.5, 5]))
+    assert (mean.p_value, mean.detail) == (1, "|z| = 0.00 in 0")
+
+
+def test_cells_are_pooled_up_to_min_expected():
+    half = testing.MIN_EXPECTED
+    assert testing.chi_square_check(torch.tensor([half, half]), torch.ones(2)).p_value == 1
+    with pytest.raises(ValueError, match=f"counts: too few counts, {2 * half - 1}"):
+        testing.chi_square_check(torch.tensor([half, half - 1]), torch.ones(2))
+
+
+class OwnError(Exception):
+    pass
+
+
+def test_errors_of_users_keep_their_type_and_others_are_named():
+    def raises(*args, **options):
+        raise OwnError
+
+    for wrong in ({"sampler": raises}, {"energy": raises}):
+        with pytest.raises(OwnError):
+            testing.check_invariance(**{"sampler": stays, "energy": zero, "states": STATES, **wrong})
+    check = partial(testing.check_convergence, energy=zero, states=STATES)
+    with pytest.raises(TypeError, match="sampler must return Samples or a tensor, got int"):
+        check(lambda e, x, generator: 1)
+    with pytest.raises(ValueError, match="sampler must return the shape of the states"):
+        check(lambda e, x, generator: x[:-1])
+    with pytest.raises(IndexError, match="start must be the number of one of 16 states, got 16"):
+        check(stays, start=16)
+    with pytest.raises(ValueError, match="n_chains must be at least 1, got 0"):
+        check(stays, n_chains=0)
+    with pytest.raises(ValueError, match="states must be distinct"):
+        testing.check_invariance(stays, zero, STATES[:1].repeat(2, 1))
+    with pytest.raises(ValueError, match="exact_law: energies must not be NaN"):
+        testing.check_invariance(stays, lambda x: torch.nan * x.sum(1), STATES)
