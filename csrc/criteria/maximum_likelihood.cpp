@@ -59,7 +59,7 @@ std::optional<at::Tensor> joint_gap(const detail::Criterion& examples, const Ene
   const at::Tensor share = at::empty({n + m}, x.options());
   share.narrow(0, 0, n).fill_(1.0 / static_cast<double>(n));
   share.narrow(0, n, m).fill_(-1.0 / static_cast<double>(m));
-  return at::dot(energy.value(at::cat({x, samples.detach()})), share);
+  return (energy.value(at::cat({x, samples.detach()})) * share).sum();
 }
 
 at::Tensor maximum_likelihood_op(const c10::IValue& energy, const at::Tensor& x,

@@ -161,7 +161,8 @@ at::Tensor rbm_flip_differences_composite(const at::Tensor& visible, const at::T
   detail::check_same_type(passes::kRbmFlipDifferences, "visible", visible, "weight", weight);
   detail::check_sites(passes::kRbmFlipDifferences, sites, visible);
   const at::Tensor bits = visible.detach();
-  const at::Tensor input = detail::hidden_input(bits, weight, hidden_bias);
+  // Autocast may have lowered its precision.
+  const at::Tensor input = detail::hidden_input(bits, weight, hidden_bias).to(weight.scalar_type());
   if (sites) detail::check_units(passes::kRbmFlipDifferences, *sites, visible.size(1));
   const at::Tensor sums = call_sums(bits, input, weight, sites);
   const at::Tensor field = (1 - 2 * bits) * visible_bias;

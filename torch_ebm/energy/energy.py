@@ -11,6 +11,7 @@ from typing import Optional, Union
 
 import torch
 from torch import Tensor
+from torch.nn.modules.module import _has_any_global_hook
 
 from .. import _library  # noqa: F401  (defines the operators implemented here)
 from ..common._arguments import as_beta
@@ -198,11 +199,19 @@ def runs_forward_of(energy: Energy, owner: type) -> bool:
 
 
 def _has_hooks(energy: Energy) -> bool:
-    return any(getattr(energy, name, None) for name in ("_forward_hooks", "_forward_pre_hooks"))
+    own = any(getattr(energy, name, None) for name in ("_forward_hooks", "_forward_pre_hooks"))
+    return own or (isinstance(energy, torch.nn.Module) and _has_any_global_hook())
 
 
-def is_changed(module: torch.nn.Module) -> bool:
-    """Whether it has hooks or a patched forward."""
+def _has_backward_hooks(module: torch.nn.Module) -> bool:
+    return bool(module._backward_hooks or module._backward_pre_hooks)
+
+
+def is_changed(module: torch.nn.Module, of: type[torch.nn.Module]) -> bool:
+    """Whether a call of it runs more, or something else, than the forward of the class ``of``."""
+    for name in ("forward", "__call__"):
+        if _defined(type(module), name) is not _defined(of, name):
+            return True
     return _has_hooks(module) or "forward" in vars(module)
 
 
@@ -221,7 +230,7 @@ def _uncompiled(energy: Energy) -> Energy:
 def _owner(cls: type[ClosedForms]) -> Optional[type[ClosedForms]]:
     """The class of this library whose energy and closed forms a class inherits unchanged."""
     owner = next((c for c in cls.__mro__ if "_PARAMETERS" in vars(c)), None)
-    names = ("__call__", *ClosedForms._MAY_BE_PATCHED)
+    names = ("__call__", *ClosedForms._MAY_BE_PATCHED, *getattr(owner, "_PARAMETERS", ()))
     same = all(getattr(cls, name, None) is getattr(owner, name, None) for name in names)
     return owner if same else None
 
@@ -252,13 +261,22 @@ class ClosedForms(torch.nn.Module):
     #: Where a class of this library defines it: the parameters from which the operators make its
     #: energy, without a call of Python.
     _PARAMETERS: tuple[str, ...]
-    _MAY_BE_PATCHED = frozenset(("forward", *_CLOSED_FORMS))
+    _MAY_BE_PATCHED = frozenset(("forward", "base_energy", *_CLOSED_FORMS))
+    _forward_as_defined: object = None
+
+    def __init_subclass__(cls, **options: object) -> None:
+        super().__init_subclass__(**options)
+        cls._forward_as_defined = cls.forward
 
     def _as_argument(self) -> Optional[tuple[tuple, None]]:
         """The name of the model and its parameters, if nothing about this object was changed."""
         owner = _owner(type(self))
-        if owner is None or _has_hooks(self):
+        if owner is None or type(self).forward is not owner._forward_as_defined:
             return None
+        if _has_hooks(self) or _has_backward_hooks(self):
+            return None
+        if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
+            return None  # it casts what Python's forward calls
         if not self._MAY_BE_PATCHED.isdisjoint(self.__dict__):
             return None
         tensors = [self._parameters.get(name) for name in owner._PARAMETERS]

@@ -150,6 +150,8 @@ class MLP(ClosedForms):
         described = super()._as_argument()
         if described is None or not self._is_as_built():
             return None
+        if type(self.confinement) not in (float, int) or not 0 <= self.confinement < float("inf"):
+            return None  # a tensor may have a gradient
         linear = list(self.layers)[::2]
         weights, biases = [layer.weight for layer in linear], [layer.bias for layer in linear]
         if any(type(tensor) is not torch.nn.Parameter for tensor in (*weights, *biases)):
@@ -159,12 +161,15 @@ class MLP(ClosedForms):
     def _is_as_built(self) -> bool:
         if type(self).value_and_score is not MLP.value_and_score:
             return True
+        if is_changed(self.layers, torch.nn.Sequential):
+            return False
         layers = list(self.layers)
         return (
-            type(self.layers).forward is torch.nn.Sequential.forward
-            and all(layer.forward.__func__ is torch.nn.Linear.forward for layer in layers[::2])
+            len(layers) == 2 * len(self.sizes) - 3
+            and not any(is_changed(layer, torch.nn.Linear) for layer in layers[::2])
+            and all(layer.bias is not None for layer in layers[::2])
             and all(_is_activation(layer, self.activation) for layer in layers[1::2])
-            and not any(is_changed(module) for module in (self.layers, *layers))
+            and not any(is_changed(layer, type(layer)) for layer in layers[1::2])
         )
 
     @torch.jit.export

@@ -107,7 +107,8 @@ def _fits(value: object, kind: torch._C.JitType) -> bool:
         return value is None or _fits(value, kind.getElementType())
     numbers = (int, float) if kind.kind() == "FloatType" else int
     if kind.kind() in ("FloatType", "IntType"):
-        return isinstance(value, numbers) and not isinstance(value, bool)
+        small = not isinstance(value, int) or -(2**63) <= value < 2**63
+        return isinstance(value, numbers) and not isinstance(value, bool) and small
     types = {"BoolType": bool, "StringType": str, "TensorType": Tensor}
     return isinstance(value, types.get(kind.kind(), object))
 

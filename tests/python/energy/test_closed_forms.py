@@ -325,14 +325,69 @@ def test_a_network_with_other_layers_is_called_back():
     def changed(change):
         mlp = torch_ebm.MLP([3, 8, 1], activation="softplus")
         change(mlp)
+        mlp.eval()
+        x = torch.randn(4, 3)
+        torch_ebm.mala(mlp, x)  # works
         return held_argument(mlp)[1] is not None
+
+    class Twice(torch.nn.Linear):
+        def __call__(self, x):
+            return 2 * super().__call__(x)
+
+    def set_layer(i, layer):
+        return lambda mlp: mlp.layers.__setitem__(i, layer)
 
     assert not changed(lambda mlp: None)
     assert changed(lambda mlp: setattr(mlp.layers[1], "beta", 2))
-    assert changed(lambda mlp: mlp.layers.insert(1, torch.nn.Dropout()))
+    assert changed(lambda mlp: mlp.layers.insert(1, torch.nn.Dropout(0)))
+    assert changed(lambda mlp: mlp.layers.append(torch.nn.SiLU()))
+    assert changed(lambda mlp: setattr(mlp, "layers", torch.nn.Sequential(torch.nn.Linear(3, 1))))
+    assert changed(set_layer(0, Twice(3, 8)))
+    assert changed(set_layer(0, torch.nn.Linear(3, 8, bias=False)))
+    assert changed(set_layer(0, torch.jit.script(torch.nn.Linear(3, 8))))
+    assert changed(lambda mlp: setattr(mlp, "layers", torch.compile(mlp.layers, backend="eager")))
     assert changed(lambda mlp: mlp.layers[0].register_forward_hook(lambda *_: None))
     assert changed(lambda mlp: torch.nn.utils.parametrizations.spectral_norm(mlp.layers[0]))
-    assert changed(lambda mlp: setattr(mlp.layers, "forward", lambda x: x))
+    assert changed(lambda mlp: setattr(mlp.layers[0], "forward", lambda x: x.repeat(1, 3)[:, :8]))
+    assert changed(lambda mlp: setattr(mlp, "confinement", torch.nn.Parameter(torch.tensor(1.0))))
+    assert changed(lambda mlp: setattr(mlp, "confinement", -0.5))
+
+
+def test_whatever_else_changes_the_energy_calls_it_back(monkeypatch):
+    class Masked(torch_ebm.RBM):
+        pass
+
+    class WithBase(torch_ebm.BoltzmannMachine):
+        def base_energy(self, x):
+            return x.sum(1)
+
+    class WithoutBase(torch_ebm.partition.annealing.annealed_energy.AnnealedEnergy):
+        def base_energy(self, x):
+            return 0 * x.sum(1)
+
+    uniform = torch.distributions.Independent(torch.distributions.Bernoulli(torch.full((3,), 0.5)), 1)
+
+    def is_called_back(energy):
+        return held_argument(energy)[1] is not None and isinstance(held_argument(energy)[0], int)
+
+    masked = Masked(3, 2)
+    Masked.weight = property(lambda self: self._parameters["weight"] * 0)
+    assert is_called_back(masked)
+    assert is_called_back(WithBase(3))
+    assert is_called_back(WithoutBase(torch_ebm.RBM(3, 2), uniform))
+    rbm = torch_ebm.RBM(3, 2)
+    assert not is_called_back(rbm)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert is_called_back(rbm)
+        torch_ebm.langevin(rbm, torch.zeros(2, 3))
+    handle = torch.nn.modules.module.register_module_forward_hook(lambda *_: None)
+    assert is_called_back(rbm)
+    handle.remove()
+    handle = rbm.register_full_backward_pre_hook(lambda *_: None)
+    assert is_called_back(rbm)
+    handle.remove()
+    monkeypatch.setattr(torch_ebm.RBM, "forward", lambda self, x: x.sum(1))
+    assert is_called_back(rbm)
 
 
 @pytest.mark.parametrize("change", [with_hook, patched])

@@ -20,18 +20,20 @@ class AnnealedEnergy:
     def __init__(self, energy: Energy, base: NoiseDistribution) -> None:
         self.energy = energy
         self.base = base
-        self._logits = _logits_of(base)
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.energy(x)
 
-    def _as_argument(self) -> tuple[object, Registrations]:
+    def _as_argument(self) -> Optional[tuple[object, Registrations]]:
         """The energy with all its methods, and the base: as logits if it has any, with which the
         energy's own samplers follow the path.
         """
+        if type(self) is not AnnealedEnergy:
+            return None  # it may have another base or energy
         energy, registration = held_argument(self.energy)
-        if self._logits is not None:
-            return ("AnnealedEnergy", energy, self._logits), Registrations(registration)
+        logits = _logits_of(self.base)
+        if logits is not None:
+            return ("AnnealedEnergy", energy, logits), Registrations(registration)
         base = Registration(self.base_energy)
         return ("AnnealedEnergy", energy, base.handle), Registrations(base, registration)
 
