@@ -26,13 +26,18 @@ constexpr const char* kKeepsLaw = "check_keeps_law";
 
 at::Generator seeded(uint64_t seed) { return at::make_generator<at::CPUGeneratorImpl>(seed); }
 
+/// States x (N, ...) as (N, D), float64 on the CPU. States (N,) have one site.
+at::Tensor flat_numbers(const char* op, const char* name, const at::Tensor& x) {
+  return real_numbers(op, name, x).reshape({x.size(0), -1});
+}
+
 /// Maps states to their numbers, by their values.
 class StateIndex {
  public:
   StateIndex(const char* op, const at::Tensor& states) {
     detail::check_chains(op, "states", states);
     detail::check_finite(op, "states", states);
-    const at::Tensor flat = real_numbers(op, "states", states).flatten(1);
+    const at::Tensor flat = flat_numbers(op, "states", states);
     levels_ = std::get<0>(at::_unique(flat));
     weights_ =
         at::pow(static_cast<double>(levels_.numel()), at::arange(flat.size(1), flat.options()));
@@ -45,7 +50,7 @@ class StateIndex {
 
   /// The numbers (N,) of the states x (N, ...).
   at::Tensor operator()(const char* op, const at::Tensor& x) const {
-    const at::Tensor flat = real_numbers(op, "what the sampler returns", x).flatten(1);
+    const at::Tensor flat = flat_numbers(op, "what the sampler returns", x);
     const at::Tensor level = at::searchsorted(levels_, flat).clamp_max(levels_.numel() - 1);
     TORCH_CHECK_VALUE(levels_.take(level).eq(flat).all().item<bool>(),
                       "testing: the sampler returned values that no state has");
@@ -79,7 +84,7 @@ at::Tensor counts_of(const at::Tensor& numbers, int64_t n) { return at::bincount
 
 at::Tensor default_statistics(const Energy& energy, const at::Tensor& x) {
   const detail::NoGradMode no_grad;
-  const at::Tensor flat = real_numbers(kKeepsLaw, "exact_samples", x).flatten(1);
+  const at::Tensor flat = flat_numbers(kKeepsLaw, "exact_samples", x);
   // A copy of x: an energy may change it before that is noticed.
   const at::Tensor energies = energy.value(x.clone()).to(at::kCPU, at::kDouble);
   return at::cat({flat, flat.square(), energies.unsqueeze(1)}, 1);

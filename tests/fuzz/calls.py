@@ -252,11 +252,13 @@ SPECIAL: dict[str, dict[str, Callable[[], Any]]] = {
     "recovery": {"x": lambda: torch.randn(N, D)},
     "unbiased_cd": {"n_steps": lambda: 1},
     "chi_square_check": {"counts": lambda: torch.full((R,), 30)},
+    "check_convergence": {"start": lambda: 1},
     "check_transitions": {"counts": lambda: torch.full((R, R), 30)},
     "check_detailed_balance": {
         "counts": lambda: torch.full((R, R), 30),
         "law": lambda: torch.full((R,), 1 / R),
     },
+    "_exact_replicas": {"betas": lambda: [1.0, 0.5]},
     "_check_replicas": {"x": lambda: binary(R, 500, D)},
 }
 

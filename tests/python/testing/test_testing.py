@@ -286,6 +286,14 @@ def test_one_hot_states_are_told_apart():
     fails(testing.check_invariance(at_temperature(0.6, sampler), categorical, states))
 
 
+def test_states_may_be_single_numbers():
+    def swap(e, x, generator):
+        return 1 - x
+
+    states = torch.tensor([0.0, 1.0])
+    assert testing.transition_counts(swap, zero, states, n_chains=3).tolist() == [[0, 3], [3, 0]]
+
+
 def test_a_temperature_of_the_samplers_own_holds_where_the_check_gives_none():
     fails(testing.check_invariance(partial(torch_ebm.gibbs, beta=0.6), energy(), STATES))
     require(testing.check_invariance(partial(torch_ebm.gibbs, beta=0.6), energy(), STATES, beta=1))
