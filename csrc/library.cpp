@@ -255,6 +255,30 @@ TORCH_LIBRARY(torch_ebm, m) {
 
   m.def("sandwich_warning(float forward, float forward_lower, float forward_upper, "
         "float reverse, float reverse_lower, float reverse_upper) -> str");
+  // What annealing decides, for Python's loops over stages and batches. `op` is the function that messages name.
+  m.def("_betas_to_model(str op, Tensor? betas=None) -> Tensor");
+  m.def(conservative(
+        "_check_annealing_start(str op, Tensor x, Tensor? rbm_weight=None) -> ()"));
+  m.def("_n_pilot_chains() -> int");
+  m.def("_pilot_run(int n_stages) -> (Tensor betas, int n_steps)");
+  m.def("_default_sampler(str op, Tensor x, str support=\"unknown\") -> str");
+  m.def(conservative(
+        "_log_z_of_base(str op, Any path, Tensor x, Tensor log_prob) -> Tensor"));
+  m.def("_rbm_log_z_base(Tensor base_visible_bias, int n_hidden) -> Tensor");
+  m.def("_effective_number(Tensor log_weights) -> Tensor");
+  m.def("_independent_weights(Tensor log_weights, int n_groups) -> Tensor");
+  m.def(conservative(
+        "_moved_at_model(str op, Any path, Tensor x, Any sampler, *, int n_steps=1, "
+        "Generator? generator=None) -> Tensor"), {at::Tag::nondeterministic_seeded});
+  m.def(conservative(
+        "_chains_by_weight(Tensor log_weights, *, Generator? generator=None) -> Tensor"),
+        {at::Tag::nondeterministic_seeded});
+  m.def(conservative(
+        "_raised_log_likelihood(Any path, Tensor x, Tensor log_weights, Tensor log_z_base) "
+        "-> Tensor"));
+  m.def("_sandwich_bridge(Tensor forward, Tensor log_z, Tensor reverse) "
+        "-> (Tensor log_z, Tensor std_error, Tensor lower, Tensor upper, Tensor ess)");
+  m.def("_rbm_has_exact_samples(Tensor weight) -> bool");
   // log Z is () if it is exact, or (4,): log Z, its standard error, and its 95% interval.
   const char* const log_likelihood =
       "int? batch_size=None) -> (Tensor values, Tensor mean, Tensor data_error, "

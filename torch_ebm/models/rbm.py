@@ -14,9 +14,6 @@ from ..energy.energy import ClosedForms
 
 _INITIAL_WEIGHT_SCALE = 0.01
 
-#: The most units that the smaller layer may have for exact samples.
-MAX_SAMPLED_UNITS = 20
-
 
 class RBM(ClosedForms):
     """A Bernoulli RBM as a module over its visible units: ``forward(v)`` is the free energy F(v).

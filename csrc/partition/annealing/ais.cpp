@@ -1,5 +1,7 @@
 #include "csrc/partition/annealing/ais.h"
 
+#include <torch/library.h>
+
 #include <cmath>
 
 #include "csrc/common/checks.h"
@@ -21,11 +23,16 @@ void check_groups(const char* op, int64_t n_chains, const AISOptions& options) {
   }
 }
 
+/// The weights of groups of consecutive chains, (n_groups,): the means of those of their chains, (N,).
+at::Tensor weights_of_groups(const at::Tensor& log_weights, int64_t n_groups) {
+  const at::Tensor groups = log_weights.view({n_groups, -1});
+  return at::logsumexp(groups, {1}) - std::log(static_cast<double>(groups.size(1)));
+}
+
 /// Weights that are independent: those of the chains, or of the groups if these resample.
 at::Tensor independent(const at::Tensor& log_weights, const AISOptions& options) {
-  if (options.resample_below == 0) return log_weights;
-  const at::Tensor groups = log_weights.view({options.n_groups, -1});
-  return at::logsumexp(groups, {1}) - std::log(static_cast<double>(groups.size(1)));
+  return options.resample_below == 0 ? log_weights
+                                     : weights_of_groups(log_weights, options.n_groups);
 }
 
 AnnealOptions anneal_options(const AISOptions& options) {
@@ -49,15 +56,34 @@ at::Tensor rbm_base(const RBM& rbm, const std::optional<at::Tensor>& base_visibl
                            : at::zeros_like(rbm->visible_bias.detach());
 }
 
-/// log Z of an RBM at t = 0: its hidden units see no input there.
-at::Tensor rbm_log_z_base(const RBM& rbm, const at::Tensor& base_visible_bias) {
-  return detail::exact_softplus(base_visible_bias.to(at::kDouble)).sum() +
-         static_cast<double>(rbm->weight.size(1)) * std::log(2.0);
+/// log Z of an RBM at t = 0: its hidden units see no input there, so that their softplus terms are log 2 each.
+at::Tensor rbm_log_z_base(const at::Tensor& base_visible_bias, int64_t n_hidden) {
+  const at::Tensor bias = base_visible_bias.detach().to(at::kDouble);
+  return at::logaddexp(bias, at::zeros_like(bias)).sum() +
+         static_cast<double>(n_hidden) * std::log(2.0);
 }
 
 void check_no_groups(const char* op, const AISOptions& options) {
   TORCH_CHECK_VALUE(options.n_groups == 1 && options.resample_below == 0, op,
                     ": the chains of an RBM do not resample; pass it as an Energy, with a base");
+}
+
+at::Tensor independent_weights_op(const at::Tensor& log_weights, int64_t n_groups) {
+  constexpr const char* kName = "_independent_weights";
+  detail::check_floating(kName, "log_weights", log_weights);
+  detail::check_shape(kName, "log_weights", log_weights, {-1}, "(N,)");
+  detail::check_at_least(kName, "n_groups", n_groups, 1);
+  TORCH_CHECK_VALUE(log_weights.size(0) > 0 && log_weights.size(0) % n_groups == 0, kName,
+                    ": n_groups must divide the number of chains, ", log_weights.size(0), ", got ",
+                    n_groups);
+  return weights_of_groups(log_weights.detach().contiguous(), n_groups);
+}
+
+at::Tensor rbm_log_z_base_op(const at::Tensor& base_visible_bias, int64_t n_hidden) {
+  detail::check_floating("_rbm_log_z_base", "base_visible_bias", base_visible_bias);
+  detail::check_shape("_rbm_log_z_base", "base_visible_bias", base_visible_bias, {-1}, "(V,)");
+  detail::check_at_least("_rbm_log_z_base", "n_hidden", n_hidden, 1);
+  return rbm_log_z_base(base_visible_bias, n_hidden);
 }
 
 }  // namespace
@@ -88,7 +114,8 @@ AISChains ais_chains(const char* op, const RBM& rbm, const AISOptions& options,
   const at::Tensor betas = checked_path_to_model(op, options.betas);
   const auto [log_weights, x] = rbm_ais(rbm->weight, rbm->visible_bias, rbm->hidden_bias, base,
                                         betas, options.n_chains, options.generator);
-  LogZEstimate estimate = log_z_from_weights(log_weights, rbm_log_z_base(rbm, base));
+  LogZEstimate estimate =
+      log_z_from_weights(log_weights, rbm_log_z_base(base, rbm->weight.size(1)));
   estimate.betas = betas;
   if (estimate.warning.empty()) {
     estimate.warning = rbm_base_warning(rbm->weight, rbm->visible_bias, rbm->hidden_bias, base,
@@ -108,8 +135,7 @@ LogZEstimate ais(const Energy& energy, const NoiseDistribution& base, const Samp
 LogZEstimate reverse_ais(const Energy& energy, const NoiseDistribution& base, const at::Tensor& x,
                          const Sampler& sampler, const AISOptions& options) {
   constexpr const char* kOp = "reverse_ais";
-  detail::check_floating(kOp, "x", x);
-  detail::check_chains(kOp, "x", x);
+  detail::check_annealing_start(kOp, x);
   check_groups(kOp, x.size(0), options);
   const at::Tensor betas = detail::checked_path_to_model(kOp, options.betas).flip(0);
   const detail::NoGradMode no_grad;
@@ -130,7 +156,7 @@ LogZEstimate ais(const RBM& rbm, const AISOptions& options,
 LogZEstimate reverse_ais(const RBM& rbm, const at::Tensor& x, const AISOptions& options,
                          const std::optional<at::Tensor>& base_visible_bias) {
   constexpr const char* kOp = "reverse_ais";
-  detail::check_chains(kOp, "x", x);
+  detail::check_annealing_start(kOp, x, rbm->weight);
   check_groups(kOp, x.size(0), options);
   check_no_groups(kOp, options);
   detail::check_keeps_energy(kOp, *rbm);
@@ -139,9 +165,19 @@ LogZEstimate reverse_ais(const RBM& rbm, const at::Tensor& x, const AISOptions& 
   const at::Tensor log_weights =
       std::get<0>(rbm_ais(rbm->weight, rbm->visible_bias, rbm->hidden_bias, base, betas, x.size(0),
                           options.generator, x));
-  LogZEstimate estimate = negated(log_z_from_weights(log_weights, -rbm_log_z_base(rbm, base)));
+  LogZEstimate estimate =
+      negated(log_z_from_weights(log_weights, -rbm_log_z_base(base, rbm->weight.size(1))));
   estimate.betas = betas;
   return estimate;
+}
+
+TORCH_LIBRARY_IMPL(torch_ebm, CompositeExplicitAutograd, m) {
+  m.impl("_independent_weights", &independent_weights_op);
+  m.impl("_rbm_log_z_base", &rbm_log_z_base_op);
+}
+TORCH_LIBRARY_IMPL(torch_ebm, Autograd, m) {
+  m.impl("_independent_weights", torch::CppFunction::makeFallthrough());
+  m.impl("_rbm_log_z_base", torch::CppFunction::makeFallthrough());
 }
 
 }  // namespace torch_ebm

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "torch_ebm/partition/annealing/annealed_energy.h"
+#include "torch_ebm/samplers/sampler.h"
 
 namespace torch_ebm::detail {
 
@@ -12,6 +13,14 @@ at::Tensor checked_path(const char* op, const at::Tensor& betas);
 
 /// The same from 0 to 1; 1001 of them, evenly spaced, if there are none.
 at::Tensor checked_path_to_model(const char* op, const std::optional<at::Tensor>& betas);
+
+/// Throws TypeError or ValueError unless chains can start at x, (N, ...): floating and finite; binary and like its
+/// visible units for an RBM with these weights, (V, H).
+void check_annealing_start(const char* op, const at::Tensor& x,
+                           const std::optional<at::Tensor>& rbm_weight = std::nullopt);
+
+/// What a pilot run has, and how many samples of a base are looked at.
+constexpr int64_t kPilotChains = 50;
 
 /// Where a temperature lies on a path: after knot `below`, at `share` of the way to the next.
 struct Place {
@@ -41,6 +50,11 @@ struct PathFromBase {
 PathFromBase path_from_base(const char* op, const Energy& energy, const NoiseDistribution& base,
                             const at::Tensor& x);
 
+/// log Z at beta = 0 of an energy with its own path, (), float64, from samples of its base, (n, ...), and their log
+/// densities, (n,): throws ValueError if these differ from the energy's own by more than rounding.
+at::Tensor log_z_of_base(const char* op, const Energy& path, const at::Tensor& samples,
+                         const at::Tensor& log_prob);
+
 /// The energies of x at each of the betas, (K, N), float64. Throws if one is NaN or -inf.
 at::Tensor path_energies(const char* op, const Energy& energy, const at::Tensor& x,
                          const std::vector<at::Tensor>& betas,
@@ -53,5 +67,15 @@ at::Tensor log_weight_change(const at::Tensor& from, const at::Tensor& to);
 /// Systematic resampling of each group of chains, rows of log_weights (G, M), by one uniform number each, (G,): for
 /// every chain the one that takes its place, (G, M), int64, counted within its group.
 at::Tensor resampled_chains(const at::Tensor& log_weights, const at::Tensor& uniform);
+
+/// The same for all chains, log_weights (N,), as one group, (N,), with a number drawn from the generator: samples of
+/// the end of the path are the states of these chains.
+at::Tensor chains_by_weight(const at::Tensor& log_weights,
+                            const std::optional<at::Generator>& generator);
+
+/// The states after n_steps moves of the chains x by `sampler` at beta = 1.
+at::Tensor moved_at_model(const char* op, const Energy& path, const at::Tensor& x,
+                          const Sampler& sampler, int64_t n_steps,
+                          const std::optional<at::Generator>& generator);
 
 }  // namespace torch_ebm::detail

@@ -8,11 +8,10 @@
 
 #include "csrc/common/checks.h"
 #include "csrc/common/grad_mode.h"
-#include "csrc/common/random.h"
 #include "csrc/models/rbm.h"
 #include "csrc/partition/annealing/ais.h"
 #include "csrc/partition/annealing/path.h"
-#include "csrc/passes/noise.h"
+#include "csrc/partition/bridging/bridge.h"
 #include "csrc/samplers/any_sampler.h"
 #include "torch_ebm/partition/bridging/bridge_sampling.h"
 
@@ -42,23 +41,42 @@ std::string sandwich_warning(double forward, double forward_lower, double forwar
   return {};
 }
 
-/// Bennett's estimate from the log weights of annealing up and those of annealing down with the
-/// opposite sign: each is the log ratio of two distributions over whole paths (Crooks 2000).
-LogZEstimate bridged(const LogZEstimate& forward, const LogZEstimate& reverse) {
-  const at::Tensor log_mean = at::logsumexp(forward.log_weights, {0}) -
-                              std::log(static_cast<double>(forward.log_weights.size(0)));
-  const at::Tensor log_z_base = forward.log_z - log_mean;
-  LogZEstimate estimate = bridge_sampling(forward.log_weights, -reverse.log_weights);
+/// Bennett's estimate from the log weights of annealing up, with its estimate of log Z, and those of annealing down
+/// with the opposite sign: each is the log ratio of two distributions over whole paths (Crooks 2000).
+LogZEstimate bridged(const at::Tensor& forward, const at::Tensor& log_z,
+                     const at::Tensor& reverse) {
+  LogZEstimate estimate = bridge_sampling(forward, -reverse);
+  const at::Tensor log_mean =
+      at::logsumexp(forward, {0}) - std::log(static_cast<double>(forward.size(0)));
+  const at::Tensor log_z_base = log_z - log_mean;
   for (at::Tensor* number : {&estimate.log_z, &estimate.lower, &estimate.upper}) {
     *number = *number + log_z_base;
   }
   return estimate;
 }
 
+detail::LogZNumbers sandwich_bridge_op(const at::Tensor& forward, const at::Tensor& log_z,
+                                       const at::Tensor& reverse) {
+  const at::NoGradGuard no_grad;
+  detail::check_floating("_sandwich_bridge", "forward", forward);
+  detail::check_floating("_sandwich_bridge", "reverse", reverse);
+  detail::check_floating("_sandwich_bridge", "log_z", log_z);
+  detail::check_shape("_sandwich_bridge", "log_z", log_z, {}, "()");
+  const LogZEstimate e =
+      bridged(forward.detach().to(at::kDouble), log_z.detach(), reverse.detach().to(at::kDouble));
+  return {e.log_z, e.std_error, e.lower, e.upper, e.ess};
+}
+
+/// Whether an RBM with these weights has exact samples.
+bool has_exact_samples(const at::Tensor& weight) {
+  detail::check_shape("_rbm_has_exact_samples", "weight", weight, {-1, -1}, "(V, H)");
+  return std::min(weight.size(0), weight.size(1)) <= detail::kMaxSampledUnits;
+}
+
 Sandwich assembled(const LogZEstimate& forward, const LogZEstimate& reverse, bool exact_samples) {
   return {.forward = forward,
           .reverse = reverse,
-          .bridge = bridged(forward, reverse),
+          .bridge = bridged(forward.log_weights, forward.log_z, reverse.log_weights),
           .exact_samples = exact_samples,
           .warning = sandwich_warning(forward.log_z.item<double>(), forward.lower.item<double>(),
                                       forward.upper.item<double>(), reverse.log_z.item<double>(),
@@ -68,11 +86,7 @@ Sandwich assembled(const LogZEstimate& forward, const LogZEstimate& reverse, boo
 /// The last states of the chains, resampled by their weights.
 at::Tensor resampled(const detail::AISChains& chains,
                      const std::optional<at::Generator>& generator) {
-  const at::Tensor log_weights = chains.estimate.log_weights.unsqueeze(0);
-  const at::Tensor uniform =
-      passes::uniform_like(at::empty({1}, log_weights.options()),
-                           {detail::draw_key(generator, chains.x.device()), 0, detail::kChoice});
-  return chains.x.index_select(0, detail::resampled_chains(log_weights, uniform)[0]);
+  return chains.x.index_select(0, detail::chains_by_weight(chains.estimate.log_weights, generator));
 }
 
 AISOptions ais_options(const SandwichOptions& options) {
@@ -107,10 +121,7 @@ Sandwich sandwich(const Energy& energy, const NoiseDistribution& base, const Sam
   const detail::NoGradMode no_grad;
   at::Tensor x = resampled(up, options.generator);
   const Energy path = detail::path_from_base(kSandwich, energy, base, x).energy;
-  const at::Tensor one = at::ones({}, x.options().dtype(at::kDouble));
-  for (int64_t step = 0; step < options.n_burn_in; ++step) {
-    x = detail::moved(kSandwich, sampler, path, x, one, options.generator).x;
-  }
+  x = detail::moved_at_model(kSandwich, path, x, sampler, options.n_burn_in, options.generator);
   return assembled(up.estimate, reverse_ais(energy, base, x, sampler, both), false);
 }
 
@@ -118,8 +129,7 @@ Sandwich sandwich(const RBM& rbm, const SandwichOptions& options,
                   const std::optional<at::Tensor>& base_visible_bias) {
   const AISOptions both = ais_options(options);
   const detail::AISChains up = detail::ais_chains(kSandwich, rbm, both, base_visible_bias);
-  const int64_t smaller = std::min(rbm->weight.size(0), rbm->weight.size(1));
-  const bool exact = options.x || smaller <= detail::kMaxSampledUnits;
+  const bool exact = options.x || has_exact_samples(rbm->weight);
   at::Tensor x;
   if (options.x) {
     x = *options.x;
@@ -137,6 +147,13 @@ Sandwich sandwich(const RBM& rbm, const SandwichOptions& options,
 
 TORCH_LIBRARY_IMPL(torch_ebm, CompositeImplicitAutograd, m) {
   m.impl("sandwich_warning", &sandwich_warning);
+  m.impl("_rbm_has_exact_samples", &has_exact_samples);
+}
+TORCH_LIBRARY_IMPL(torch_ebm, CompositeExplicitAutograd, m) {
+  m.impl("_sandwich_bridge", &sandwich_bridge_op);
+}
+TORCH_LIBRARY_IMPL(torch_ebm, Autograd, m) {
+  m.impl("_sandwich_bridge", torch::CppFunction::makeFallthrough());
 }
 
 }  // namespace torch_ebm

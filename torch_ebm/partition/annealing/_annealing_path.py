@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import operator
 from collections.abc import Sequence
 from typing import Any, Optional, Union
@@ -11,18 +10,18 @@ from typing import Any, Optional, Union
 import torch
 from torch import Tensor
 
-from ...energy.energy import Energy, energy_at, has_method, runs_forward_of
+from ...energy.energy import Energy, as_argument, has_method, runs_forward_of
 from ...energy.noise import NoiseDistribution, sample_from
 from ...models.rbm import RBM
 from ...samplers.gibbs import gibbs
-from ...samplers.sampler import Sampler, states_of
+from ...samplers.sampler import Sampler, sampler_argument
 from ..log_z_estimate import LogZEstimate
 from .anneal import anneal
 from .annealed_energy import annealed_energy, support_of
 from .schedule import linear_schedule
 from .tune_path import tune_path
 
-_PILOT_CHAINS = 50
+_ops = torch.ops.torch_ebm
 
 
 class EnergyPath:
@@ -49,10 +48,7 @@ class EnergyPath:
 
     def check(self, x: Tensor) -> None:
         """Raises TypeError or ValueError unless chains can start at x, (N, ...)."""
-        if not x.is_floating_point():
-            raise TypeError(f"{self.op}: x must be floating, got {x.dtype}")
-        if not x.isfinite().all():
-            raise ValueError(f"{self.op}: x must be finite")
+        _ops._check_annealing_start(self.op, x)
 
     def start(self, n_chains: int, generator: torch.Generator) -> Tensor:
         """Exact samples of the base."""
@@ -74,25 +70,12 @@ class EnergyPath:
         """
         if self.sampler is not None:
             return self.sampler
-        x = self.start(_PILOT_CHAINS, generator)
-        support = support_of(self.base)
-        if support is None:
-            discrete = bool(((x == 0) | (x == 1)).all())
-        else:
-            discrete = support.is_discrete
-        if not discrete:
-            betas, n_steps = pilot_of(n_stages)
+        x = self.start(_ops._n_pilot_chains(), generator)
+        sampler = _ops._default_sampler(self.op, x, _support_of(self.base))
+        if sampler == "hmc":
+            betas, n_steps = _ops._pilot_run(n_stages)
             return tune_path(self.path, x, betas, n_steps=n_steps, generator=generator)
-        if isinstance(_innermost(self.base), torch.distributions.OneHotCategorical):
-            return functools.partial(gibbs, categorical=True)
-        if not ((x == 0) | (x == 1)).all() or isinstance(
-            _innermost(self.base), torch.distributions.Poisson
-        ):
-            raise ValueError(
-                f"{self.op}: sampler must be given for a base of discrete states other than zeros"
-                f" and ones, {type(self.base).__name__}"
-            )
-        return gibbs
+        return gibbs if sampler == "gibbs" else functools.partial(gibbs, categorical=True)
 
     def log_z_base(self) -> Tensor:
         """log Z at beta = 0.
@@ -102,19 +85,9 @@ class EnergyPath:
         """
         if not self.own:
             return torch.zeros((), dtype=torch.float64)
-        x = self.start(_PILOT_CHAINS, torch.Generator().manual_seed(0))
-        at_zero = energy_at(self.energy, x, 0.0)
-        with torch.no_grad():
-            log_z = -(at_zero + self.base.log_prob(x).double())
-        spread = (log_z.max() - log_z.min()).item()
-        eps = torch.finfo(x.dtype).eps if x.is_floating_point() else 1e-7
-        if not spread <= 1e-3 + 100 * eps * at_zero.abs().max().item():
-            raise ValueError(
-                f"{self.op}: base must be the distribution that the energy itself defines at"
-                " beta = 0; the difference of their log densities varies by up to"
-                f" {spread:.4g} between states"
-            )
-        return log_z.mean()
+        x = self.start(_ops._n_pilot_chains(), torch.Generator().manual_seed(0))
+        with torch.no_grad(), as_argument(self.energy) as argument:
+            return _ops._log_z_of_base(self.op, argument, x, self.base.log_prob(x))
 
     def anneal(self, x: Tensor, betas: Tensor, log_weights: Tensor, **options: Any):
         """The states at ``betas[-1]``, their weights, and the ESS before these were resampled."""
@@ -127,58 +100,37 @@ class EnergyPath:
 
     def move(self, x: Tensor, generator: torch.Generator, n_steps: int = 1) -> Tensor:
         """The states after ``n_steps`` steps at beta = 1."""
-        one = torch.ones((), dtype=torch.float64, device=x.device)
-        for _ in range(n_steps):
-            if isinstance(self.sampler, torch.jit.ScriptModule):
-                x = self.sampler(x, one, generator)
-            else:
-                x = states_of(self.sampler(self.path, x, beta=one, generator=generator))
-        return x
+        with as_argument(self.path) as path, sampler_argument(self.sampler, self.path) as sampler:
+            return _ops._moved_at_model(
+                self.op, path, x, sampler, n_steps=n_steps, generator=generator
+            )
 
 
-def pilot_of(n_stages: int) -> tuple[Tensor, int]:
-    """Temperatures of a pilot run and its steps at each: as many in all as the run moves, within limits.
-
-    11 x 100 where there are as many, as :func:`tune_path` makes by default, and never fewer than
-    3 x 20: step sizes found in fewer are worth nothing.
-    """
-    n_temperatures = min(max(n_stages // 20, 3), 11)
-    n_steps = min(max(n_stages // (n_temperatures - 1), 20), 100)
-    return torch.linspace(0, 1, n_temperatures, dtype=torch.float64), n_steps
-
-
-def _innermost(base: NoiseDistribution) -> object:
-    """The distribution inside any torch.distributions.Independent wrappers."""
+def _support_of(base: NoiseDistribution) -> str:
+    """What is known of all states of a base, in the words of the operator ``_default_sampler``."""
     while isinstance(base, torch.distributions.Independent):
         base = base.base_dist
-    return base
+    if isinstance(base, torch.distributions.OneHotCategorical):
+        return "one-hot"
+    if isinstance(base, torch.distributions.Poisson):
+        return "counts"
+    support = support_of(base)
+    if support is None:
+        return "unknown"
+    return "discrete" if support.is_discrete else "real"
 
 
 class SalakhutdinovMurrayPath:
     """The path of Salakhutdinov & Murray (2008) to an RBM, in one operator."""
 
     def __init__(self, op: str, rbm: RBM, base_visible_bias: Optional[Tensor]) -> None:
-        self.op, self.rbm, self.sampler = op, rbm, None
+        self.op, self.rbm, self.path, self.sampler = op, rbm, rbm, None
         uniform = base_visible_bias is None
         self.bias = (torch.zeros_like(rbm.visible_bias) if uniform else base_visible_bias).detach()
 
     def check(self, x: Tensor) -> None:
         """Raises TypeError or ValueError unless chains can start at x, (N, V)."""
-        weight = self.rbm.weight
-        if (x.dtype, x.device) != (weight.dtype, weight.device):
-            raise TypeError(
-                f"{self.op}: x must have the dtype and device of the RBM, {weight.dtype} on"
-                f" {weight.device}, got {x.dtype} on {x.device}"
-            )
-        if x.dim() != 2 or x.shape[1] != self.rbm.n_visible:
-            raise ValueError(
-                f"{self.op}: x must have shape (N, {self.rbm.n_visible}), got {tuple(x.shape)}"
-            )
-        if not ((x == 0) | (x == 1)).all():
-            raise ValueError(
-                f"{self.op}: x must hold zeros and ones only; torch.bernoulli draws binary states"
-                " from grey levels"
-            )
+        _ops._check_annealing_start(self.op, x, self.rbm.weight)
 
     def start(self, n_chains: int, generator: torch.Generator) -> Optional[Tensor]:
         return None  # the operator draws it
@@ -187,9 +139,7 @@ class SalakhutdinovMurrayPath:
         return None
 
     def log_z_base(self) -> Tensor:
-        # At beta = 0 the softplus terms are log 2 each.
-        bias = self.bias.double()
-        return torch.logaddexp(bias, torch.zeros_like(bias)).sum() + self.rbm.n_hidden * math.log(2)
+        return _ops._rbm_log_z_base(self.bias, self.rbm.n_hidden)
 
     def anneal(
         self,
@@ -206,7 +156,7 @@ class SalakhutdinovMurrayPath:
                 "ais: the chains of an RBM do not resample unless a base and a sampler are given"
             )
         rbm = self.rbm
-        log_weights, x = torch.ops.torch_ebm.rbm_ais(
+        log_weights, x = _ops.rbm_ais(
             rbm.weight,
             rbm.visible_bias,
             rbm.hidden_bias,
@@ -217,10 +167,10 @@ class SalakhutdinovMurrayPath:
             log_weights=log_weights,
             generator=generator,
         )
-        return x, log_weights, log_weights.softmax(0).square().sum().reciprocal().nan_to_num(0)
+        return x, log_weights, _ops._effective_number(log_weights)
 
     def base_warning(self, betas: Tensor, estimate: LogZEstimate) -> str:
-        return torch.ops.torch_ebm.rbm_base_warning(
+        return _ops.rbm_base_warning(
             self.rbm.weight,
             self.rbm.visible_bias,
             self.rbm.hidden_bias,
@@ -262,9 +212,4 @@ def checked_betas(op: str, betas: Union[int, Tensor]) -> Tensor:
     """Inverse temperatures from 0 to 1, float64 on the CPU."""
     if not isinstance(betas, (Tensor, Sequence)) and hasattr(betas, "__index__"):
         return linear_schedule(operator.index(betas))
-    path = torch.as_tensor(betas).detach().to("cpu", torch.float64)
-    if path.dim() != 1 or len(path) < 2:
-        raise ValueError(f"{op}: betas must have shape (K + 1,), K >= 1, got {tuple(path.shape)}")
-    if not (path[0] == 0 and path[-1] == 1 and (path.diff() > 0).all()):
-        raise ValueError(f"{op}: betas must rise strictly from 0 to 1")
-    return path
+    return _ops._betas_to_model(op, torch.as_tensor(betas).double())

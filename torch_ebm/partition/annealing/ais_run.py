@@ -224,12 +224,10 @@ class AISRun:
             raise ValueError(f"{self._op}: samples need a finished run up to the model")
         if n_burn_in < 0:
             raise ValueError(f"{self._op}: n_burn_in must be at least 0, got {n_burn_in}")
-        shares = torch.cat(self._state.done).softmax(0).cumsum(0).cpu()
-        u = torch.rand((), generator=self._generator, device=self._generator.device).cpu()
-        comb = (torch.arange(len(shares), dtype=torch.float64) + u) / len(shares)
-        chosen = torch.searchsorted(shares, comb).clamp_max(len(shares) - 1)  # for rounded shares
-        x = torch.cat(self._state.ended)
-        return self._path.move(x[chosen.to(x.device)], self._generator, n_burn_in)
+        log_weights, x = torch.cat(self._state.done), torch.cat(self._state.ended)
+        self._path.sampler = self._state.sampler
+        chosen = torch.ops.torch_ebm._chains_by_weight(log_weights, generator=self._generator)
+        return self._path.move(x[chosen], self._generator, n_burn_in)
 
     def _arguments(self) -> dict[str, Any]:
         """What two runs must have in common for one to continue from the state of the other."""
@@ -311,11 +309,9 @@ class _Groups:
         """Weights that are independent: those of the chains, or of the groups if these resample."""
         if self.resample_below == 0:
             return log_weights
-        groups = [
-            batch.view(self.n_groups, -1)
-            for batch in log_weights.split(_finished(sizes, len(log_weights)))
-        ]
-        return torch.cat([g.logsumexp(1) - math.log(g.size(1)) for g in groups])
+        batches = log_weights.split(_finished(sizes, len(log_weights)))
+        of_groups = torch.ops.torch_ebm._independent_weights
+        return torch.cat([of_groups(batch, self.n_groups) for batch in batches])
 
 
 def _finished(sizes: list[int], n_chains: int) -> list[int]:

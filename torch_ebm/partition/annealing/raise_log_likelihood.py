@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Optional, Union
 
 import torch
@@ -11,7 +10,7 @@ from tqdm import tqdm
 
 from ...common._arguments import as_generator
 from ...common._wrong_types import names_wrong_types
-from ...energy.energy import Energy, energies_of
+from ...energy.energy import Energy, as_argument
 from ...energy.noise import NoiseDistribution
 from ...samplers.sampler import Sampler
 from ._annealing_path import checked_betas, path_of
@@ -72,8 +71,10 @@ def raise_log_likelihood(
         _, log_weights, _ = path.anneal(
             first, down, log_weights, n_groups=1, resample_below=0.0, generator=generator
         )
-        log_mean = log_weights.view(-1, n_chains).logsumexp(1) - math.log(n_chains)
-        with torch.no_grad():
-            energies = energies_of(energy, examples).double()
-        log_likelihoods.append(log_mean - energies - log_z_base)
+        with as_argument(path.path) as argument:
+            log_likelihoods.append(
+                torch.ops.torch_ebm._raised_log_likelihood(
+                    argument, examples, log_weights, log_z_base
+                )
+            )
     return torch.cat(log_likelihoods)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from typing import NamedTuple, Optional, Union
 
 import torch
@@ -13,11 +12,10 @@ from ...common._arguments import as_generator
 from ...common._wrong_types import names_wrong_types
 from ...energy.energy import Energy, runs_forward_of
 from ...energy.noise import NoiseDistribution
-from ...models.rbm import MAX_SAMPLED_UNITS, RBM
+from ...models.rbm import RBM
 from ...samplers.gibbs import gibbs
 from ...samplers.sampler import Sampler
-from ..bridging.bridge_sampling import bridge_sampling
-from ..log_z_estimate import LogZEstimate
+from ..log_z_estimate import LogZEstimate, overlap_estimate
 from ._annealing_path import checked_betas, path_of
 from .ais_run import AISRun
 
@@ -97,9 +95,12 @@ def sandwich(
     if x is None:
         x = energy.sample(n_chains, generator) if exact_samples else up.samples(n_burn_in)
     reverse = AISRun(energy, base, sampler, x=x, **both).run(progress=progress)
+    bridge = torch.ops.torch_ebm._sandwich_bridge(
+        forward.log_weights, forward.log_z, reverse.log_weights
+    )
     numbers = [n.item() for e in (forward, reverse) for n in (e.log_z, e.lower, e.upper)]
     warning = torch.ops.torch_ebm.sandwich_warning(*numbers)
-    return Sandwich(forward, reverse, _bridged(forward, reverse), exact_samples, warning)
+    return Sandwich(forward, reverse, overlap_estimate(bridge), exact_samples, warning)
 
 
 def _reversible_sampler(
@@ -124,19 +125,5 @@ def _gives_samples(energy: Energy) -> bool:
     return (
         isinstance(energy, RBM)
         and runs_forward_of(energy, RBM)
-        and min(energy.n_visible, energy.n_hidden) <= MAX_SAMPLED_UNITS
-    )
-
-
-def _bridged(forward: LogZEstimate, reverse: LogZEstimate) -> LogZEstimate:
-    """Bridges between the two distributions over whole paths: their log ratios are the log weights,
-    those of annealing down with the opposite sign.
-    """
-    log_mean = forward.log_weights.logsumexp(0) - math.log(len(forward.log_weights))
-    log_z_base = forward.log_z - log_mean
-    ratio = bridge_sampling(forward.log_weights, -reverse.log_weights)
-    return ratio._replace(
-        log_z=ratio.log_z + log_z_base,
-        lower=ratio.lower + log_z_base,
-        upper=ratio.upper + log_z_base,
+        and torch.ops.torch_ebm._rbm_has_exact_samples(energy.weight)
     )

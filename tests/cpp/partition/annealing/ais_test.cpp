@@ -211,6 +211,47 @@ TEST(AIS, AnRBMDown) {
             (down.upper - down.lower).item<double>());
 }
 
+/// From N(0, 2^2), up to a constant, with 0.1 more where the first coordinate is positive, if it is wrong.
+class ShiftedPath : public EnergyFunction {
+ public:
+  ShiftedPath(double offset, bool wrong) : offset_(offset), wrong_(wrong) {}
+  at::Tensor value(const at::Tensor& x) const override { return x.square().sum(1); }
+  std::optional<at::Tensor> base_energy(const at::Tensor& x) const override {
+    const at::Tensor energy = x.square().sum(1) / 8 + offset_;
+    return wrong_ ? energy + 0.1 * x.select(1, 0).gt(0) : energy;
+  }
+
+ private:
+  double offset_;
+  bool wrong_;
+};
+
+/// N(0, 2^2) in 30 dimensions.
+NoiseDistribution wide_base(at::ScalarType dtype) {
+  return {
+      .sample =
+          [=](int64_t n, const std::optional<at::Generator>& generator) {
+            return (2 * at::randn({n, 30}, generator, at::TensorOptions(at::kDouble))).to(dtype);
+          },
+      .log_prob =
+          [](const at::Tensor& x) { return -x.square().sum(1) / 8 - 15 * std::log(8 * M_PI); }};
+}
+
+TEST(AIS, ABaseIsComparedInThePrecisionOfItsStates) {
+  const Sampler stay(
+      [](const Energy&, const at::Tensor& x, const RunOptions&) -> Samples { return {.x = x}; });
+  const auto run = [&](at::ScalarType dtype, double offset, bool wrong) {
+    const Energy energy(std::make_shared<ShiftedPath>(offset, wrong));
+    return ais(energy, wide_base(dtype), stay, {.n_chains = 10, .betas = betas(2)});
+  };
+  for (at::ScalarType dtype : {at::kBFloat16, at::kHalf, at::kFloat, at::kDouble}) {
+    run(dtype, 10, false);  // a right base is not refused for its rounding
+  }
+  run(at::kFloat, 1e6, true);  // too little to be told
+  EXPECT_THROWS(run(at::kDouble, 1e6, true), c10::ValueError, "base must be the distribution");
+  EXPECT_THROWS(run(at::kFloat, 1e3, true), c10::ValueError, "base must be the distribution");
+}
+
 TEST(AIS, ABaseThatIsNotTheLawAtZeroIsRefused) {
   class OwnPath : public EnergyFunction {
    public:

@@ -40,6 +40,18 @@ TEST(RAISE, WrongArgumentsAreNamed) {
   EXPECT_THROWS(raise_log_likelihood(energy, kCoin, x, bind_sampler(&gibbs), {.n_chains = 0}),
                 c10::ValueError, "n_chains must be at least 1");
   EXPECT_THROWS(raise_log_likelihood(energy, kCoin, x, {}), c10::ValueError, "sampler must not be");
+  class Biased : public EnergyFunction {
+   public:
+    at::Tensor value(const at::Tensor& x) const override { return energy_of(x); }
+    std::optional<at::Tensor> base_energy(const at::Tensor& x) const override {
+      return x.sum(1);  // not that of a fair coin
+    }
+  };
+  EXPECT_THROWS(
+      raise_log_likelihood(Energy(std::make_shared<Biased>()), kCoin, x, bind_sampler(&gibbs)),
+      c10::ValueError, "raise_log_likelihood: base must be the distribution that the energy");
+  EXPECT_THROWS(raise_log_likelihood(energy, kCoin, x / 0, bind_sampler(&gibbs)), c10::ValueError,
+                "raise_log_likelihood: x must be finite");
 }
 
 }  // namespace

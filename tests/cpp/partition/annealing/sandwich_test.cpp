@@ -1,10 +1,14 @@
 #include "torch_ebm/partition/annealing/sandwich.h"
 
+#include <ATen/core/dispatch/Dispatcher.h>
+
 #include <sstream>
 
 #include "tests/cpp/discrete_models.h"
 #include "tests/cpp/statistics.h"
 #include "tests/cpp/testing.h"
+#include "torch_ebm/partition/annealing/anneal.h"
+#include "torch_ebm/partition/annealing/annealed_energy.h"
 #include "torch_ebm/samplers/gibbs.h"
 
 namespace torch_ebm::sandwich_test {
@@ -118,6 +122,26 @@ TEST(Sandwich, OfAnyEnergyFromGivenSamplesAndFromChains) {
   EXPECT_TRUE(from_samples.exact_samples);
   EXPECT_EQ(from_samples.reverse.log_weights.size(0), 1500);
   expect_all_near(from_samples, exact);
+}
+
+TEST(Sandwich, DrawsItsSamplesByTheOperatorsThatPythonsRunCalls) {
+  const testing::CurvedEnergy curved(kUnits);
+  const Energy energy([=](const at::Tensor& x) { return curved(x); });
+  const Sandwich found =
+      sandwich(energy, coins(kUnits), random_scan(),
+               {.n_chains = 50, .betas = betas(3), .n_burn_in = 0, .generator = seeded(9)});
+  const at::Generator generator = seeded(9);
+  const NoiseDistribution base = coins(kUnits);
+  const AnnealedChains up = anneal(annealed_energy(energy, base), base.sample(50, generator),
+                                   betas(3), random_scan(), {.generator = generator});
+  const auto chains_by_weight =
+      c10::Dispatcher::singleton()
+          .findSchemaOrThrow("torch_ebm::_chains_by_weight", "")
+          .typed<at::Tensor(const at::Tensor&, std::optional<at::Generator>)>();
+  const at::Tensor chosen = chains_by_weight.call(up.log_weights, generator);
+  const LogZEstimate down = reverse_ais(energy, base, up.x.index_select(0, chosen), random_scan(),
+                                        {.betas = betas(3), .generator = generator});
+  EXPECT_TRUE(at::equal(found.reverse.log_weights, down.log_weights));
 }
 
 TEST(Sandwich, SaysHowFarItsBoundsLieApart) {

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 import torch_ebm
-from torch_ebm.partition.annealing._annealing_path import pilot_of
 from known_values import case, embedded, random_rbm, seeded
 from statistical_checks import check_count, check_mean
 
@@ -228,6 +227,60 @@ def test_a_base_that_is_not_the_law_at_zero_is_refused(offset):
         run(normal(2.0))
 
 
+def stay(energy, x, *, beta, generator):
+    return x
+
+
+class Shifted:
+    """A path from N(0, 2^2); if wrong, with 0.1 more where the first coordinate is positive."""
+
+    def __init__(self, offset, wrong):
+        self.offset, self.wrong = offset, wrong
+
+    def __call__(self, x):
+        return x.square().sum(1)
+
+    def base_energy(self, x):
+        energy = x.square().sum(1) / 8 + self.offset
+        return energy + 0.1 * (x[:, 0] > 0) if self.wrong else energy
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_a_right_base_is_not_refused_for_the_rounding_of_its_states(dtype):
+    base = torch.distributions.Independent(
+        torch.distributions.Normal(torch.zeros(30, dtype=dtype), 2.0), 1
+    )
+    estimate = torch_ebm.ais(Shifted(10.0, False), base, stay, n_chains=10, betas=1)
+    exact = 15 * math.log(8 * math.pi) - 10
+    log_z_base = estimate.log_z - estimate.log_weights.logsumexp(0) + math.log(10)
+    eps = torch.finfo(dtype).eps
+    assert abs(log_z_base - exact) < 1e-5 + 200 * eps  # of sums of 30 numbers, below 100
+
+
+@pytest.mark.parametrize("offset, told", [(1e3, [32, 64]), (1e6, [64])])
+def test_a_wrong_base_is_told_as_far_as_the_precision_of_its_states_reaches(offset, told):
+    for dtype in (torch.float32, torch.float64):
+        law = torch.distributions.Normal(torch.zeros(3, dtype=dtype), 2.0)
+        base = torch.distributions.Independent(law, 1)
+        run = functools.partial(torch_ebm.ais, base=base, sampler=stay, n_chains=10, betas=1)
+        run(Shifted(offset, False))
+        if torch.finfo(dtype).bits in told:
+            with pytest.raises(ValueError, match="base must be the distribution that the energy"):
+                run(Shifted(offset, True))
+        else:
+            run(Shifted(offset, True))
+
+
+def test_a_base_with_states_that_the_path_forbids_is_refused():
+    class Half(Shifted):
+        def base_energy(self, x):
+            return super().base_energy(x).masked_fill(x[:, 0] > 0, math.inf)
+
+    law = torch.distributions.Normal(torch.zeros(3).double(), 2.0)
+    with pytest.raises(ValueError, match="base must be the distribution that the energy"):
+        torch_ebm.ais(Half(0.0, False), torch.distributions.Independent(law, 1), stay, betas=1)
+
+
 @pytest.mark.parametrize(
     "base",
     [
@@ -313,7 +366,7 @@ def test_the_pilot_run_is_as_long_as_the_run():
 
 @pytest.mark.parametrize("n_stages, total", [(1, 60), (3, 60), (100, 125), (300, 330), (1000, 1100)])
 def test_a_pilot_run_has_about_as_many_steps_as_the_run(n_stages, total):
-    betas, n_steps = pilot_of(n_stages)
+    betas, n_steps = torch.ops.torch_ebm._pilot_run(n_stages)
     assert len(betas) * n_steps == total and betas[0] == 0 and betas[-1] == 1
 
 

@@ -110,14 +110,18 @@ def test_states_that_cannot_start_are_refused(estimator):
     function, rbm = getattr(torch_ebm, estimator), random_rbm(6, 4, 1.0, seed=3)
     bad = [
         (torch.full((3, 6), 0.5).double(), ValueError, "x must hold zeros and ones only"),
-        (torch.zeros(3, 5).double(), ValueError, r"x must have shape \(N, 6\), got \(3, 5\)"),
-        (torch.zeros(3, 6), TypeError, "x must have the dtype and device of the RBM"),
+        (
+            torch.zeros(3, 5).double(),
+            ValueError,
+            r"x must have shape \(N, V\) = \(any, 6\), got \(3, 5\)",
+        ),
+        (torch.zeros(3, 6), TypeError, "x must have the dtype of the RBM, Double"),
     ]
     for x, error, text in bad:
         with pytest.raises(error, match=f"{estimator}: {text}"):
             function(rbm, x)
     bad = [
-        (torch.zeros(3, 2, dtype=torch.int64), TypeError, "x must be floating, got torch.int64"),
+        (torch.zeros(3, 2, dtype=torch.int64), TypeError, "x must have a floating dtype, got Long"),
         (torch.full((3, 2), math.nan), ValueError, "x must be finite"),
     ]
     for x, error, text in bad:

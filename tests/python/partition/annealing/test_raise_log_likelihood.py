@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import torch_ebm
+from torch_ebm.energy.energy import as_argument
 from known_values import random_rbm, seeded
 from paths import SalakhutdinovMurray
 from statistical_checks import check_mean
@@ -70,6 +71,20 @@ def test_with_many_temperatures_it_is_the_log_likelihood():
     assert abs((estimates - exact).mean()) < 0.02
     coarse = torch_ebm.raise_log_likelihood(rbm, x, betas=3, generator=seeded(6))
     assert coarse.mean() < exact.mean() - 0.05
+
+
+def test_energies_that_are_nan_are_refused_by_name():
+    def energy(x):
+        return x.sum(1).masked_fill(x[:, 0] > 0, torch.nan)
+
+    base = torch.distributions.Independent(torch.distributions.Bernoulli(torch.full((2,), 0.5)), 1)
+    path = torch_ebm.annealed_energy(energy, base)
+    # The operator alone: annealing refuses such states before.
+    with pytest.raises(ValueError, match="raise_log_likelihood: the energy of chain 1 is NaN"):
+        with as_argument(path) as argument:
+            torch.ops.torch_ebm._raised_log_likelihood(
+                argument, torch.eye(2).flip(0), torch.zeros(4), torch.zeros(())
+            )
 
 
 @pytest.mark.parametrize(

@@ -207,6 +207,44 @@ def test_resampled_states_follow_the_model(n_burn_in):
     check_law(state_numbers(x)[chosen], law)
 
 
+@pytest.mark.parametrize("generic", [False, True])
+def test_samples_of_a_run_are_those_that_the_operators_draw(generic):
+    # The C++ sandwich draws by the same operators, see its test.
+    rbm, n = random_rbm(6, 4, 2.0, seed=24), 50
+    sampler = functools.partial(torch_ebm.gibbs, scan="random")
+    arguments = (rbm, coins(6), sampler) if generic else (rbm,)
+    run = torch_ebm.AISRun(*arguments, n_chains=n, batch_size=20, betas=2, generator=seeded(25))
+    run.run()
+    log_weights = run.estimate().log_weights
+    last = torch.cat(run.state_dict()["ended"])
+    generator = torch.Generator()
+    generator.set_state(run.state_dict()["generator"])
+    # Systematic resampling, written out.
+    ops, choice = torch.ops.torch_ebm, 7
+    key = ops._draw_key(log_weights, generator=generator)
+    u = ops._uniform_numbers(torch.empty(1).double(), key, 0, choice)
+    chosen = torch.searchsorted(log_weights.softmax(0).cumsum(0), (torch.arange(n) + u) / n)
+    x = last[chosen]
+    assert len(chosen.unique()) < n
+    for _ in range(2 if generic else 0):
+        x = sampler(run._path.path, x, beta=1.0, generator=generator).x
+    if not generic:
+        x = rbm.gibbs(x, 2, generator=generator)
+    assert torch.equal(run.samples(2), x)
+
+
+def test_a_finished_run_that_was_loaded_moves_its_samples_by_the_sampler_it_found():
+    law = torch.distributions.Normal(torch.zeros(2).double(), 2.0)
+    base = torch.distributions.Independent(law, 1)
+    run, other = (
+        torch_ebm.AISRun(lambda x: x.square().sum(1), base, n_chains=9, betas=3, generator=g)
+        for g in (seeded(26), seeded(27))
+    )
+    run.run()
+    other.load_state_dict(run.state_dict())
+    assert torch.equal(run.samples(2), other.samples(2))
+
+
 def test_a_run_that_was_saved_gives_the_same_samples():
     rbm = random_rbm(6, 4, 1.0, seed=20)
     run, other = (
