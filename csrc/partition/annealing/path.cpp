@@ -120,16 +120,18 @@ at::Tensor log_z_of_base(const char* op, const Energy& path, const at::Tensor& s
 at::Tensor path_energies(const char* op, const Energy& energy, const at::Tensor& x,
                          const std::vector<at::Tensor>& betas,
                          const std::optional<KnownEnergy>& known) {
-  const at::Tensor energies = energy.values_at(x, betas, known);
+  at::Tensor energies = energy.values_at(x, betas, known);
+  check_energies(op, energies);
+  return energies;
+}
+
+void check_energies(const char* op, const at::Tensor& energies) {
   // Neither NaN nor -inf is above -inf.
   const at::Tensor valid = energies.gt(-INFINITY);
-  if (!valid.all().item<bool>()) {
-    const int64_t chain = valid.all(0).logical_not().nonzero()[0].item<int64_t>();
-    TORCH_CHECK_VALUE(
-        false, op, ": the energy of chain ", chain,
-        " is NaN or -inf; likely the energy's parameters or the states are not finite");
-  }
-  return energies;
+  if (valid.all().item<bool>()) return;
+  const int64_t chain = valid.all(0).logical_not().nonzero()[0].item<int64_t>();
+  TORCH_CHECK_VALUE(false, op, ": the energy of chain ", chain,
+                    " is NaN or -inf; likely the energy's parameters or the states are not finite");
 }
 
 at::Tensor log_weight_change(const at::Tensor& from, const at::Tensor& to) {

@@ -60,6 +60,9 @@ at::Tensor path_energies(const char* op, const Energy& energy, const at::Tensor&
                          const std::vector<at::Tensor>& betas,
                          const std::optional<KnownEnergy>& known = std::nullopt);
 
+/// Throws ValueError if one of the energies of N chains, (K, N), is NaN or -inf.
+void check_energies(const char* op, const at::Tensor& energies);
+
 /// The increments of the log weights when the energies change from `from` to `to`, (N,); -inf where
 /// `to` is +inf.
 at::Tensor log_weight_change(const at::Tensor& from, const at::Tensor& to);

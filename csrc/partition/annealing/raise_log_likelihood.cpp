@@ -20,8 +20,9 @@ at::Tensor raised(const Energy& path, const at::Tensor& x, const at::Tensor& log
   const at::Tensor of_examples = log_weights.view({x.size(0), -1});
   const at::Tensor log_mean =
       at::logsumexp(of_examples, {1}) - std::log(static_cast<double>(of_examples.size(1)));
-  const at::Tensor one = at::ones({}, x.options().dtype(at::kDouble));
-  return log_mean - detail::path_energies(kRaise, path, x, {one})[0] - log_z_base;
+  const at::Tensor energies = path.value(x).detach().to(at::kDouble);
+  detail::check_energies(kRaise, energies.unsqueeze(0));
+  return log_mean - energies - log_z_base;
 }
 
 at::Tensor raised_op(const c10::IValue& path, const at::Tensor& x, const at::Tensor& log_weights,
