@@ -150,8 +150,6 @@ class MLP(ClosedForms):
         described = super()._as_argument()
         if described is None or not self._is_as_built():
             return None
-        if type(self.confinement) not in (float, int) or not 0 <= self.confinement < float("inf"):
-            return None  # a tensor may have a gradient
         linear = list(self.layers)[::2]
         weights, biases = [layer.weight for layer in linear], [layer.bias for layer in linear]
         if any(type(tensor) is not torch.nn.Parameter for tensor in (*weights, *biases)):
@@ -163,6 +161,8 @@ class MLP(ClosedForms):
             return True
         if is_changed(self.layers, torch.nn.Sequential):
             return False
+        if type(self.confinement) not in (float, int) or not 0 <= self.confinement < float("inf"):
+            return False  # a tensor may have a gradient
         layers = list(self.layers)
         return (
             len(layers) == 2 * len(self.sizes) - 3

@@ -10,6 +10,7 @@
 #include "csrc/common/operator.h"
 #include "csrc/common/progress.h"
 #include "csrc/common/random.h"
+#include "csrc/passes/noise.h"
 #include "csrc/samplers/any_sampler.h"
 #include "torch_ebm/partition/annealing/schedule.h"
 
@@ -152,8 +153,9 @@ at::Tensor resampled_chains(const at::Tensor& log_weights, const at::Tensor& uni
 at::Tensor chains_by_weight(const at::Tensor& log_weights,
                             const std::optional<at::Generator>& generator) {
   const at::Tensor one_group = log_weights.unsqueeze(0);
-  const at::Tensor uniform = uniform_like(at::empty({1}, log_weights.options()),
-                                          {draw_key(generator, log_weights.device()), 0, kChoice});
+  const at::Tensor uniform =
+      passes::uniform_like(at::empty({1}, log_weights.options()),
+                           {draw_key(generator, log_weights.device()), 0, kChoice});
   return resampled_chains(one_group, uniform)[0];
 }
 
