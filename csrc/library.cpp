@@ -330,6 +330,12 @@ TORCH_LIBRARY(torch_ebm, m) {
   // Implemented in Python, in a Python process.
   m.def(conservative("_call_energy(Tensor x, int handle) -> Tensor"));
   m.def(conservative("_energy_has(int handle, str method) -> bool"));
+  // Models of this library as `Any energy`: handles, see csrc/energy/held_energies.h.
+  m.def(conservative("_hold_rbm(Tensor weight, Tensor visible_bias, Tensor hidden_bias) -> int"));
+  m.def(conservative("_hold_boltzmann_machine(Tensor weight, Tensor bias) -> int"));
+  m.def(conservative("_hold_mlp(Tensor[] weights, Tensor[] biases, str activation, float confinement) -> int"));
+  m.def(conservative("_hold_annealed_energy(Any energy, Tensor? logits, Any base) -> int"));
+  m.def(conservative("_release_energy(int handle) -> ()"));
   // What an optional method of an energy returns, given x and its other arguments, a tuple. `expected` says what that
   // must be.
   m.def(conservative("_call_energy_method(Tensor x, int handle, str method, str expected, "

@@ -4,9 +4,9 @@
 #include "csrc/common/grad_mode.h"
 #include "csrc/common/operator.h"
 #include "csrc/common/per_chain.h"
-#include "csrc/energy/built_in.h"
 #include "csrc/energy/callback_energy.h"
 #include "csrc/energy/energy_value.h"
+#include "csrc/energy/held_energies.h"
 #include "csrc/energy/score.h"
 #include "csrc/energy/script_energy.h"
 
@@ -186,11 +186,11 @@ Energy::Energy(const torch::jit::Module& module)
 Energy Energy::from_ivalue(const char* op, const c10::IValue& value) {
   if (value.isModule()) return Energy(value.toModule());
   if (value.isCapsule()) return detail::held_energy(op, value);
-  if (value.isTuple()) return Energy(detail::make_built_in(op, value.toTupleRef().elements()));
-  TORCH_CHECK_TYPE(value.isInt(), op,
-                   ": energy must be a scripted module, the handle of a registered callable, or a "
-                   "tuple of a model's name and tensors, got ",
-                   value.tagKind());
+  TORCH_CHECK_TYPE(
+      value.isInt(), op,
+      ": energy must be a scripted module or the handle of a registered callable, got ",
+      value.tagKind());
+  if (detail::is_held(value.toInt())) return Energy(detail::held(op, value.toInt()));
   return Energy(std::make_shared<detail::CallbackEnergy>(value.toInt()));
 }
 

@@ -1,11 +1,12 @@
 #include "csrc/models/boltzmann_machine.h"
 
+#include <torch/library.h>
 #include <torch/nn/init.h>
 
 #include <typeinfo>
 
 #include "csrc/common/checks.h"
-#include "csrc/energy/built_in.h"
+#include "csrc/energy/held_energies.h"
 
 namespace torch_ebm {
 
@@ -34,12 +35,9 @@ int64_t checked_units(const at::Tensor& weight, const at::Tensor& bias) {
   return n_units;
 }
 
-const detail::BuiltIn built_in_machine(
-    kBoltzmannMachine,
-    [](const char*, c10::ArrayRef<c10::IValue> parts) -> std::shared_ptr<const EnergyFunction> {
-      const auto parameters = detail::tensors_of(kBoltzmannMachine, parts, 2);
-      return BoltzmannMachineImpl::over(parameters[0], parameters[1]);
-    });
+int64_t hold_machine(const at::Tensor& weight, const at::Tensor& bias) {
+  return detail::hold(BoltzmannMachineImpl::over(weight, bias));
+}
 
 /// A machine with a bias for every chain, (N, D), or for all, (D,).
 class BoltzmannInField : public EnergyFunction {
@@ -153,6 +151,10 @@ std::shared_ptr<const EnergyFunction> BoltzmannMachineImpl::in_field(
     const at::Tensor& field) const {
   if (!keeps_energy()) return nullptr;
   return std::make_shared<BoltzmannInField>(weight.detach().to(field), bias.detach() + field);
+}
+
+TORCH_LIBRARY_IMPL(torch_ebm, CompositeImplicitAutograd, m) {
+  m.impl("_hold_boltzmann_machine", &hold_machine);
 }
 
 }  // namespace torch_ebm

@@ -2,13 +2,14 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <torch/library.h>
 #include <torch/nn/modules/activation.h>
 #include <torch/nn/modules/linear.h>
 
 #include <typeinfo>
 
 #include "csrc/common/checks.h"
-#include "csrc/energy/built_in.h"
+#include "csrc/energy/held_energies.h"
 
 namespace torch_ebm {
 
@@ -97,21 +98,14 @@ class MLPEnergy : public EnergyFunction {
   MLPOptions options_;
 };
 
-/// From weights, biases, the activation and the confinement.
-const detail::BuiltIn built_in_mlp(
-    kName,
-    [](const char*, c10::ArrayRef<c10::IValue> parts) -> std::shared_ptr<const EnergyFunction> {
-      TORCH_CHECK_TYPE(parts.size() == 4 && parts[0].isTensorList() && parts[1].isTensorList() &&
-                           parts[2].isString() && parts[3].isDouble(),
-                       kName, ": its parts must be weights, biases, activation and confinement");
-      std::vector<at::Tensor> weights = parts[0].toTensorVector();
-      std::vector<at::Tensor> biases = parts[1].toTensorVector();
-      check_sizes(sizes_of(weights, biases));
-      MLPOptions options{parts[2].toStringRef(), parts[3].toDouble()};
-      detail::activation_of(kName, options.activation);
-      detail::check_confinement(kName, options.confinement);
-      return std::make_shared<MLPEnergy>(std::move(weights), std::move(biases), std::move(options));
-    });
+int64_t hold_mlp(at::TensorList weights, at::TensorList biases, const std::string& activation,
+                 double confinement) {
+  check_sizes(sizes_of(weights.vec(), biases.vec()));
+  detail::activation_of(kName, activation);
+  detail::check_confinement(kName, confinement);
+  return detail::hold(std::make_shared<MLPEnergy>(weights.vec(), biases.vec(),
+                                                  MLPOptions{activation, confinement}));
+}
 
 }  // namespace
 
@@ -166,5 +160,7 @@ std::tuple<at::Tensor, at::Tensor> MLPImpl::value_and_score(const at::Tensor& x)
   if (!keeps_energy()) return EnergyFunction::value_and_score(x);
   return of_parameters()->value_and_score(x);
 }
+
+TORCH_LIBRARY_IMPL(torch_ebm, CompositeImplicitAutograd, m) { m.impl("_hold_mlp", &hold_mlp); }
 
 }  // namespace torch_ebm

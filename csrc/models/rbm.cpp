@@ -1,11 +1,12 @@
 #include "csrc/models/rbm.h"
 
+#include <torch/library.h>
 #include <torch/nn/init.h>
 
 #include <typeinfo>
 
 #include "csrc/common/checks.h"
-#include "csrc/energy/built_in.h"
+#include "csrc/energy/held_energies.h"
 
 namespace torch_ebm {
 
@@ -62,12 +63,10 @@ void check_hidden(const char* op, const at::Tensor& hidden, const at::Tensor& we
 
 constexpr double kInitialWeightScale = 0.01;
 
-const detail::BuiltIn built_in_rbm(
-    "RBM",
-    [](const char*, c10::ArrayRef<c10::IValue> parts) -> std::shared_ptr<const EnergyFunction> {
-      const auto parameters = detail::tensors_of("RBM", parts, 3);
-      return RBMImpl::over(parameters[0], parameters[1], parameters[2]);
-    });
+int64_t hold_rbm(const at::Tensor& weight, const at::Tensor& visible_bias,
+                 const at::Tensor& hidden_bias) {
+  return detail::hold(RBMImpl::over(weight, visible_bias, hidden_bias));
+}
 
 }  // namespace
 
@@ -168,5 +167,7 @@ std::optional<at::Tensor> RBMImpl::flip_differences(const at::Tensor& x,
   if (!keeps_energy()) return std::nullopt;
   return rbm_flip_differences(x, weight, visible_bias, hidden_bias, sites);
 }
+
+TORCH_LIBRARY_IMPL(torch_ebm, CompositeImplicitAutograd, m) { m.impl("_hold_rbm", &hold_rbm); }
 
 }  // namespace torch_ebm

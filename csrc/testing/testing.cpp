@@ -172,7 +172,7 @@ Check check_convergence(const Sampler& sampler, const Energy& energy, const at::
   const StateIndex index(kConvergence, states);
   detail::check_at_least(kConvergence, "n_chains", options.n_chains, 1);
   const int64_t n = states.size(0);
-  TORCH_CHECK_INDEX(options.start >= -n && options.start < n, kConvergence,
+  TORCH_CHECK_VALUE(options.start >= -n && options.start < n, kConvergence,
                     ": start must be the number of one of ", n, " states, got ", options.start);
   const at::Tensor law = exact_law(energy, states, options.beta);
   const at::Tensor start =

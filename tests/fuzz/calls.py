@@ -236,6 +236,17 @@ SPECIAL: dict[str, dict[str, Callable[[], Any]]] = {
         "hidden_bias": lambda: knots(H),
     },
     "_call_energy": {"handle": lambda: -1},
+    "_hold_boltzmann_machine": {
+        "weight": lambda: torch.randn(D, D),
+        "bias": lambda: torch.randn(D),
+    },
+    "_hold_mlp": {
+        "weights": lambda: [torch.randn(5, D), torch.randn(1, 5)],
+        "biases": lambda: [torch.randn(5), torch.randn(1)],
+        "activation": lambda: "silu",
+    },
+    "_hold_annealed_energy": {"logits": lambda: torch.randn(D), "base": lambda: -1},
+    "_release_energy": {"handle": lambda: -1},
     "moment_averaged": {"rbm": rbm},
     "log_z_from_weights": {"log_weights": lambda: torch.randn(9).double()},
     "r_hat": {"x": lambda: torch.randn(9, N)},

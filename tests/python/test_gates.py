@@ -226,6 +226,11 @@ TESTS = {
 # Gives a sentence: tested in test_ais.py.
 WARNINGS = {"rbm_base_warning"}
 INTERNAL = {
+    "_hold_annealed_energy",
+    "_hold_boltzmann_machine",
+    "_hold_mlp",
+    "_hold_rbm",
+    "_release_energy",
     "_betas_to_model",
     "_call_energy",
     "_call_energy_method",

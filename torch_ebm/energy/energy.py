@@ -58,13 +58,20 @@ class Registration:
         self.release = weakref.finalize(self, _callables.pop, self.handle)
 
 
-class Registrations:
-    """Several, as one."""
+class HeldEnergy:
+    """An energy of this library that the operators know by ``handle`` while this object lives.
 
-    def __init__(self, *parts: Union[Registration, Registrations, None]) -> None:
+    ``parts`` are registrations of what it was made from.
+    """
+
+    def __init__(self, handle: int, *parts: Union[Registration, HeldEnergy, None]) -> None:
+        self.handle = handle
         self._parts = parts
+        self._release = weakref.finalize(self, torch.ops.torch_ebm._release_energy, handle)
+        self._release.atexit = False
 
     def release(self) -> None:
+        self._release()
         for part in self._parts:
             if part is not None:
                 part.release()
@@ -91,8 +98,8 @@ def callable_of(handle: int, what: str) -> Callable:
 def as_argument(energy: Energy) -> Iterator[object]:
     """The value to pass for an operator's ``Any energy``, valid inside the ``with`` block.
 
-    A scripted module is passed as it is, an energy of this library as its name and parts; any other
-    callable is passed as a handle.
+    A scripted module is passed as it is, a model of this library as the handle of what it is made
+    from, any other callable as a handle by which it is called back.
 
     Raises:
         TypeError: ``energy`` is not callable.
@@ -105,7 +112,7 @@ def as_argument(energy: Energy) -> Iterator[object]:
             registration.release()
 
 
-def held_argument(energy: Energy) -> tuple[object, Union[Registration, Registrations, None]]:
+def held_argument(energy: Energy) -> tuple[object, Union[Registration, HeldEnergy, None]]:
     """The same, valid as long as the registration lives, if there is one.
 
     Raises:
@@ -113,9 +120,9 @@ def held_argument(energy: Energy) -> tuple[object, Union[Registration, Registrat
     """
     if isinstance(energy, torch.jit.ScriptModule):
         return energy, None
-    described = energy._as_argument() if hasattr(type(energy), "_as_argument") else None
-    if described is not None:
-        return described
+    held = energy._held() if hasattr(type(energy), "_held") else None
+    if held is not None:
+        return held.handle, held
     if not callable(energy):
         raise TypeError(f"energy must be callable, got {type(energy).__name__}")
     registration = Registration(energy)
@@ -268,8 +275,8 @@ class ClosedForms(torch.nn.Module):
         super().__init_subclass__(**options)
         cls._forward_as_defined = cls.forward
 
-    def _as_argument(self) -> Optional[tuple[tuple, None]]:
-        """The name of the model and its parameters, if nothing about this object was changed."""
+    def _held(self) -> Optional[HeldEnergy]:
+        """The model over these parameters, if nothing about this object changes its energy."""
         owner = _owner(type(self))
         if owner is None or type(self).forward is not owner._forward_as_defined:
             return None
@@ -283,7 +290,12 @@ class ClosedForms(torch.nn.Module):
         # torch.func.functional_call and the like put other tensors in their place.
         if any(type(tensor) is not torch.nn.Parameter for tensor in tensors):
             return None
-        return (owner.__name__, *tensors), None
+        handle = self._hold(tensors)
+        return HeldEnergy(handle) if handle is not None else None
+
+    def _hold(self, tensors: list[Tensor]) -> Optional[int]:
+        """The handle of the model that the tensors of ``_PARAMETERS`` make."""
+        raise NotImplementedError
 
     def _is_as_built(self) -> bool:
         """Whether the parts that ``forward`` calls are still those of the closed forms."""

@@ -66,6 +66,9 @@ class BoltzmannMachine(ClosedForms):
         fill_parameters(machine, {"weight": weight, "bias": bias})
         return machine
 
+    def _hold(self, tensors: list[Tensor]) -> Optional[int]:
+        return torch.ops.torch_ebm._hold_boltzmann_machine(*tensors)
+
     def extra_repr(self) -> str:
         return f"n_units={self.n_units}"
 

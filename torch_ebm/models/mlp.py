@@ -11,7 +11,7 @@ from torch import Tensor
 from .. import _library  # noqa: F401
 from ..common._arguments import checked_matrix, fill_parameters
 from ..common._wrong_types import names_wrong_types
-from ..energy.energy import ClosedForms, is_changed
+from ..energy.energy import ClosedForms, HeldEnergy, is_changed
 
 # torch's own threshold, above which softplus is the identity, makes an error of 2e-9.
 _SOFTPLUS_THRESHOLD = 40.0
@@ -146,15 +146,19 @@ class MLP(ClosedForms):
             energy = energy + 0.5 * self.confinement * x.square().sum(1)
         return energy
 
-    def _as_argument(self) -> Optional[tuple[tuple, None]]:
-        described = super()._as_argument()
-        if described is None or not self._is_as_built():
+    def _held(self) -> Optional[HeldEnergy]:
+        if not self._is_as_built():
             return None
+        return super()._held()
+
+    def _hold(self, tensors: list[Tensor]) -> Optional[int]:
         linear = list(self.layers)[::2]
         weights, biases = [layer.weight for layer in linear], [layer.bias for layer in linear]
         if any(type(tensor) is not torch.nn.Parameter for tensor in (*weights, *biases)):
             return None
-        return ("MLP", weights, biases, self.activation, float(self.confinement)), None
+        return torch.ops.torch_ebm._hold_mlp(
+            weights, biases, self.activation, float(self.confinement)
+        )
 
     def _is_as_built(self) -> bool:
         if type(self).value_and_score is not MLP.value_and_score:

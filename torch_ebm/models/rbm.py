@@ -72,6 +72,9 @@ class RBM(ClosedForms):
         fill_parameters(rbm, names)
         return rbm
 
+    def _hold(self, tensors: list[Tensor]) -> Optional[int]:
+        return torch.ops.torch_ebm._hold_rbm(*tensors)
+
     def extra_repr(self) -> str:
         return f"n_visible={self.n_visible}, n_hidden={self.n_hidden}"
 

@@ -1,7 +1,10 @@
 #include "torch_ebm/partition/annealing/annealed_energy.h"
 
+#include <torch/library.h>
+
+#include "csrc/common/checks.h"
 #include "csrc/common/per_chain.h"
-#include "csrc/energy/built_in.h"
+#include "csrc/energy/held_energies.h"
 
 namespace torch_ebm {
 
@@ -97,6 +100,10 @@ class AnnealedEnergy : public EnergyFunction {
 
 /// Log probabilities (N,) of x, (N, ...), under independent binary units with these log odds; -inf for other states.
 at::Tensor bernoulli_log_prob(const at::Tensor& x, const at::Tensor& logits) {
+  TORCH_CHECK_VALUE(x.dim() >= 1 && logits.sizes() == x.sizes().slice(1),
+                    "annealed_energy: base must be a distribution of states like those of x, ",
+                    detail::describe_shape(x.sizes()), ", got ",
+                    detail::describe_shape(logits.sizes()));
   const at::Tensor odds = logits.to(x.options()).expand_as(x);
   const at::Tensor of_sites =
       at::binary_cross_entropy_with_logits(odds, x, {}, {}, at::Reduction::None);
@@ -104,35 +111,34 @@ at::Tensor bernoulli_log_prob(const at::Tensor& x, const at::Tensor& logits) {
   return log_prob.masked_fill((x.ne(0) & x.ne(1)).flatten(1).any(1), -INFINITY);
 }
 
-/// From an energy and its base: the energy of that, or log odds of independent binary units.
-const detail::BuiltIn built_in_annealed(
-    "AnnealedEnergy",
-    [](const char* op, c10::ArrayRef<c10::IValue> parts) -> std::shared_ptr<const EnergyFunction> {
-      TORCH_CHECK_TYPE(parts.size() == 2, op,
-                       ": an annealed energy must be made of an energy and a base, got ",
-                       parts.size(), " parts");
-      Energy energy = Energy::from_ivalue(op, parts[0]);
-      if (parts[1].isTensor()) {
-        const at::Tensor logits = parts[1].toTensor();
-        return std::make_shared<AnnealedEnergy>(
-            std::move(energy),
-            NoiseDistribution{
-                .sample = {},
-                .log_prob = [logits](const at::Tensor& x) { return bernoulli_log_prob(x, logits); },
-                .logits = logits});
-      }
-      return std::make_shared<AnnealedEnergy>(
-          std::move(energy),
-          NoiseDistribution{.sample = {},
-                            .log_prob = [base = Energy::from_ivalue(op, parts[1])](
-                                            const at::Tensor& x) { return -base.value(x); }});
-    });
+/// The base is given as the log odds of independent binary units, or, without them, as its energy.
+int64_t hold_annealed_energy(const c10::IValue& energy, const std::optional<at::Tensor>& logits,
+                             const c10::IValue& base) {
+  constexpr const char* kOp = "annealed_energy";
+  NoiseDistribution distribution;
+  if (logits) {
+    distribution.logits = logits;
+    distribution.log_prob = [odds = *logits](const at::Tensor& x) {
+      return bernoulli_log_prob(x, odds);
+    };
+  } else {
+    distribution.log_prob = [energy = Energy::from_ivalue(kOp, base)](const at::Tensor& x) {
+      return -energy.value(x);
+    };
+  }
+  return detail::hold(
+      std::make_shared<AnnealedEnergy>(Energy::from_ivalue(kOp, energy), std::move(distribution)));
+}
 
 }  // namespace
 
 Energy annealed_energy(const Energy& energy, const NoiseDistribution& base) {
   TORCH_CHECK_VALUE(base.log_prob, "annealed_energy: the base must have a log_prob");
   return Energy(std::make_shared<AnnealedEnergy>(energy, base));
+}
+
+TORCH_LIBRARY_IMPL(torch_ebm, CompositeImplicitAutograd, m) {
+  m.impl("_hold_annealed_energy", &hold_annealed_energy);
 }
 
 }  // namespace torch_ebm

@@ -41,6 +41,7 @@ std::string rbm_base_warning(const at::Tensor& weight, const at::Tensor& visible
                              const at::Tensor& betas, int64_t n_chains, double log_z,
                              double upper) {
   const at::NoGradGuard no_grad;
+  check_not_meta("rbm_base_warning", "base_visible_bias", base_visible_bias);
   if (!base_visible_bias.ne(0).any().item<bool>()) return {};
   const int64_t n_checks = std::clamp(n_chains / kOneIn, kFewestChains, kMostChains);
   const at::Generator generator = at::detail::createCPUGenerator(std::bit_cast<uint64_t>(log_z));

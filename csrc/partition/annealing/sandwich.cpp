@@ -58,6 +58,9 @@ LogZEstimate bridged(const at::Tensor& forward, const at::Tensor& log_z,
 detail::LogZNumbers sandwich_bridge_op(const at::Tensor& forward, const at::Tensor& log_z,
                                        const at::Tensor& reverse) {
   const at::NoGradGuard no_grad;
+  for (const at::Tensor* tensor : {&forward, &log_z, &reverse}) {
+    detail::check_not_meta("_sandwich_bridge", "forward, log_z and reverse", *tensor);
+  }
   detail::check_floating("_sandwich_bridge", "forward", forward);
   detail::check_floating("_sandwich_bridge", "reverse", reverse);
   detail::check_floating("_sandwich_bridge", "log_z", log_z);

@@ -18,9 +18,10 @@ constexpr const char* kAdaptiveSchedule = "adaptive_schedule";
 constexpr double kResampleBelow = 0.5;
 constexpr int64_t kCandidates = 16;  // evaluated at once
 
-void check_n_steps(const char* op, int64_t n_steps) {
-  detail::check_at_least(op, "n_steps", n_steps, 1);
-  TORCH_CHECK_VALUE(n_steps <= UINT32_MAX, op, ": n_steps must be below 2^32, got ", n_steps);
+void check_n_steps(const char* op, int64_t n_steps, int64_t least = 1) {
+  constexpr int64_t kLimit = int64_t{1} << 24;  // temperatures that take months
+  detail::check_at_least(op, "n_steps", n_steps, least);
+  TORCH_CHECK_VALUE(n_steps < kLimit, op, ": n_steps must be below 2^24, got ", n_steps);
 }
 
 class Pilot {
@@ -101,7 +102,7 @@ at::Tensor sigmoid_schedule(int64_t n_steps, double steepness) {
 }
 
 at::Tensor salakhutdinov_murray_schedule(int64_t n_steps) {
-  detail::check_at_least("salakhutdinov_murray_schedule", "n_steps", n_steps, 3);
+  check_n_steps("salakhutdinov_murray_schedule", n_steps, 3);
   const auto share = [&](int64_t parts) {
     return std::max<int64_t>(1, std::llround(static_cast<double>(n_steps * parts) / 29));
   };

@@ -130,9 +130,8 @@ class TORCH_EBM_API Energy {
     requires requires(const Holder& holder) { Energy(holder.ptr()); }
   explicit Energy(const Holder& holder) : Energy(holder.ptr()) {}
 
-  /// What the operators take as `Any energy`: a scripted module's object, the handle of a Python
-  /// callable, or a tuple of the name of an energy of this library ("RBM", "BoltzmannMachine", "MLP",
-  /// "AnnealedEnergy") and its parts.
+  /// What the operators take as `Any energy`: a scripted module's object, or the handle of a Python
+  /// callable or of a model of this library that Python holds.
   static Energy from_ivalue(const char* op, const c10::IValue& value);
 
   /// With beta, () or (N,), the tempered energy, float64 unless the energy defines its own

@@ -259,7 +259,7 @@ TEST(Energy, OfAHandleNeedsPython) {
   EXPECT_THROWS(energy.gibbs(at::zeros({1, 1}), {}), c10::NotImplementedError,
                 "pass a scripted module");
   EXPECT_THROWS(Energy::from_ivalue("op", c10::IValue("energy")), c10::TypeError,
-                "op: energy must be a scripted module, the handle of a registered callable");
+                "op: energy must be a scripted module or the handle of a registered callable");
 }
 
 }  // namespace

@@ -87,7 +87,7 @@ TEST(Testing, ConvergenceStartsWhereItIsTold) {
   };
   check_convergence(remember, Energy(rbm), states, {.n_calls = 1, .start = -2});
   EXPECT_TRUE(at::equal(first, states[14]));
-  EXPECT_THROWS(check_convergence(stay, Energy(rbm), states, {.start = 16}), c10::IndexError,
+  EXPECT_THROWS(check_convergence(stay, Energy(rbm), states, {.start = 16}), c10::ValueError,
                 "check_convergence: start must be the number of one of 16 states, got 16");
 }
 

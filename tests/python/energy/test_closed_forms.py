@@ -1,6 +1,7 @@
 """A closed form is used only where it belongs to the forward that a call of the energy runs."""
 
 import functools
+import gc
 import types
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 import torch_ebm
 from known_values import all_states, seeded
 from statistical_checks import check_mean
-from torch_ebm.energy.energy import has_method, held_argument
+from torch_ebm.energy.energy import HeldEnergy, has_method, held_argument
 
 
 def extra(x: torch.Tensor) -> torch.Tensor:
@@ -255,6 +256,11 @@ def test_a_scripted_energy_is_called_with_its_hooks():
         torch.testing.assert_close(USES[use](scripted, x), USES[use](lambda x: module(x), x))
 
 
+def is_held(energy):
+    """Whether the operators know it as a model of this library, and do not call it back."""
+    return isinstance(held_argument(energy)[1], HeldEnergy)
+
+
 OWN = {
     "rbm": lambda: torch_ebm.RBM(6, 4),
     "boltzmann_machine": lambda: torch_ebm.BoltzmannMachine(6),
@@ -288,10 +294,10 @@ def test_a_model_of_this_library_is_passed_without_callbacks_and_gives_the_same(
             yield loss
             yield from torch.autograd.grad(loss, tuple(energy.parameters()))
 
-    assert held_argument(energy)[0][0] == type(energy).__name__ and held_argument(energy)[1] is None
+    assert is_held(energy)
     passed = list(results())
-    monkeypatch.setattr(type(energy), "_as_argument", lambda self: None)
-    assert held_argument(energy)[1] is not None
+    monkeypatch.setattr(type(energy), "_held", lambda self: None)
+    assert not is_held(energy)
     for ours, called_back in zip(passed, results()):
         torch.testing.assert_close(ours, called_back, rtol=1e-5, atol=1e-6)
 
@@ -313,9 +319,9 @@ def test_a_network_is_passed_without_callbacks_and_gives_the_same(activation, mo
             yield loss
             yield from torch.autograd.grad(loss, tuple(mlp.parameters()), allow_unused=True)
 
-    assert held_argument(mlp)[0][0] == "MLP"
+    assert is_held(mlp)
     passed = list(results())
-    monkeypatch.setattr(torch_ebm.MLP, "_as_argument", lambda self: None)
+    monkeypatch.setattr(torch_ebm.MLP, "_held", lambda self: None)
     for ours, called_back in zip(passed, results()):
         if ours is not None:
             torch.testing.assert_close(ours, called_back, rtol=1e-5, atol=1e-6)
@@ -328,7 +334,7 @@ def test_a_network_with_other_layers_is_called_back():
         mlp.eval()
         x = torch.randn(4, 3)
         torch_ebm.mala(mlp, x)  # works
-        return held_argument(mlp)[1] is not None
+        return not is_held(mlp)
 
     class Twice(torch.nn.Linear):
         def __call__(self, x):
@@ -368,7 +374,7 @@ def test_whatever_else_changes_the_energy_calls_it_back(monkeypatch):
     uniform = torch.distributions.Independent(torch.distributions.Bernoulli(torch.full((3,), 0.5)), 1)
 
     def is_called_back(energy):
-        return held_argument(energy)[1] is not None and isinstance(held_argument(energy)[0], int)
+        return not is_held(energy)
 
     masked = Masked(3, 2)
     Masked.weight = property(lambda self: self._parameters["weight"] * 0)
@@ -392,10 +398,10 @@ def test_whatever_else_changes_the_energy_calls_it_back(monkeypatch):
 
 @pytest.mark.parametrize("change", [with_hook, patched])
 def test_a_changed_model_is_called_back(change):
-    assert held_argument(change(torch_ebm.RBM(3, 2)))[1] is not None
+    assert not is_held(change(torch_ebm.RBM(3, 2)))
     rbm = torch_ebm.RBM(3, 2)
     rbm.gibbs = lambda x, n_steps, beta, clamp, generator: torch.zeros_like(x)
-    assert held_argument(rbm)[1] is not None
+    assert not is_held(rbm)
     assert not torch_ebm.gibbs(rbm, torch.ones(4, 3)).x.any()
 
 
@@ -423,17 +429,38 @@ def test_other_parameters_in_place_of_its_own_count():
 
 
 @pytest.mark.parametrize(
-    ("energy", "error", "match"),
+    ("parts", "error", "match"),
     [
-        (("RBM", torch.ones(3, 2), torch.ones(3)), TypeError, "its parts must be 3 tensors"),
-        (("RBM", torch.ones(3, 2), torch.ones(3), torch.ones(3)), ValueError, "hidden_bias must have"),
-        (("Ising", torch.ones(3)), TypeError, "a model of this library"),
-        (("RBM", 3), TypeError, "its parts must be 3 tensors"),
-        ((), TypeError, "begin with the name of a model"),
-        (("AnnealedEnergy", 3), TypeError, "an energy and a base"),
-        (("BoltzmannMachine", torch.ones(3, 2), torch.ones(3)), ValueError, "weight must have shape"),
+        (("rbm", torch.ones(3, 2), torch.ones(3), torch.ones(3)), ValueError, "hidden_bias must have"),
+        (("boltzmann_machine", torch.ones(3, 2), torch.ones(3)), ValueError, "weight must have shape"),
+        (("mlp", [torch.ones(1, 2)], [torch.ones(1)], "silu", 0.0), ValueError, "two layers"),
+        (("mlp", [], [], "silu", 0.0), ValueError, "two layers"),
+        (("annealed_energy", 3, None, "base"), TypeError, "energy must be a scripted module"),
     ],
 )
-def test_a_tuple_that_is_no_model_is_refused(energy, error, match):
+def test_parts_that_make_no_model_are_refused(parts, error, match):
+    name, *values = parts
     with pytest.raises(error, match=match):
-        torch.ops.torch_ebm.gibbs(energy, torch.ones(2, 3))
+        getattr(torch.ops.torch_ebm, f"_hold_{name}")(*values)
+
+
+def test_a_model_is_held_as_long_as_it_is_needed():
+    rbm, x = torch_ebm.RBM(3, 2), torch.zeros(4, 3)
+    handle, held = held_argument(rbm)
+    torch.ops.torch_ebm.gibbs(handle, x)
+    held.release()
+    held.release()  # twice is once
+    with pytest.raises(ValueError, match="gibbs: energy: none is held by the handle"):
+        torch.ops.torch_ebm.gibbs(handle, x)
+    # The backward pass of a criterion in chunks calls it after the operator has returned.
+    loss = torch_ebm.pseudolikelihood(rbm, x, chunk_size=2)
+    gc.collect()
+    loss.backward()
+    assert rbm.weight.grad is not None
+
+
+def test_a_base_of_other_states_is_named():
+    base = torch.distributions.Independent(torch.distributions.Bernoulli(torch.full((5,), 0.5)), 1)
+    path = torch_ebm.annealed_energy(torch_ebm.BoltzmannMachine(3), base)
+    with pytest.raises(ValueError, match="base must be a distribution of states like those of x"):
+        torch_ebm.gibbs_with_gradients(path, torch.zeros(2, 3), beta=0.5)

@@ -7,6 +7,7 @@ import torch
 
 import torch_ebm
 from known_values import seeded
+from torch_ebm.energy.energy import held_argument
 from torch_ebm.samplers.sampler import sampler_argument
 
 REAL = {
@@ -97,6 +98,6 @@ def test_an_energy_in_training_mode_is_still_warned_of():
     ],
 )
 def test_a_tuple_that_is_no_sampler_is_refused(sampler, error, match):
-    energy = ("BoltzmannMachine", torch.zeros(4, 4), torch.zeros(4))
+    energy, _held = held_argument(torch_ebm.BoltzmannMachine(4))
     with pytest.raises(error, match=match):
         torch.ops.torch_ebm.anneal(energy, torch.zeros(2, 4), torch.ones(2), sampler)

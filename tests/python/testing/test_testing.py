@@ -344,7 +344,7 @@ def test_errors_of_users_keep_their_type_and_others_are_named():
         check(lambda e, x, generator: 1)
     with pytest.raises(ValueError, match="sampler must return the shape of the states"):
         check(lambda e, x, generator: x[:-1])
-    with pytest.raises(IndexError, match="start must be the number of one of 16 states, got 16"):
+    with pytest.raises(ValueError, match="start must be the number of one of 16 states, got 16"):
         check(stays, start=16)
     with pytest.raises(ValueError, match="n_chains must be at least 1, got 0"):
         check(stays, n_chains=0)

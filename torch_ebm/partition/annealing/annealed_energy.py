@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Independent
 from torch.distributions.constraints import Constraint
 
-from ...energy.energy import Energy, Registration, Registrations, held_argument
+from ...energy.energy import Energy, HeldEnergy, Registration, held_argument
 from ...energy.noise import NoiseDistribution
 
 
@@ -24,7 +24,7 @@ class AnnealedEnergy:
     def __call__(self, x: Tensor) -> Tensor:
         return self.energy(x)
 
-    def _as_argument(self) -> Optional[tuple[object, Registrations]]:
+    def _held(self) -> Optional[HeldEnergy]:
         """The energy with all its methods, and the base: as logits if it has any, with which the
         energy's own samplers follow the path.
         """
@@ -32,10 +32,11 @@ class AnnealedEnergy:
             return None  # it may have another base or energy
         energy, registration = held_argument(self.energy)
         logits = _logits_of(self.base)
-        if logits is not None:
-            return ("AnnealedEnergy", energy, logits), Registrations(registration)
-        base = Registration(self.base_energy)
-        return ("AnnealedEnergy", energy, base.handle), Registrations(base, registration)
+        base = Registration(self.base_energy) if logits is None else None
+        handle = torch.ops.torch_ebm._hold_annealed_energy(
+            energy, logits, None if base is None else base.handle
+        )
+        return HeldEnergy(handle, registration, base)
 
     def base_energy(self, x: Tensor) -> Tensor:
         # torch's distributions reject states outside their support, which a sampler may propose.

@@ -90,6 +90,14 @@ def test_an_estimate_along_an_adaptive_schedule():
     "call, text",
     [
         (lambda: torch_ebm.linear_schedule(0), "linear_schedule: n_steps must be at least 1"),
+        *[
+            (lambda make=make: make(2**32), f"{make.__name__}: n_steps must be below 2^24")
+            for make in (
+                torch_ebm.linear_schedule,
+                torch_ebm.sigmoid_schedule,
+                torch_ebm.salakhutdinov_murray_schedule,
+            )
+        ],
         (lambda: torch_ebm.sigmoid_schedule(0), "sigmoid_schedule: n_steps must be at least 1"),
         (
             lambda: torch_ebm.sigmoid_schedule(3, steepness=-1.0),
