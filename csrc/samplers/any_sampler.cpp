@@ -38,6 +38,7 @@ Moved moved(const char* op, const Sampler& sampler, const Energy& energy, const 
             const at::Tensor& beta, const std::optional<at::Generator>& generator) {
   const Samples samples = sampler(energy, x.clone(), {.beta = beta, .generator = generator});
   const at::Tensor& states = samples.x;
+  if (states.defined()) check_dense(op, "what sampler returns", states);
   TORCH_CHECK_VALUE(states.defined() && states.sizes() == x.sizes(), op,
                     ": sampler must return the shape of the states, ", describe_shape(x.sizes()),
                     ", got ", states.defined() ? describe_shape(states.sizes()) : "no tensor");
