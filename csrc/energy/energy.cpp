@@ -41,6 +41,14 @@ void check_own_states(const char* method, const at::Tensor& states, const at::Te
                     detail::describe_shape(states.sizes()));
 }
 
+/// What a Gibbs sampler of the energy's own returned for the chains x, checked and without a graph.
+std::optional<at::Tensor> own_states(const char* method, const std::optional<at::Tensor>& states,
+                                     const at::Tensor& x) {
+  if (!states) return std::nullopt;
+  check_own_states(method, *states, x);
+  return states->detach();
+}
+
 /// x as a leaf of a graph. It shares the memory of x, which autograd protects from changes.
 at::Tensor leaf_like(const at::Tensor& x) {
   const at::Tensor detached = x.detach();
@@ -285,31 +293,27 @@ std::tuple<at::Tensor, at::Tensor> Energy::value_and_score(
 
 std::optional<at::Tensor> Energy::gibbs(const at::Tensor& x, const RunOptions& run,
                                         const std::optional<at::Tensor>& clamp) const {
-  auto result =
-      guarded(Part::kGibbs, x, [&] { return function_->gibbs(x, in_dtype_of(x, run), clamp); });
-  if (!result) return result;
-  check_own_states("gibbs", *result, x);
-  return result->detach();
+  return own_states(
+      "gibbs",
+      guarded(Part::kGibbs, x, [&] { return function_->gibbs(x, in_dtype_of(x, run), clamp); }), x);
 }
 
 std::optional<at::Tensor> Energy::random_scan_gibbs(const at::Tensor& x, const RunOptions& run,
                                                     const std::optional<at::Tensor>& clamp) const {
-  auto result = guarded(Part::kRandomScan, x, [&] {
-    return function_->random_scan_gibbs(x, in_dtype_of(x, run), clamp);
-  });
-  if (!result) return result;
-  check_own_states("random_scan_gibbs", *result, x);
-  return result->detach();
+  return own_states(
+      "random_scan_gibbs",
+      guarded(Part::kRandomScan, x,
+              [&] { return function_->random_scan_gibbs(x, in_dtype_of(x, run), clamp); }),
+      x);
 }
 
 std::optional<at::Tensor> Energy::categorical_gibbs(const at::Tensor& x, const RunOptions& run,
                                                     const std::optional<at::Tensor>& clamp) const {
-  auto result = guarded(Part::kCategoricalGibbs, x, [&] {
-    return function_->categorical_gibbs(x, in_dtype_of(x, run), clamp);
-  });
-  if (!result) return result;
-  check_own_states("categorical_gibbs", *result, x);
-  return result->detach();
+  return own_states(
+      "categorical_gibbs",
+      guarded(Part::kCategoricalGibbs, x,
+              [&] { return function_->categorical_gibbs(x, in_dtype_of(x, run), clamp); }),
+      x);
 }
 
 std::optional<std::tuple<at::Tensor, at::Tensor>> Energy::gibbs_with_gradients(

@@ -1,7 +1,6 @@
 """Two processes under DistributedDataParallel: every one has chains of its own."""
 
 import copy
-import functools
 
 import pytest
 import torch

@@ -93,15 +93,7 @@ class BoltzmannMachine(ClosedForms):
         """
         if not torch.jit.is_scripting():
             self._check_closed_form("gibbs")
-        return torch.ops.torch_ebm.boltzmann_gibbs(
-            x,
-            self.weight,
-            self.bias,
-            n_steps=n_steps,
-            beta=beta,
-            clamp=clamp,
-            generator=generator,
-        )
+        return self._gibbs(x, n_steps, beta, clamp, generator, "systematic")
 
     @torch.jit.export
     @names_wrong_types
@@ -119,6 +111,17 @@ class BoltzmannMachine(ClosedForms):
         """
         if not torch.jit.is_scripting():
             self._check_closed_form("random_scan_gibbs")
+        return self._gibbs(x, n_steps, beta, clamp, generator, "random")
+
+    def _gibbs(
+        self,
+        x: Tensor,
+        n_steps: int,
+        beta: Optional[Tensor],
+        clamp: Optional[Tensor],
+        generator: Optional[torch.Generator],
+        scan: str,
+    ) -> Tensor:
         return torch.ops.torch_ebm.boltzmann_gibbs(
             x,
             self.weight,
@@ -127,7 +130,7 @@ class BoltzmannMachine(ClosedForms):
             beta=beta,
             clamp=clamp,
             generator=generator,
-            scan="random",
+            scan=scan,
         )
 
     @torch.jit.export

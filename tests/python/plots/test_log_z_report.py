@@ -1,7 +1,6 @@
 """A page of what is known of log Z."""
 
 import pytest
-import torch
 
 import torch_ebm
 from known_values import random_rbm, seeded

@@ -9,7 +9,7 @@ import torch
 import torch_ebm
 from energies import standard_normal
 from known_values import case, seeded
-from statistical_checks import check_distribution, check_mean
+from statistical_checks import check_distribution
 from targets import target
 
 

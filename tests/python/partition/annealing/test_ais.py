@@ -415,7 +415,7 @@ def test_the_check_of_the_base_leaves_the_generator_and_the_numbers_alone():
     betas = torch_ebm.linear_schedule(20)
     run = torch_ebm.AISRun(rbm, n_chains=50, betas=betas, base_visible_bias=rates, generator=one)
     estimate = run.run()
-    log_w, x, begin = None, None, 0
+    log_w, x = None, None
     for end in range(1, 21):  # AISRun has a stage for every temperature here
         log_w, x = torch.ops.torch_ebm.rbm_ais(
             rbm.weight,
